@@ -1,0 +1,3 @@
+//! Docker Engine API bodies.
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! The Engine API from the client's side.
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! Blobs by digest: ingest, verify, leases, garbage collection.
+
+#![forbid(unsafe_code)]

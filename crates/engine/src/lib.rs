@@ -1,0 +1,3 @@
+//! Containers: life cycle, exec, health, restart, events.
+
+#![forbid(unsafe_code)]

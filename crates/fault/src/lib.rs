@@ -1,0 +1,3 @@
+//! Error kinds and the chain printer.
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! Go text/template, as docker --format uses it.
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! Images: load, save, import, tag, unpack, remove.
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! Container logs: write, rotate, read, follow.
+
+#![forbid(unsafe_code)]

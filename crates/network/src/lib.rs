@@ -1,0 +1,3 @@
+//! Network namespaces, bridges, veth pairs, addresses, nftables.
+
+#![forbid(unsafe_code)]

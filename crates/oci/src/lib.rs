@@ -1,0 +1,3 @@
+//! OCI image, runtime and distribution types: Digest, Reference, Platform.
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! The OCI runtime: create, start, kill, delete, exec.
+
+#![forbid(unsafe_code)]

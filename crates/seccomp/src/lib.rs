@@ -1,0 +1,3 @@
+//! Seccomp profiles compiled to classic BPF.
+
+#![forbid(unsafe_code)]

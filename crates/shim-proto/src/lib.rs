@@ -1,0 +1,3 @@
+//! Messages between the daemon and a shim.
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! Overlayfs snapshots: prepare, commit, remove.
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! Transactional records with schema versions.
+
+#![forbid(unsafe_code)]

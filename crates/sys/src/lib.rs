@@ -1,0 +1,2 @@
+//! Every unsafe and raw system call, as safe functions.
+

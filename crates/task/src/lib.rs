@@ -1,0 +1,3 @@
+//! One process in one bundle: spawns shims, speaks to them, waits.
+
+#![forbid(unsafe_code)]

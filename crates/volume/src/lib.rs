@@ -1,0 +1,3 @@
+//! Local volumes.
+
+#![forbid(unsafe_code)]
