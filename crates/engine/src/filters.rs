@@ -32,17 +32,6 @@ pub enum FilterError {
     /// A container named by `before` or `since` that is not there.
     #[error("No such container: {0}")]
     NoContainer(String),
-    /// A pattern that is no regular expression.
-    #[error("invalid filter '{key}={pattern}'")]
-    Pattern {
-        /// The key.
-        key: &'static str,
-        /// The pattern.
-        pattern: String,
-        /// What is wrong with it.
-        #[source]
-        source: regex_lite::Error,
-    },
 }
 
 impl Fault for FilterError {
