@@ -9,14 +9,29 @@
 
 #![forbid(unsafe_code)]
 
+pub mod archive;
+pub mod auth;
 mod body;
+pub mod build;
 pub mod container;
+pub mod duration;
+pub mod error;
+pub mod events;
 pub mod exec;
+pub mod filters;
 pub mod host_config;
 pub mod image;
 pub mod network;
+pub mod port;
+pub mod stats;
+pub mod system;
+pub mod version;
+pub mod volume;
 
 pub use body::{Empty, Map, NullableList, NullableMap, Set, null_default, one_or_many};
+pub use error::ErrorBody;
+pub use filters::Filters;
+pub use version::ApiVersion;
 
 /// The zero time as Go writes it: "never".
 pub const ZERO_TIME: &str = "0001-01-01T00:00:00Z";

@@ -85,6 +85,203 @@ body! {
     }
 }
 
+body! {
+    /// A network: a row of `GET /networks` and the answer to `GET /networks/{id}`.
+    pub struct NetworkResource {
+        /// Name.
+        pub name: String,
+        /// Full ID.
+        pub id: String,
+        /// Creation, RFC 3339 with ns.
+        pub created: String,
+        /// `local`, `global` or `swarm`.
+        pub scope: String,
+        /// Driver.
+        pub driver: String,
+        /// Has IPv4 addresses; from 1.48.
+        #[serde(rename = "EnableIPv4")]
+        pub enable_ipv4: bool,
+        /// Has IPv6 addresses.
+        #[serde(rename = "EnableIPv6")]
+        pub enable_ipv6: bool,
+        /// Address management.
+        #[serde(rename = "IPAM")]
+        pub ipam: Ipam,
+        /// No way out.
+        pub internal: bool,
+        /// Open to containers that are no service's tasks.
+        pub attachable: bool,
+        /// Swarm's ingress network.
+        pub ingress: bool,
+        /// Network whose configuration this one uses.
+        pub config_from: ConfigReference,
+        /// Only a configuration for others.
+        pub config_only: bool,
+        /// Endpoints by container ID; absent from lists as of 1.52, empty in older ones.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub containers: Option<BTreeMap<String, EndpointResource>>,
+        /// Driver options.
+        pub options: Map,
+        /// Labels.
+        pub labels: Map,
+        /// Gossip peers, of swarm networks.
+        #[serde(skip_serializing_if = "omit")]
+        pub peers: Vec<PeerInfo>,
+        /// Address use; from 1.52, on inspection.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub status: Option<NetworkStatus>,
+    }
+
+    /// A network named as another's configuration.
+    pub struct ConfigReference {
+        /// Its name.
+        pub network: String,
+    }
+
+    /// A gossip peer.
+    pub struct PeerInfo {
+        /// Name.
+        pub name: String,
+        /// Address.
+        #[serde(rename = "IP")]
+        pub ip: String,
+    }
+
+    /// Address management of a network.
+    pub struct Ipam {
+        /// Driver, `default`.
+        pub driver: String,
+        /// Driver options; `null` when none were given.
+        pub options: Option<Map>,
+        /// Pools; `null` when none are set.
+        pub config: Option<Vec<IpamConfig>>,
+    }
+
+    /// An address pool.
+    pub struct IpamConfig {
+        /// Subnet, `10.0.0.0/24`.
+        #[serde(skip_serializing_if = "omit")]
+        pub subnet: String,
+        /// Part of the subnet that addresses are given from.
+        #[serde(rename = "IPRange", skip_serializing_if = "omit")]
+        pub ip_range: String,
+        /// Gateway.
+        #[serde(skip_serializing_if = "omit")]
+        pub gateway: String,
+        /// Addresses kept out, by name.
+        #[serde(skip_serializing_if = "omit")]
+        pub auxiliary_addresses: Map,
+    }
+
+    /// A container's endpoint as its network shows it.
+    pub struct EndpointResource {
+        /// Container's name, without slash.
+        pub name: String,
+        /// Endpoint's ID.
+        #[serde(rename = "EndpointID")]
+        pub endpoint_id: String,
+        /// MAC address.
+        pub mac_address: String,
+        /// IPv4 address with prefix length.
+        #[serde(rename = "IPv4Address")]
+        pub ipv4_address: String,
+        /// IPv6 address with prefix length.
+        #[serde(rename = "IPv6Address")]
+        pub ipv6_address: String,
+    }
+
+    /// Live facts of a network.
+    pub struct NetworkStatus {
+        /// Address use.
+        #[serde(rename = "IPAM")]
+        pub ipam: IpamStatus,
+    }
+
+    /// Address use of a network.
+    pub struct IpamStatus {
+        /// By subnet.
+        #[serde(skip_serializing_if = "omit")]
+        pub subnets: BTreeMap<String, SubnetStatus>,
+    }
+
+    /// Address use of a subnet.
+    pub struct SubnetStatus {
+        /// Addresses in use.
+        #[serde(rename = "IPsInUse")]
+        pub ips_in_use: u64,
+        /// Addresses that can still be given automatically.
+        #[serde(rename = "DynamicIPsAvailable")]
+        pub dynamic_ips_available: u64,
+    }
+
+    /// Body of `POST /networks/create`.
+    pub struct NetworkCreateBody {
+        /// Name.
+        pub name: String,
+        /// Refuse a name that is taken; always so from 1.44.
+        #[serde(skip_serializing_if = "omit")]
+        pub check_duplicate: bool,
+        /// Driver; empty for `bridge`.
+        pub driver: String,
+        /// `local`, `global` or `swarm`.
+        pub scope: String,
+        /// Give IPv4 addresses; `None` for the default, which is yes.
+        #[serde(rename = "EnableIPv4", skip_serializing_if = "Option::is_none")]
+        pub enable_ipv4: Option<bool>,
+        /// Give IPv6 addresses; `None` for the default, which is no.
+        #[serde(rename = "EnableIPv6", skip_serializing_if = "Option::is_none")]
+        pub enable_ipv6: Option<bool>,
+        /// Address management.
+        #[serde(rename = "IPAM")]
+        pub ipam: Option<Ipam>,
+        /// No way out.
+        pub internal: bool,
+        /// Open to containers that are no service's tasks.
+        pub attachable: bool,
+        /// Swarm's ingress network.
+        pub ingress: bool,
+        /// Only a configuration for others.
+        pub config_only: bool,
+        /// Network whose configuration to use.
+        pub config_from: Option<ConfigReference>,
+        /// Driver options.
+        pub options: Option<Map>,
+        /// Labels.
+        pub labels: Option<Map>,
+    }
+
+    /// Answer to `POST /networks/create`.
+    pub struct NetworkCreateResponse {
+        /// Full ID.
+        pub id: String,
+        /// What the client should know, or nothing.
+        pub warning: String,
+    }
+
+    /// Body of `POST /networks/{id}/connect`.
+    pub struct NetworkConnectBody {
+        /// Container's name or ID.
+        pub container: String,
+        /// Endpoint asked for.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub endpoint_config: Option<EndpointSettings>,
+    }
+
+    /// Body of `POST /networks/{id}/disconnect`.
+    pub struct NetworkDisconnectBody {
+        /// Container's name or ID.
+        pub container: String,
+        /// Also when the container does not answer.
+        pub force: bool,
+    }
+
+    /// Answer to `POST /networks/prune`.
+    pub struct NetworksPruneReport {
+        /// Names removed; `null` when none.
+        pub networks_deleted: Option<Vec<String>>,
+    }
+}
+
 /// Networks of a container. Fields in options left API 1.52; `None` leaves them out.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
