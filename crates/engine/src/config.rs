@@ -1,13 +1,14 @@
 //! What the daemon tells the engine once, at start.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use gantry_api_types::host_config::{LogConfig, Ulimit};
 
 /// The services that the engine stands on; the daemon makes them.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Parts {
     /// Records.
     pub store: gantry_store::Store,
@@ -23,6 +24,12 @@ pub struct Parts {
     pub tasks: gantry_task::Tasks,
     /// Control group trees of the host.
     pub cgroups: gantry_cgroup::Host,
+}
+
+impl fmt::Debug for Parts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parts").finish_non_exhaustive()
+    }
 }
 
 /// Settings of the engine.

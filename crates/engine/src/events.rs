@@ -9,7 +9,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::broadcast;
 
-use crate::filters::{FilterError, Filters};
+use gantry_api_types::Filters;
+use gantry_api_types::events::{EventActor, EventMessage};
+use gantry_api_types::filters::FilterError;
 
 /// Events kept for `since`.
 const REPLAY: usize = 256;
@@ -49,44 +51,41 @@ impl EventKind {
     }
 }
 
-/// One event.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EngineEvent {
-    /// What it is about.
-    pub kind: EventKind,
-    /// What happened, such as `start`.
-    pub action: String,
-    /// Id (or name) of what it happened to.
-    pub actor: String,
-    /// What else is known, such as `name`, `image` and labels.
-    pub attributes: BTreeMap<String, String>,
-    /// When, in nanoseconds since 1970.
-    pub time_ns: i64,
-}
-
 /// The publisher; clones share it.
 #[derive(Debug, Clone)]
 pub struct Events(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    recent: Mutex<VecDeque<Arc<EngineEvent>>>,
-    live: broadcast::Sender<Arc<EngineEvent>>,
+    recent: Mutex<VecDeque<Arc<EventMessage>>>,
+    live: broadcast::Sender<Arc<EventMessage>>,
 }
 
 /// One listener's events, oldest first.
 #[derive(Debug)]
 pub struct EventStream {
-    replay: VecDeque<Arc<EngineEvent>>,
-    live: broadcast::Receiver<Arc<EngineEvent>>,
+    replay: VecDeque<Arc<EventMessage>>,
+    live: broadcast::Receiver<Arc<EventMessage>>,
     filters: Filters,
     until_ns: Option<i64>,
 }
 
 /// The keys that `GET /events` takes.
 const KEYS: &[&str] = &[
-    "config", "container", "daemon", "event", "image", "label", "network", "node", "plugin",
-    "scope", "secret", "service", "type", "volume",
+    "config",
+    "container",
+    "daemon",
+    "event",
+    "image",
+    "label",
+    "network",
+    "node",
+    "plugin",
+    "scope",
+    "secret",
+    "service",
+    "type",
+    "volume",
 ];
 
 impl Default for Events {
@@ -105,12 +104,15 @@ impl Events {
         actor: impl Into<String>,
         attributes: BTreeMap<String, String>,
     ) {
-        let event = Arc::new(EngineEvent {
-            kind,
+        let time_ns = now_ns();
+        let event = Arc::new(EventMessage {
+            kind: kind.word().to_owned(),
             action: action.into(),
-            actor: actor.into(),
-            attributes,
-            time_ns: now_ns(),
+            actor: EventActor { id: actor.into(), attributes },
+            scope: "local".to_owned(),
+            time: time_ns / 1_000_000_000,
+            time_nano: time_ns,
+            ..EventMessage::default()
         });
         let mut recent = self.0.recent.lock().unwrap_or_else(PoisonError::into_inner);
         if recent.len() == REPLAY {
@@ -131,10 +133,12 @@ impl Events {
         until_ns: Option<i64>,
         filters: Filters,
     ) -> Result<EventStream, FilterError> {
-        filters.only(KEYS)?;
+        filters.validate(KEYS)?;
         let recent = self.0.recent.lock().unwrap_or_else(PoisonError::into_inner);
         let replay = match since_ns {
-            Some(since) => recent.iter().filter(|event| event.time_ns >= since).cloned().collect(),
+            Some(since) => {
+                recent.iter().filter(|event| event.time_nano >= since).cloned().collect()
+            }
             None => VecDeque::new(),
         };
         Ok(EventStream { replay, live: self.0.live.subscribe(), filters, until_ns })
@@ -149,13 +153,13 @@ impl Events {
 
 impl EventStream {
     /// The next event that fits the filters; `None` after `until` or when the engine is gone.
-    pub async fn next(&mut self) -> Option<Arc<EngineEvent>> {
+    pub async fn next(&mut self) -> Option<Arc<EventMessage>> {
         loop {
             let event = match self.replay.pop_front() {
                 Some(event) => event,
                 None => self.next_live().await?,
             };
-            if self.until_ns.is_some_and(|until| event.time_ns > until) {
+            if self.until_ns.is_some_and(|until| event.time_nano > until) {
                 return None;
             }
             if matches(&event, &self.filters) {
@@ -164,7 +168,7 @@ impl EventStream {
         }
     }
 
-    async fn next_live(&mut self) -> Option<Arc<EngineEvent>> {
+    async fn next_live(&mut self) -> Option<Arc<EventMessage>> {
         loop {
             let received = match self.until_ns {
                 Some(until) => {
@@ -185,41 +189,45 @@ impl EventStream {
 }
 
 /// Whether an event passes; the rules of each key are Docker's.
-fn matches(event: &EngineEvent, filters: &Filters) -> bool {
-    filters.allows("type", event.kind.word())
-        && filters.allows("scope", "local")
-        && action_matches(event, filters.get("event"), filters.has("event"))
+fn matches(event: &EventMessage, filters: &Filters) -> bool {
+    filters.exact_match("type", &event.kind)
+        && filters.exact_match("scope", &event.scope)
+        && filters.allows("event", |wanted| action_matches(&event.action, wanted))
         && names_match(event, filters)
         && image_matches(event, filters)
-        && filters.labels_match(&event.attributes)
+        && filters.match_labels("label", &event.actor.attributes)
 }
 
-fn action_matches(event: &EngineEvent, wanted: &[String], given: bool) -> bool {
+fn action_matches(action: &str, wanted: &str) -> bool {
     // These carry a detail behind a colon, which a filter may leave out.
     const WITH_DETAIL: [&str; 3] = ["health_status", "exec_create", "exec_start"];
-    !given
-        || wanted.iter().any(|action| {
-            *action == event.action
-                || (WITH_DETAIL.contains(&action.as_str()) && event.action.starts_with(action))
-        })
+    action == wanted || (WITH_DETAIL.contains(&wanted) && action.starts_with(wanted))
 }
 
-fn names_match(event: &EngineEvent, filters: &Filters) -> bool {
-    let keys = ["container", "daemon", "network", "volume", "plugin", "service", "node", "secret", "config"];
-    keys.iter().filter(|key| filters.has(key)).all(|key| {
-        let name = event.attributes.get("name").map_or("", String::as_str);
-        filters.get(key).iter().any(|wanted| {
-            event.actor.starts_with(wanted.as_str()) || name.starts_with(wanted.as_str())
-        })
+fn names_match(event: &EventMessage, filters: &Filters) -> bool {
+    const KEYS: [&str; 9] = [
+        "config",
+        "container",
+        "daemon",
+        "network",
+        "node",
+        "plugin",
+        "secret",
+        "service",
+        "volume",
+    ];
+    let name = event.actor.attributes.get("name").map_or("", String::as_str);
+    KEYS.iter().all(|key| {
+        filters.allows(key, |wanted| event.actor.id.starts_with(wanted) || name.starts_with(wanted))
     })
 }
 
-fn image_matches(event: &EngineEvent, filters: &Filters) -> bool {
-    let attribute = if event.kind == EventKind::Container { "image" } else { "name" };
-    let name = event.attributes.get(attribute).map_or("", String::as_str);
-    [event.actor.as_str(), name, without_tag(&event.actor), without_tag(name)]
+fn image_matches(event: &EventMessage, filters: &Filters) -> bool {
+    let attribute = if event.kind == "container" { "image" } else { "name" };
+    let name = event.actor.attributes.get(attribute).map_or("", String::as_str);
+    [event.actor.id.as_str(), name, without_tag(&event.actor.id), without_tag(name)]
         .iter()
-        .any(|candidate| filters.allows("image", candidate))
+        .any(|candidate| filters.exact_match("image", candidate))
 }
 
 /// The name without its tag; a registry's port is none.
@@ -250,7 +258,7 @@ mod tests {
         for n in 0..REPLAY + 10 {
             events.publish(EventKind::Container, format!("a{n}"), "id", BTreeMap::new());
         }
-        let mut stream = events.subscribe(Some(0), None, Filters::none()).unwrap();
+        let mut stream = events.subscribe(Some(0), None, Filters::new()).unwrap();
         events.publish(EventKind::Container, "last", "id", BTreeMap::new());
         assert_eq!(stream.next().await.unwrap().action, "a10", "the oldest ten were dropped");
         let mut last = String::new();
@@ -264,19 +272,25 @@ mod tests {
     async fn until_in_the_past_ends_at_once() {
         let events = Events::default();
         events.publish(EventKind::Image, "pull", "busybox", BTreeMap::new());
-        let mut stream = events.subscribe(Some(0), Some(now_ns()), Filters::none()).unwrap();
+        let mut stream = events.subscribe(Some(0), Some(now_ns()), Filters::new()).unwrap();
         assert_eq!(stream.next().await.unwrap().action, "pull");
         assert_eq!(stream.next().await, None);
     }
 
     #[test]
     fn filters_are_dockers() {
-        let event = EngineEvent {
-            kind: EventKind::Container,
+        let event = EventMessage {
+            kind: "container".into(),
             action: "exec_start: sh -c true".into(),
-            actor: "abcdef".into(),
-            attributes: attributes(&[("name", "web"), ("image", "reg:5000/box:1"), ("tier", "x")]),
-            time_ns: 1,
+            actor: EventActor {
+                id: "abcdef".into(),
+                attributes: attributes(&[
+                    ("name", "web"),
+                    ("image", "reg:5000/box:1"),
+                    ("tier", "x"),
+                ]),
+            },
+            ..EventMessage::default()
         };
         for (filters, want) in [
             ("{}", true),

@@ -197,7 +197,10 @@ impl Phase {
             (Created | Exited { .. } | Restarting { .. }, On::Remove { .. }) => {
                 (Removing, Effect::Delete)
             }
-            (_, On::Started { .. } | On::StartFailed { .. } | On::Exit { .. } | On::RemoveFailed) => {
+            (
+                _,
+                On::Started { .. } | On::StartFailed { .. } | On::Exit { .. } | On::RemoveFailed,
+            ) => {
                 return Err(Reject::OutOfOrder);
             }
         })
@@ -261,9 +264,7 @@ impl Reject {
             Reject::RemoveRunning => cannot_remove(
                 "container is running: stop the container before removing or force remove",
             ),
-            Reject::RemovePaused => {
-                cannot_remove("container is paused and must be unpaused first")
-            }
+            Reject::RemovePaused => cannot_remove("container is paused and must be unpaused first"),
             Reject::RemoveRestarting => cannot_remove(
                 "container is restarting: stop the container before removing or force remove",
             ),

@@ -130,11 +130,8 @@ impl Restarts {
         if by_hand || !again {
             return None;
         }
-        self.pause = if self.pause.is_zero() {
-            FIRST_PAUSE
-        } else {
-            (self.pause * 2).min(LONGEST_PAUSE)
-        };
+        self.pause =
+            if self.pause.is_zero() { FIRST_PAUSE } else { (self.pause * 2).min(LONGEST_PAUSE) };
         self.in_a_row = self.in_a_row.saturating_add(1);
         Some(self.pause)
     }
