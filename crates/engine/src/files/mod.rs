@@ -1,0 +1,6 @@
+//! Files of a container: archive, changes, export, commit.
+
+pub mod archive;
+mod changes;
+pub mod commit;
+mod export;

@@ -1,0 +1,4 @@
+//! Looking into running containers: processes and figures.
+
+pub mod stats;
+pub mod top;
