@@ -20,6 +20,8 @@ mod error;
 mod numbers;
 mod profile;
 mod program;
+#[cfg(test)]
+mod tests;
 
 pub use error::SeccompError;
 pub use program::{Call, MAX_INSTRUCTIONS, Program, SockFilter};
