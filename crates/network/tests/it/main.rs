@@ -1,0 +1,8 @@
+//! The network against the kernel itself, each test in network namespaces of its own.
+//!
+//! Needs root; without it every test says so and is skipped. `ip` and `nft` are used to look at
+//! the result and to build the outside world, never by the crate.
+
+mod lifecycle;
+mod reach;
+mod world;
