@@ -107,6 +107,7 @@ fn build(
     let mut batch = Batch::new();
     let address = Ipv4Cidr::new(address, plan.prefix_len).expect("the subnet's prefix is valid");
     route::add_address(&mut batch, link.index, address);
+    route::set_up(&mut batch, link.index);
     route::add_default_route(&mut batch, link.index, plan.gateway);
     inside.request(batch).map_err(refused)?;
     Ok(Prepared { netns, lease, mac, host_interface, inside, index: link.index })

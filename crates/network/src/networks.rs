@@ -232,7 +232,12 @@ impl Inner {
         let ports = reserve::reserve(&inner.ports, &request.ports, &inner.port_defaults)?;
         let mut prepared = match inner.pool.take(request.address) {
             Some(prepared) => prepared,
-            None => inner.make_for(&request).await?,
+            None => match inner.make_for(&request).await {
+                Err(error @ JoinError::NoAddress { .. }) => {
+                    inner.pool.take_next().await.ok_or(error)?
+                }
+                other => other?,
+            },
         };
         if let Some(mac) = request.mac.filter(|mac| *mac != prepared.mac) {
             prepared.set_mac(mac)?;

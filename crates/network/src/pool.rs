@@ -20,6 +20,8 @@ pub(crate) struct Pool {
     ready: Mutex<VecDeque<Prepared>>,
     size: usize,
     wanted: Arc<Notify>,
+    /// Held while a namespace is made for the pool.
+    making: tokio::sync::Mutex<()>,
 }
 
 /// What the pool asks of its owner.
@@ -34,7 +36,12 @@ pub(crate) trait Maker: Send + Sync + 'static {
 
 impl Pool {
     pub(crate) fn new(size: usize) -> Pool {
-        Pool { ready: Mutex::default(), size, wanted: Arc::default() }
+        Pool {
+            ready: Mutex::default(),
+            size,
+            wanted: Arc::default(),
+            making: tokio::sync::Mutex::default(),
+        }
     }
 
     /// Takes the oldest, or the one that has this address.
@@ -50,6 +57,12 @@ impl Pool {
         drop(ready);
         self.wake();
         taken
+    }
+
+    /// Takes the one that is being made, where there is no address left to make another.
+    pub(crate) async fn take_next(&self) -> Option<Prepared> {
+        let _made = self.making.lock().await;
+        lock(&self.ready).pop_front()
     }
 
     /// Has the filler look again.
@@ -98,6 +111,7 @@ async fn step<M: Maker>(owner: &Weak<M>) -> Option<Step> {
     if owner.pool().is_full() {
         return Some(Step::Idle);
     }
+    let _making = owner.pool().making.lock().await;
     match owner.make().await {
         Ok(prepared) => {
             owner.pool().put(prepared);

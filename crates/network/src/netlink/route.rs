@@ -130,8 +130,8 @@ pub(crate) fn add_bridge(batch: &mut Batch, name: &str, mac: MacAddr, mtu: u32) 
     });
 }
 
-/// Makes both ends of a veth pair, each in its place and up, in one request: to make them here
-/// and move one takes ten times as long.
+/// Makes both ends of a veth pair, each in its place, in one request: to make them here and move
+/// one takes ten times as long. The host's end is up; the peer's cannot be before it has a peer.
 pub(crate) fn add_veth(batch: &mut Batch, pair: &VethPair<'_>) {
     let peer_netns = u32::try_from(pair.peer_netns.as_raw_fd()).expect("descriptors are positive");
     batch.push("creating the veth pair", RTM_NEWLINK, ACK | CREATE | EXCL, |body| {
@@ -142,7 +142,7 @@ pub(crate) fn add_veth(batch: &mut Batch, pair: &VethPair<'_>) {
             .nest(IFLA_LINKINFO, |body| {
                 body.bytes(IFLA_INFO_KIND, b"veth").nest(IFLA_INFO_DATA, |body| {
                     body.nest(VETH_INFO_PEER, |body| {
-                        body.raw(&ifinfo(AF_UNSPEC, 0, IFF_UP))
+                        body.raw(&ifinfo(AF_UNSPEC, 0, 0))
                             .text(IFLA_IFNAME, pair.peer_name)
                             .bytes(IFLA_ADDRESS, &pair.peer_mac.0)
                             .u32(IFLA_MTU, pair.mtu)

@@ -18,9 +18,9 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 const PATIENCE: Duration = Duration::from_millis(400);
 
 /// A host of its own: a thread in a fresh namespace, with a directory for state.
-pub struct Host {
-    pub netns: OwnedFd,
-    pub state: PathBuf,
+pub(crate) struct Host {
+    pub(crate) netns: OwnedFd,
+    pub(crate) state: PathBuf,
 }
 
 impl Drop for Host {
@@ -30,7 +30,7 @@ impl Drop for Host {
 }
 
 /// Runs a test on a host of its own; skips it loudly without root.
-pub fn on_host<F: Future<Output = ()>>(test: impl FnOnce(Host) -> F + Send + 'static) {
+pub(crate) fn on_host<F: Future<Output = ()>>(test: impl FnOnce(Host) -> F + Send + 'static) {
     if !rustix::process::geteuid().is_root() {
         eprintln!("SKIPPED: this test makes network namespaces and needs root");
         return;
@@ -55,20 +55,20 @@ pub fn on_host<F: Future<Output = ()>>(test: impl FnOnce(Host) -> F + Send + 'st
 }
 
 impl Host {
-    pub fn config(&self) -> NetworkConfig {
+    pub(crate) fn config(&self) -> NetworkConfig {
         let mut config = NetworkConfig::new("gantry0", &self.state);
         config.pool_size = 0;
         config
     }
 
-    pub async fn open(&self) -> Networks {
+    pub(crate) async fn open(&self) -> Networks {
         let networks = Networks::open(self.config()).await.unwrap();
         networks.finish_adoption().await.unwrap();
         networks
     }
 
     /// Another machine: 10.99.0.2, this one being 10.99.0.1.
-    pub fn neighbour(&self) -> OwnedFd {
+    pub(crate) fn neighbour(&self) -> OwnedFd {
         let other = thread::spawn(|| {
             gantry_sys::netns::unshare_network().unwrap();
             run("ip link set lo up");
@@ -91,12 +91,12 @@ fn own_netns() -> OwnedFd {
     std::fs::File::open("/proc/thread-self/ns/net").unwrap().into()
 }
 
-pub fn netns_name(netns: BorrowedFd<'_>) -> u64 {
+pub(crate) fn netns_name(netns: BorrowedFd<'_>) -> u64 {
     rustix::fs::fstat(netns).unwrap().st_ino
 }
 
 /// Runs work on a thread in a namespace.
-pub fn inside<T: Send>(netns: BorrowedFd<'_>, work: impl FnOnce() -> T + Send) -> T {
+pub(crate) fn inside<T: Send>(netns: BorrowedFd<'_>, work: impl FnOnce() -> T + Send) -> T {
     thread::scope(|scope| {
         let there = move || {
             move_into_link_name_space(netns, Some(LinkNameSpaceType::Network)).unwrap();
@@ -107,7 +107,7 @@ pub fn inside<T: Send>(netns: BorrowedFd<'_>, work: impl FnOnce() -> T + Send) -
 }
 
 /// Runs a command in the caller's namespace; its output.
-pub fn run(line: &str) -> String {
+pub(crate) fn run(line: &str) -> String {
     let mut words = line.split_whitespace();
     let output = Command::new(words.next().unwrap()).args(words).output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -116,7 +116,7 @@ pub fn run(line: &str) -> String {
 }
 
 /// A TCP server in a namespace that answers with the address it is called from.
-pub fn serve_tcp(netns: BorrowedFd<'_>, port: u16) {
+pub(crate) fn serve_tcp(netns: BorrowedFd<'_>, port: u16) {
     let listener = inside(netns, || TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap());
     thread::spawn(move || {
         for stream in listener.incoming() {
@@ -128,7 +128,7 @@ pub fn serve_tcp(netns: BorrowedFd<'_>, port: u16) {
 }
 
 /// A UDP server of the same kind, which prefixes its answers with a name.
-pub fn serve_udp(netns: BorrowedFd<'_>, port: u16, name: &'static str) {
+pub(crate) fn serve_udp(netns: BorrowedFd<'_>, port: u16, name: &'static str) {
     let socket = inside(netns, || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap());
     thread::spawn(move || {
         let mut buffer = [0; 64];
@@ -139,7 +139,7 @@ pub fn serve_udp(netns: BorrowedFd<'_>, port: u16, name: &'static str) {
 }
 
 /// Calls a TCP server from a namespace: what it answers.
-pub fn call(netns: BorrowedFd<'_>, to: &str) -> io::Result<String> {
+pub(crate) fn call(netns: BorrowedFd<'_>, to: &str) -> io::Result<String> {
     let to: SocketAddr = to.parse().unwrap();
     inside(netns, move || {
         let mut stream = TcpStream::connect_timeout(&to, PATIENCE)?;
@@ -151,20 +151,20 @@ pub fn call(netns: BorrowedFd<'_>, to: &str) -> io::Result<String> {
 }
 
 /// A client that keeps its port, as one flow.
-pub fn udp_client(netns: BorrowedFd<'_>) -> UdpSocket {
+pub(crate) fn udp_client(netns: BorrowedFd<'_>) -> UdpSocket {
     let socket = inside(netns, || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap());
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket
 }
 
-pub fn ask(socket: &UdpSocket, to: &str) -> io::Result<String> {
+pub(crate) fn ask(socket: &UdpSocket, to: &str) -> io::Result<String> {
     socket.send_to(b"?", to)?;
     let mut buffer = [0; 64];
     let (len, _) = socket.recv_from(&mut buffer)?;
     Ok(String::from_utf8_lossy(&buffer[..len]).into_owned())
 }
 
-pub fn publish(spec: &str) -> PortRequest {
+pub(crate) fn publish(spec: &str) -> PortRequest {
     // [ip:]host:container[/proto]
     let (ports, proto) = spec.split_once('/').unwrap_or((spec, "tcp"));
     let mut parts = ports.rsplitn(3, ':');
@@ -174,7 +174,7 @@ pub fn publish(spec: &str) -> PortRequest {
     PortRequest::parse(&format!("{container}/{proto}"), ip, host).unwrap()
 }
 
-pub async fn join(networks: &Networks, ports: &[&str]) -> Result<Endpoint, JoinError> {
+pub(crate) async fn join(networks: &Networks, ports: &[&str]) -> Result<Endpoint, JoinError> {
     let ports = ports.iter().map(|spec| publish(spec)).collect();
     networks
         .join(JoinRequest { container_id: "test".to_owned(), ports, ..JoinRequest::default() })
@@ -182,7 +182,7 @@ pub async fn join(networks: &Networks, ports: &[&str]) -> Result<Endpoint, JoinE
 }
 
 /// `count` consecutive TCP ports from `first` on.
-pub fn many(first: u16, count: u16) -> JoinRequest {
+pub(crate) fn many(first: u16, count: u16) -> JoinRequest {
     let request = |at| PortRequest {
         container_port: 1 + at,
         proto: Proto::Tcp,
@@ -194,7 +194,7 @@ pub fn many(first: u16, count: u16) -> JoinRequest {
 }
 
 /// Waits until a condition holds, as the kernel's deletion of namespaces runs behind.
-pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     for _ in 0..100 {
         if holds() {
             return;
