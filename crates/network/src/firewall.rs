@@ -135,13 +135,10 @@ impl Firewall {
             other => other?,
         }
         // A flow of UDP that began before would go on past the new rule.
-        for redirect in new.iter().filter(|redirect| redirect.proto == Proto::Udp) {
-            let number = redirect.proto.number();
-            if let Err(refused) =
-                conntrack::forget_port(&mut self.socket, number, redirect.host_port)
-            {
-                tracing::debug!(?refused, "older flows to a published port stay");
-            }
+        let udp = new.iter().filter(|redirect| redirect.proto == Proto::Udp);
+        let udp = udp.map(|redirect| redirect.host_port).collect();
+        if let Err(refused) = conntrack::forget_ports(&mut self.socket, Proto::Udp.number(), &udp) {
+            tracing::debug!(?refused, "older flows to published ports stay");
         }
         Ok(())
     }

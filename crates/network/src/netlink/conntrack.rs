@@ -1,10 +1,16 @@
 //! Forgetting connections (`ctnetlink`).
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use super::message::{ACK, Batch};
+use super::message::{ACK, Batch, attribute};
 use super::socket::{Refused, Socket};
 
+/// Above this many ports, one look through all flows is cheaper than one deletion each, which
+/// goes through all of them as well.
+const FEW_PORTS: usize = 16;
+
+const IPCTNL_MSG_CT_GET: u16 = (1 << 8) | 1;
 const IPCTNL_MSG_CT_DELETE: u16 = (1 << 8) | 2;
 const CTA_TUPLE_ORIG: u16 = 1;
 const CTA_TUPLE_REPLY: u16 = 2;
@@ -43,12 +49,37 @@ pub(crate) fn forget_container(socket: &mut Socket, container: Ipv4Addr) -> Resu
     socket.request(batch)
 }
 
-/// Forgets every flow of protocol `proto` to `port`: one that began before the port was published
-/// would go on to the host.
+/// Forgets every flow of protocol `proto` to these ports: one that began before its port was
+/// published would go on to the host.
 ///
 /// # Errors
 /// Linux before 5.8 knows no filter.
-pub(crate) fn forget_port(socket: &mut Socket, proto: u8, port: u16) -> Result<(), Refused> {
+pub(crate) fn forget_ports(
+    socket: &mut Socket,
+    proto: u8,
+    ports: &BTreeSet<u16>,
+) -> Result<(), Refused> {
+    if ports.len() <= FEW_PORTS {
+        return ports.iter().try_for_each(|port| forget_port(socket, proto, *port));
+    }
+    let mut seen = BTreeSet::new();
+    let look = socket.dump(IPCTNL_MSG_CT_GET, &HEADER, |body| {
+        let flow = body.get(HEADER.len()..).and_then(original_target);
+        seen.extend(flow.filter(|(of, _)| *of == proto).map(|(_, port)| port));
+    });
+    look.map_err(|source| Refused { step: "reading connections", source })?;
+    seen.intersection(ports).try_for_each(|port| forget_port(socket, proto, *port))
+}
+
+/// Protocol and destination port of the packet that began a connection.
+fn original_target(attrs: &[u8]) -> Option<(u8, u16)> {
+    let tuple = attribute(attrs, CTA_TUPLE_ORIG)?;
+    let proto = attribute(tuple, CTA_TUPLE_PROTO)?;
+    let port = attribute(proto, CTA_PROTO_DST_PORT)?.try_into().ok()?;
+    Some((*attribute(proto, CTA_PROTO_NUM)?.first()?, u16::from_be_bytes(port)))
+}
+
+fn forget_port(socket: &mut Socket, proto: u8, port: u16) -> Result<(), Refused> {
     let mut batch = Batch::new();
     batch.push("forgetting flows", IPCTNL_MSG_CT_DELETE, ACK, |body| {
         body.raw(&HEADER)

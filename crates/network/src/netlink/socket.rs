@@ -23,8 +23,9 @@ const KIND_ERROR: u16 = 2;
 const KIND_DONE: u16 = 3;
 /// Room for one datagram; the kernel makes those of a dump at most 32 KiB long.
 const RECEIVE_LEN: usize = 64 << 10;
-/// Wished room for one batch. The kernel caps it by `net.core.wmem_max`.
-const SEND_BUFFER: usize = 4 << 20;
+/// Room for one batch: a batch is one message to the kernel, and all 65535 ports of a protocol,
+/// published at once, take 4 MiB.
+const SEND_BUFFER: usize = 32 << 20;
 
 /// A request that the kernel refused.
 #[derive(Debug)]
@@ -66,7 +67,7 @@ impl Socket {
         let kind = SocketType::RAW;
         let fd = socket_with(AddressFamily::NETLINK, kind, SocketFlags::CLOEXEC, protocol)?;
         bind(&fd, &SocketAddrNetlink::new(0, 0))?;
-        sockopt::set_socket_send_buffer_size(&fd, SEND_BUFFER)?;
+        sockopt::set_socket_send_buffer_size_force(&fd, SEND_BUFFER)?;
         Ok(Socket { fd, sequence: 0, buffer: Vec::new() })
     }
 

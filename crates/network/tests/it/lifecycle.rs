@@ -161,7 +161,6 @@ fn restart() {
         let networks = Networks::open(host.config()).await.unwrap();
         assert_eq!(networks.bridge(), before);
         assert!(call(host.netns.as_fd(), "127.0.0.1:8081").is_ok());
-        println!("{}", run("nft list table ip gantry-gantry0"));
         networks.adopt(&kept.record).await.unwrap();
         networks.adopt(&kept.record).await.unwrap();
         let mut other = kept.record.clone();

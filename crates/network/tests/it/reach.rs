@@ -3,9 +3,9 @@
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 
-use gantry_network::Networks;
+use gantry_network::{Networks, Proto};
 
-use crate::world::{ask, call, inside, join, on_host, run, serve_tcp, serve_udp, udp_client};
+use crate::world::{ask, call, inside, join, many, on_host, run, serve_tcp, serve_udp, udp_client};
 
 #[test]
 fn published_and_not() {
@@ -146,6 +146,27 @@ fn rules_come_back_after_a_flush() {
         networks.leave(&second.record).await.unwrap();
         assert!(call(host.netns.as_fd(), "127.0.0.1:8080").is_ok());
         assert_eq!(web.record.address, Ipv4Addr::new(172, 17, 0, 2));
+        networks.destroy().await.unwrap();
+    });
+}
+
+/// A media server's range: one join, one transaction; flows from before follow here too.
+#[test]
+fn ten_thousand_ports() {
+    on_host(|host| async move {
+        let outside = host.neighbour();
+        let networks = host.open().await;
+        let client = udp_client(outside.as_fd());
+        assert!(ask(&client, "10.99.0.1:19999").is_err(), "before it is published");
+        let mut request = many(10000, 10000);
+        for port in &mut request.ports {
+            port.proto = Proto::Udp;
+        }
+        let range = networks.join(request).await.unwrap();
+        serve_udp(range.netns.as_fd(), 10000, "last");
+        assert_eq!(ask(&client, "10.99.0.1:19999").unwrap(), "last 10.99.0.2");
+        networks.leave(&range.record).await.unwrap();
+        assert!(!run("nft list table ip gantry-gantry0").contains("19999"));
         networks.destroy().await.unwrap();
     });
 }

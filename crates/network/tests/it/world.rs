@@ -32,7 +32,7 @@ impl Drop for Host {
 /// Runs a test on a host of its own; skips it loudly without root.
 pub(crate) fn on_host<F: Future<Output = ()>>(test: impl FnOnce(Host) -> F + Send + 'static) {
     if !rustix::process::geteuid().is_root() {
-        eprintln!("SKIPPED: this test makes network namespaces and needs root");
+        println!("SKIPPED: this test makes network namespaces and needs root");
         return;
     }
     let work = move || {
