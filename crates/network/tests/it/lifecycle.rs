@@ -239,6 +239,79 @@ fn daemons_side_by_side() {
     });
 }
 
+/// The whole table, as `nft` reads it.
+const TABLE: &str = r#"table ip gantry-gantry0 {
+	map published {
+		type inet_proto . inet_service : ipv4_addr . inet_service
+		elements = { udp . 53 : 172.17.0.2 . 5353 }
+	}
+
+	map published_address {
+		type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service
+		elements = { 127.0.0.1 . tcp . 8081 : 172.17.0.2 . 80 }
+	}
+
+	chain guard {
+		type filter hook prerouting priority raw; policy accept;
+		iifname != "lo" ip daddr 127.0.0.0/8 drop
+		iifname != "gantry0" iifname != "lo" ip daddr 172.17.0.0/16 ip daddr != 172.17.0.1 drop
+	}
+
+	chain dnat {
+		type nat hook prerouting priority dstnat; policy accept;
+		fib daddr type local dnat ip to ip daddr . meta l4proto . th dport map @published_address
+		fib daddr type local dnat ip to meta l4proto . th dport map @published
+	}
+
+	chain dnat_local {
+		type nat hook output priority -100; policy accept;
+		fib daddr type local dnat ip to ip daddr . meta l4proto . th dport map @published_address
+		fib daddr type local dnat ip to meta l4proto . th dport map @published
+	}
+
+	chain masquerade {
+		type nat hook postrouting priority srcnat; policy accept;
+		oifname "gantry0" ip saddr 127.0.0.0/8 masquerade
+		oifname "gantry0" ip saddr 172.17.0.0/16 ct status dnat masquerade
+		oifname != "gantry0" ip saddr 172.17.0.0/16 masquerade
+	}
+
+	chain forward {
+		type filter hook forward priority filter; policy accept;
+		oifname "gantry0" ct state established,related accept
+		oifname "gantry0" ct status dnat accept
+		oifname "gantry0" iifname "gantry0" accept
+		oifname "gantry0" drop
+	}
+}
+"#;
+
+#[test]
+fn table_of_rules() {
+    on_host(|host| async move {
+        // A table that an older version might have left, with a map of another shape.
+        run("nft add table ip gantry-gantry0");
+        run("nft add map ip gantry-gantry0 published { type inet_service : ipv4_addr ; }");
+        run("nft add chain ip gantry-gantry0 retired");
+        let networks = host.open().await;
+        join(&networks, &["53:5353/udp", "127.0.0.1:8081:80"]).await.unwrap();
+        assert_eq!(run("nft list ruleset"), TABLE);
+        networks.restore_rules().await.unwrap();
+        assert_eq!(run("nft list ruleset"), TABLE);
+        networks.close().await;
+        drop(networks);
+
+        let mut config = host.config();
+        (config.icc, config.ip_masq) = (false, false);
+        let networks = Networks::open(config).await.unwrap();
+        let own = ["iifname \"gantry0\" accept", "oifname != \"gantry0\" ip saddr"];
+        let kept = TABLE.lines().filter(|line| !own.iter().any(|part| line.contains(part)));
+        let want: Vec<&str> = kept.collect();
+        assert_eq!(run("nft list ruleset").lines().collect::<Vec<_>>(), want);
+        networks.destroy().await.unwrap();
+    });
+}
+
 #[test]
 fn nothing_is_left() {
     on_host(|host| async move {

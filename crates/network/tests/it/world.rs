@@ -45,7 +45,11 @@ pub(crate) fn on_host<F: Future<Output = ()>>(test: impl FnOnce(Host) -> F + Sen
             netns_name(netns.as_fd())
         ));
         // All threads of this runtime come from this one, and so are in its namespace.
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
         runtime.block_on(test(Host { netns, state }));
     };
     let outcome = thread::spawn(work).join();
