@@ -8,14 +8,15 @@ use gantry_api_types::host_config::{HostConfig, Mount};
 use gantry_api_types::{NullableList as _, NullableMap as _};
 
 use crate::error::Invalid;
-use crate::names::new_id;
 use crate::record::{MountKind, MountRecord};
 
 /// A volume to make with the container.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct NewVolume {
-    /// Its name.
+    /// Its name; empty lets the volumes find one, which the mount then takes over.
     pub(crate) name: String,
+    /// Where it is mounted.
+    pub(crate) target: String,
     /// Its driver; empty is `local`.
     pub(crate) driver: String,
     /// Its labels.
@@ -63,7 +64,12 @@ pub(crate) fn read<E: From<Invalid>>(
         let mount = parse_bind(text)?;
         if mount.kind == MountKind::Volume {
             let driver = host.volume_driver.clone();
-            points.volumes.push(NewVolume { name: mount.source.clone(), driver, ..Default::default() });
+            points.volumes.push(NewVolume {
+                name: mount.source.clone(),
+                target: mount.target.clone(),
+                driver,
+                ..Default::default()
+            });
         }
         claim(&mut own, &mount.target)?;
         by_target.insert(mount.target.clone(), mount);
@@ -82,12 +88,10 @@ pub(crate) fn read<E: From<Invalid>>(
         if by_target.contains_key(&target) || host.tmpfs.keys().any(|t| clean(t) == target) {
             continue;
         }
-        let name = new_id();
         let driver = host.volume_driver.clone();
-        points.volumes.push(NewVolume { name: name.clone(), driver, ..Default::default() });
+        points.volumes.push(NewVolume { target: target.clone(), driver, ..Default::default() });
         by_target.insert(target.clone(), MountRecord {
             kind: MountKind::Volume,
-            source: name,
             target,
             anonymous: true,
             ..MountRecord::default()
@@ -237,13 +241,13 @@ fn volume_options(
         if !record.subpath.is_empty() {
             return Err(wrong("must not set Subpath when using anonymous volumes"));
         }
-        record.source = new_id();
     } else if is_volume_name(&mount.source) {
         record.source.clone_from(&mount.source);
     } else {
         return Err(wrong(&format!("invalid volume name: {:?}", mount.source)));
     }
     volume.name.clone_from(&record.source);
+    volume.target.clone_from(&record.target);
     Ok(volume)
 }
 
@@ -362,7 +366,7 @@ mod tests {
         let anonymous: Vec<_> =
             points.mounts.iter().filter(|m| m.anonymous).map(|m| m.target.as_str()).collect();
         assert_eq!(anonymous, ["/one"]);
-        assert_eq!(points.mounts[0].source.len(), 64);
+        assert_eq!((points.volumes[0].name.as_str(), points.volumes[0].target.as_str()), ("", "/one"));
     }
 
     #[test]
