@@ -151,10 +151,6 @@ impl Images {
         Ok(())
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the parts of one load, each borrowed on its own"
-    )]
     fn read_file<R: Read>(
         &self,
         path: &str,
