@@ -31,7 +31,8 @@ pub struct Features {
     pub cpuset: bool,
     /// Limits of the number of processes.
     pub pids_limit: bool,
-    /// Weights of block devices.
+    /// Weights of block devices, as Docker judges it: by the root group's files, which BFQ's are
+    /// not among.
     pub blkio_weight: bool,
     /// Weights by block device.
     pub blkio_weight_device: bool,
