@@ -3,7 +3,7 @@
 //! The tests of real groups need root and say so when they are skipped.
 
 // Helpers of tests are no tests to the lint, but may fail as loudly.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod fake;
 mod real;
