@@ -14,6 +14,10 @@ use crate::namespace::Prepared;
 /// Pause after a namespace could not be made.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
+/// Pause before filling up a pool that is at least half full: the container that emptied it is
+/// being started right now, and shall have the processors for itself.
+const YIELD_PAUSE: Duration = Duration::from_millis(3);
+
 /// Namespaces in the order they were made, which is that of their addresses.
 #[derive(Debug)]
 pub(crate) struct Pool {
@@ -44,19 +48,17 @@ impl Pool {
         }
     }
 
-    /// Takes the oldest, or the one that has this address.
+    /// Takes the oldest, or the one that has this address. The caller wakes the filler when it
+    /// has done what is urgent.
     pub(crate) fn take(&self, address: Option<Ipv4Addr>) -> Option<Prepared> {
         let mut ready = lock(&self.ready);
-        let taken = match address {
+        match address {
             None => ready.pop_front(),
             Some(address) => {
                 let at = ready.iter().position(|entry| entry.lease.address() == address)?;
                 ready.remove(at)
             }
-        };
-        drop(ready);
-        self.wake();
-        taken
+        }
     }
 
     /// Takes the one that is being made, where there is no address left to make another.
@@ -80,6 +82,10 @@ impl Pool {
         lock(&self.ready).len() >= self.size
     }
 
+    fn is_half_full(&self) -> bool {
+        lock(&self.ready).len() * 2 >= self.size
+    }
+
     fn put(&self, prepared: Prepared) {
         lock(&self.ready).push_back(prepared);
     }
@@ -93,7 +99,12 @@ pub(crate) async fn fill<M: Maker>(owner: Weak<M>) {
     while let Some(made) = step(&owner).await {
         match made {
             Step::Made => {}
-            Step::Idle => wanted.notified().await,
+            Step::Idle => {
+                wanted.notified().await;
+                if owner.upgrade().is_some_and(|owner| owner.pool().is_half_full()) {
+                    tokio::time::sleep(YIELD_PAUSE).await;
+                }
+            }
             Step::Failed => tokio::time::sleep(RETRY_PAUSE).await,
         }
     }

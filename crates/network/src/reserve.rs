@@ -3,11 +3,12 @@
 //! A reserved port is bound by a socket of the daemon, so that a clash is found at once, in both
 //! directions. The socket never sees a packet: the firewall redirects those before they reach it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::ops::RangeInclusive;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::net::sockopt::set_socket_reuseaddr;
@@ -17,6 +18,12 @@ use crate::error::JoinError;
 use crate::ipam::lock;
 use crate::ports::{PortChoice, PortRequest, Proto, PublishedPort};
 
+/// How long a port given back may stay bound: a process that is being spawned has a copy of the
+/// socket until it executes its program.
+const LINGER: Duration = Duration::from_millis(200);
+/// Pause between two looks at such a port.
+const LINGER_PAUSE: Duration = Duration::from_millis(2);
+
 /// Which host ports containers have, on which host addresses.
 #[derive(Debug, Default)]
 pub(crate) struct PortTable {
@@ -24,6 +31,8 @@ pub(crate) struct PortTable {
     /// Where the search for any free port goes on, so that a port released is not given to
     /// somebody else at once.
     cursor: u16,
+    /// Ports that were given back of late, and when.
+    released: VecDeque<(u16, Instant)>,
 }
 
 /// A host port that is free again when this is dropped.
@@ -33,7 +42,7 @@ pub(crate) struct Reserved {
     pub(crate) host_ip: Ipv4Addr,
     table: Arc<Mutex<PortTable>>,
     /// `None` if the kernel has not the protocol, or if a restarted daemon came too late.
-    _socket: Option<OwnedFd>,
+    socket: Option<OwnedFd>,
 }
 
 /// Defaults for what a request leaves open.
@@ -65,17 +74,54 @@ impl PortTable {
             }
         }
     }
+
+    fn note_release(&mut self, port: u16) {
+        let now = Instant::now();
+        let is_old = |(_, at): &(u16, Instant)| now.duration_since(*at) > LINGER;
+        while self.released.front().is_some_and(is_old) {
+            self.released.pop_front();
+        }
+        self.released.push_back((port, now));
+    }
+
+    fn may_linger(&self, port: u16) -> bool {
+        let mut of_late = self.released.iter().filter(|(_, at)| at.elapsed() <= LINGER);
+        of_late.any(|(released, _)| *released == port)
+    }
 }
 
 impl Drop for Reserved {
     fn drop(&mut self) {
         let PublishedPort { proto, host_port, .. } = self.published;
-        lock(&self.table).remove(proto, self.host_ip, host_port);
+        let mut table = lock(&self.table);
+        table.remove(proto, self.host_ip, host_port);
+        // A port that could not be bound is not on its way to being free.
+        if self.socket.take().is_some() {
+            table.note_release(host_port);
+        }
     }
 }
 
-/// Reserves a host port for every request, or none.
-pub(crate) fn reserve(
+/// Reserves a host port for every request, or none. Waits for ports that linger.
+pub(crate) async fn reserve(
+    table: &Arc<Mutex<PortTable>>,
+    requests: &[PortRequest],
+    defaults: &PortDefaults,
+) -> Result<Vec<Reserved>, JoinError> {
+    let begun = Instant::now();
+    loop {
+        match reserve_at_once(table, requests, defaults) {
+            Err(JoinError::PortInUse { port, .. })
+                if begun.elapsed() < LINGER && lock(table).may_linger(port) =>
+            {
+                tokio::time::sleep(LINGER_PAUSE).await;
+            }
+            other => return other,
+        }
+    }
+}
+
+fn reserve_at_once(
     table: &Arc<Mutex<PortTable>>,
     requests: &[PortRequest],
     defaults: &PortDefaults,
@@ -109,7 +155,7 @@ pub(crate) fn readopt(
         None
     });
     let table = Arc::clone(table);
-    Ok(Reserved { published: published.clone(), host_ip, table, _socket: socket })
+    Ok(Reserved { published: published.clone(), host_ip, table, socket })
 }
 
 fn reserve_one(
@@ -128,8 +174,8 @@ fn reserve_one(
         take(table, proto, host_ip, port)?;
         // From here on the drop of this gives the port back.
         let published = PublishedPort { container_port, proto, host_ip: address, host_port: port };
-        let mut reserved = Reserved { published, host_ip, table: Arc::clone(table), _socket: None };
-        reserved._socket = hold(proto, host_ip, port).map_err(|source| match source {
+        let mut reserved = Reserved { published, host_ip, table: Arc::clone(table), socket: None };
+        reserved.socket = hold(proto, host_ip, port).map_err(|source| match source {
             Errno::ADDRINUSE => JoinError::PortInUse { host_ip: address, port },
             other => JoinError::Bind { host_ip: address, port, source: other.into() },
         })?;

@@ -138,8 +138,12 @@ fn ports_clash() {
         assert!(open.record.ports[1..].iter().all(|port| range.contains(&port.host_port)));
         assert_ne!(open.record.ports[1].host_port, open.record.ports[2].host_port);
         networks.leave(&holder.record).await.unwrap();
-        drop(TcpListener::bind("0.0.0.0:8080").unwrap());
+        eventually("the port is free", || TcpListener::bind("0.0.0.0:8080").is_ok());
         assert!(join(&networks, &["8080:80"]).await.is_ok());
+        // Also where the kernel has no SCTP sockets.
+        let _sctp = join(&networks, &["9000:9/sctp"]).await.unwrap();
+        let clash = join(&networks, &["9000:9/sctp"]).await.unwrap_err().to_string();
+        assert_eq!(clash, "Bind for 0.0.0.0:9000 failed: port is already allocated");
         assert_eq!(publish("0:80").host_port, PortChoice::Any);
         networks.destroy().await.unwrap();
     });

@@ -46,9 +46,28 @@ fn published_and_not() {
     });
 }
 
+/// Whether the kernel sends bridged frames through the IP hooks is a setting of the host, and
+/// decides by which way packets between containers go.
+fn with_bridge_netfilter(on: bool) {
+    let path = "/proc/sys/net/bridge/bridge-nf-call-iptables";
+    if std::path::Path::new(path).exists() {
+        std::fs::write(path, if on { "1" } else { "0" }).unwrap();
+    }
+}
+
 #[test]
 fn between_containers() {
-    on_host(|host| async move {
+    between_containers_with(true);
+}
+
+#[test]
+fn between_containers_without_bridge_netfilter() {
+    between_containers_with(false);
+}
+
+fn between_containers_with(bridge_netfilter: bool) {
+    on_host(move |host| async move {
+        with_bridge_netfilter(bridge_netfilter);
         let _outside = host.neighbour();
         let networks = host.open().await;
         let web = join(&networks, &["8080:80"]).await.unwrap();
@@ -68,7 +87,17 @@ fn between_containers() {
 
 #[test]
 fn without_icc() {
-    on_host(|host| async move {
+    without_icc_with(true);
+}
+
+#[test]
+fn without_icc_or_bridge_netfilter() {
+    without_icc_with(false);
+}
+
+fn without_icc_with(bridge_netfilter: bool) {
+    on_host(move |host| async move {
+        with_bridge_netfilter(bridge_netfilter);
         let outside = host.neighbour();
         let mut config = host.config();
         config.icc = false;
