@@ -19,3 +19,4 @@ use std::io;
 fn check(rc: libc::c_long) -> io::Result<libc::c_long> {
     if rc == -1 { Err(io::Error::last_os_error()) } else { Ok(rc) }
 }
+pub mod bpf;
