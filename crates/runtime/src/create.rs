@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use gantry_cgroup::{Cgroup, Host};
-use gantry_oci::runtime::{Hook, NamespaceKind, Process, Resources, Spec, State, Status};
+use gantry_oci::runtime::{DeviceRule, Hook, NamespaceKind, Process, Spec, State, Status};
 use gantry_sys::namespace::Kind;
 use gantry_sys::process::{Fork, Forked, Namespaces};
 use rustix::thread::UnshareFlags;
@@ -207,9 +207,45 @@ fn cgroup(request: &CreateRequest<'_>, host: &Host) -> Result<(Cgroup, bool), Cr
         CgroupChoice::Path(path) => path.clone(),
         CgroupChoice::Spec => cgroup_path(request.spec, request.id),
     };
-    let none = Resources::default();
-    let resources = linux.and_then(|linux| linux.resources.as_ref()).unwrap_or(&none);
-    Ok((host.create(&path, resources)?, true))
+    let mut resources = linux.and_then(|linux| linux.resources.clone()).unwrap_or_default();
+    resources.devices = device_rules(&resources.devices);
+    Ok((host.create(&path, &resources)?, true))
+}
+
+/// Character devices that every container may use: null, zero, full, random, urandom, tty, the
+/// terminals' multiplexer, and terminals.
+const USABLE: [(i64, Option<i64>); 8] = [
+    (1, Some(3)),
+    (1, Some(5)),
+    (1, Some(7)),
+    (1, Some(8)),
+    (1, Some(9)),
+    (5, Some(0)),
+    (5, Some(2)),
+    (136, None),
+];
+
+/// The rules of a specification between a denial of everything and what every container may do:
+/// make any node, and use the default devices.
+fn device_rules(given: &[DeviceRule]) -> Vec<DeviceRule> {
+    let rule = |allow, kind: &str, major, minor, access: &str| DeviceRule {
+        allow,
+        kind: Some(kind.to_owned()),
+        major,
+        minor,
+        access: Some(access.to_owned()),
+    };
+    let mut rules = vec![rule(false, "a", None, None, "rwm")];
+    rules.extend_from_slice(given);
+    // Whoever is allowed everything needs no exceptions.
+    let everything = given
+        .last()
+        .is_some_and(|last| last.allow && last.kind.as_deref().is_none_or(|kind| kind == "a"));
+    if !everything {
+        rules.extend(["c", "b"].map(|kind| rule(true, kind, None, None, "m")));
+        rules.extend(USABLE.map(|(major, minor)| rule(true, "c", Some(major), minor, "rwm")));
+    }
+    rules
 }
 
 /// The path of a container's control group below each hierarchy.
@@ -382,10 +418,7 @@ fn enter_from_outside(plan: &NamespacePlan) -> Result<Vec<(NamespaceKind, OwnedF
 
 /// Forks a helper that enters the user namespace and forks again, so that the other namespaces
 /// belong to it. The second process becomes this one's child by `CLONE_PARENT`.
-fn fork_inside(
-    user: BorrowedFd<'_>,
-    request: Fork<'_>,
-) -> Result<Forked, CreateError> {
+fn fork_inside(user: BorrowedFd<'_>, request: Fork<'_>) -> Result<Forked, CreateError> {
     let (ours, theirs) = channel::pair().map_err(|e| prepare("making a socket pair", e))?;
     match gantry_sys::process::fork(Fork::default()).map_err(fork_error)? {
         Forked::Child => {

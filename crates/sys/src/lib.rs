@@ -3,6 +3,7 @@
 //! `rustix` comes first: here is only what it lacks, or offers in a form that is unsafe to call.
 //! A module holds one subject; each function says what the kernel wants and from which version on.
 
+pub mod bpf;
 pub mod descriptors;
 pub mod exec;
 pub mod mount;
@@ -19,4 +20,3 @@ use std::io;
 fn check(rc: libc::c_long) -> io::Result<libc::c_long> {
     if rc == -1 { Err(io::Error::last_os_error()) } else { Ok(rc) }
 }
-pub mod bpf;

@@ -49,7 +49,8 @@ impl Parsed {
     pub(super) fn number<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, String> {
         self.get(name)
             .map(|text| {
-                text.parse().map_err(|_| format!("invalid value {text:?} for flag -{name}: parse error"))
+                text.parse()
+                    .map_err(|_| format!("invalid value {text:?} for flag -{name}: parse error"))
             })
             .transpose()
     }

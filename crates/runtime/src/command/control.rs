@@ -315,18 +315,27 @@ mod tests {
 
     #[test]
     fn signals_by_name_and_number() {
-        for (text, want) in
-            [("9", Some(9)), ("KILL", Some(9)), ("sigterm", Some(15)), ("0", None), ("65", None), ("X", None)]
-        {
+        for (text, want) in [
+            ("9", Some(9)),
+            ("KILL", Some(9)),
+            ("sigterm", Some(15)),
+            ("0", None),
+            ("65", None),
+            ("X", None),
+        ] {
             assert_eq!(signal(text).ok(), want, "{text}");
         }
     }
 
     #[test]
     fn sizes_with_units() {
-        for (text, want) in
-            [("64M", Some(64 << 20)), ("1GiB", Some(1 << 30)), ("-1", Some(-1)), ("9t9", None), ("x", None)]
-        {
+        for (text, want) in [
+            ("64M", Some(64 << 20)),
+            ("1GiB", Some(1 << 30)),
+            ("-1", Some(-1)),
+            ("9t9", None),
+            ("x", None),
+        ] {
             let args = [OsString::from("--memory"), OsString::from(text)];
             let parsed = args::parse(args, &[value(&["memory"])], false).unwrap();
             assert_eq!(bytes(&parsed, "memory").ok().flatten(), want, "{text}");

@@ -27,7 +27,8 @@ pub(super) fn protect(context: &Context) -> Result<(), Failed> {
         // Without the right to mount, a sealed copy in memory does the same at a higher price.
         Err(_) => sealed_copy().map_err(Failed::during(text))?,
     };
-    let bytes = |s: &std::ffi::OsStr| CString::new(s.as_bytes()).map_err(|_| Failed::new("NUL byte"));
+    let bytes =
+        |s: &std::ffi::OsStr| CString::new(s.as_bytes()).map_err(|_| Failed::new("NUL byte"));
     let mut args: Vec<CString> = Vec::new();
     let own = std::env::args_os().collect::<Vec<_>>();
     // What stood before our own arguments (the program's name, `oci`) stays.

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use gantry_sys::signal::SignalFd;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
+use rustix::process::{Signal, WaitId, WaitIdOptions};
 use rustix::termios::{OptionalActions, Termios};
 
 use super::Failed;
@@ -57,18 +57,11 @@ impl Watch {
         wait(pidfd).map_err(Failed::during(|| "waiting for the container"))
     }
 
-    fn pass_on(
-        &self,
-        pidfd: &OwnedFd,
-        pid: u32,
-        mut relay: Option<&mut Relay>,
-    ) -> io::Result<()> {
+    fn pass_on(&self, pidfd: &OwnedFd, pid: u32, mut relay: Option<&mut Relay>) -> io::Result<()> {
         let stdin = rustix::stdio::stdin();
         loop {
-            let mut fds = vec![
-                PollFd::new(pidfd, PollFlags::IN),
-                PollFd::new(&self.signals, PollFlags::IN),
-            ];
+            let mut fds =
+                vec![PollFd::new(pidfd, PollFlags::IN), PollFd::new(&self.signals, PollFlags::IN)];
             let waiting = relay.as_deref().map(|relay| (relay.wants_input(), relay.is_open()));
             if let Some(relay) = relay.as_deref() {
                 let flags = if relay.is_open() { relay.interest() } else { PollFlags::empty() };
@@ -252,9 +245,4 @@ impl Drop for Relay {
             let _ = rustix::termios::tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, saved);
         }
     }
-}
-
-/// A pid as a number of this process's namespace.
-pub(super) fn pid(number: u32) -> Option<Pid> {
-    i32::try_from(number).ok().and_then(Pid::from_raw)
 }

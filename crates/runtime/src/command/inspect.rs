@@ -54,7 +54,8 @@ fn text(value: &impl Serialize) -> Result<String, Failed> {
 pub(super) fn state(context: &Context, rest: Vec<OsString>) -> Result<u8, Failed> {
     let (_, id) = super::one_id(rest, &[])?;
     let known = Known::load(&context.root, &id)?;
-    let text = serde_json::to_string_pretty(&view(&known)).map_err(|e| Failed::new(e.to_string()))?;
+    let text =
+        serde_json::to_string_pretty(&view(&known)).map_err(|e| Failed::new(e.to_string()))?;
     say(&format!("{text}\n"))?;
     Ok(0)
 }
@@ -71,8 +72,11 @@ pub(super) fn list(context: &Context, rest: Vec<OsString>) -> Result<u8, Failed>
     };
     names.sort();
     // One that is being made or removed right now is not there.
-    let views: Vec<View> =
-        names.iter().filter_map(|name| Known::load(&context.root, name).ok()).map(|k| view(&k)).collect();
+    let views: Vec<View> = names
+        .iter()
+        .filter_map(|name| Known::load(&context.root, name).ok())
+        .map(|k| view(&k))
+        .collect();
     if parsed.is_set("quiet") {
         say(&views.iter().map(|view| format!("{}\n", view.id)).collect::<String>())?;
         return Ok(0);
@@ -213,7 +217,13 @@ mod tests {
 
     #[test]
     fn durations_in_go_words() {
-        for (text, want) in [("500ms", Some(500)), ("5s", Some(5000)), ("1.5m", Some(90_000)), ("0s", None), ("5", None)] {
+        for (text, want) in [
+            ("500ms", Some(500)),
+            ("5s", Some(5000)),
+            ("1.5m", Some(90_000)),
+            ("0s", None),
+            ("5", None),
+        ] {
             assert_eq!(interval(text).ok().map(|d| d.as_millis()), want, "{text}");
         }
     }

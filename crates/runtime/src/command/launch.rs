@@ -107,7 +107,8 @@ struct Bundle {
 impl Bundle {
     fn open(parsed: &Parsed) -> Result<Bundle, Failed> {
         let given = parsed.get("bundle").filter(|path| !path.is_empty()).unwrap_or(".");
-        let path = fs::canonicalize(given).map_err(Failed::during(|| format!("opening bundle {given}")))?;
+        let path = fs::canonicalize(given)
+            .map_err(Failed::during(|| format!("opening bundle {given}")))?;
         let (spec, config) = state::read_spec(&path.join("config.json"))?;
         Ok(Bundle { path, spec, config })
     }
@@ -130,9 +131,9 @@ fn check_console(parsed: &Parsed, terminal: bool, detach: bool) -> Result<(), Fa
         (true, true, false) => Err(Failed::new(
             "cannot allocate tty if runc will detach without setting console socket",
         )),
-        (false, true, true) | (_, false, true) => Err(Failed::new(
-            "cannot use console socket if runc will not detach or allocate tty",
-        )),
+        (false, true, true) | (_, false, true) => {
+            Err(Failed::new("cannot use console socket if runc will not detach or allocate tty"))
+        }
         _ => Ok(()),
     }
 }
@@ -300,7 +301,9 @@ pub(super) fn start(context: &Context, rest: Vec<OsString>) -> Result<u8, Failed
         Status::Running | Status::Paused => {
             return Err(Failed::new("cannot start an already running container"));
         }
-        Status::Creating => return Err(Failed::new("cannot start a container in the creating state")),
+        Status::Creating => {
+            return Err(Failed::new("cannot start a container in the creating state"));
+        }
     }
     let socket = known.directory.start_socket();
     let connection = connect(&socket, SocketType::SEQPACKET)?;
@@ -389,8 +392,7 @@ fn exec_in(
 
 fn after_exec(parsed: &Parsed, running: Running, watch: Option<Watch>) -> Result<u8, Failed> {
     let Running { pid, pidfd, terminal, .. } = running;
-    let told = write_pid_file(parsed, pid)
-        .and_then(|()| send_console(parsed, terminal.as_ref()));
+    let told = write_pid_file(parsed, pid).and_then(|()| send_console(parsed, terminal.as_ref()));
     if let Err(failed) = told {
         foreground::end(&pidfd);
         return Err(failed);
@@ -413,7 +415,11 @@ fn exec_cgroup(known: &Known, parsed: &Parsed) -> Result<gantry_cgroup::Cgroup, 
     let inside = crate::resolve::normal(Path::new(sub));
     let path = Path::new(&known.record.cgroup).join(inside);
     let group = host.open(&path.to_string_lossy());
-    if group.exists() { Ok(group) } else { Err(Failed::new(format!("bad --cgroup: {sub} does not exist"))) }
+    if group.exists() {
+        Ok(group)
+    } else {
+        Err(Failed::new(format!("bad --cgroup: {sub} does not exist")))
+    }
 }
 
 /// The process of an exec: from a file, or the container's own changed by flags.

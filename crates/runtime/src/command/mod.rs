@@ -139,7 +139,12 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
         return complain(log, false, &format!("invalid log-format: {format}"), 1);
     }
     if parsed.is_set("systemd-cgroup") {
-        return complain(log, json, "--systemd-cgroup is not implemented: groups are made by file", 1);
+        return complain(
+            log,
+            json,
+            "--systemd-cgroup is not implemented: groups are made by file",
+            1,
+        );
     }
     let root = parsed.get("root").filter(|root| !root.is_empty()).unwrap_or(DEFAULT_ROOT);
     let context = Context { root: PathBuf::from(root), original: args.clone() };
@@ -216,7 +221,10 @@ fn append(path: &Path, line: &str) -> io::Result<()> {
 fn one_id(rest: Vec<OsString>, flags: &[Flag]) -> Result<(args::Parsed, String), Failed> {
     let mut parsed = args::parse(rest, flags, false)?;
     if parsed.rest.len() != 1 {
-        return Err(Failed::usage(format!("exactly 1 argument is needed, got {}", parsed.rest.len())));
+        return Err(Failed::usage(format!(
+            "exactly 1 argument is needed, got {}",
+            parsed.rest.len()
+        )));
     }
     let id = parsed.rest.remove(0);
     Ok((parsed, id))

@@ -60,5 +60,12 @@ fn row(pid: u32) -> Option<[String; 6]> {
     let command = if words.is_empty() { format!("[{name}]") } else { words.join(" ") };
     // What a container calls its processes must not reach the terminal as control characters.
     let command = command.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
-    Some([uid.to_owned(), pid.to_string(), (*fields.get(1)?).to_owned(), "0".to_owned(), time, command])
+    Some([
+        uid.to_owned(),
+        pid.to_string(),
+        (*fields.get(1)?).to_owned(),
+        "0".to_owned(),
+        time,
+        command,
+    ])
 }

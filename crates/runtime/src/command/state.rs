@@ -273,7 +273,9 @@ mod tests {
 
     #[test]
     fn ids_are_plain_names() {
-        for (id, good) in [("a-b_c.d+1", true), ("", false), ("..", false), ("a/b", false), ("ä", false)] {
+        for (id, good) in
+            [("a-b_c.d+1", true), ("", false), ("..", false), ("a/b", false), ("ä", false)]
+        {
             assert_eq!(check_id(id).is_ok(), good, "{id:?}");
         }
     }
