@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -153,15 +153,28 @@ impl Bed {
 }
 
 fn open(directory: &Path) -> Tasks {
-    let runtimes: BTreeMap<String, ForeignRuntime> = ["runc", "crun"]
-        .iter()
-        .map(|name| {
-            let runtime = ForeignRuntime { path: (*name).into(), args: Vec::new() };
-            ((*name).to_owned(), runtime)
-        })
-        .collect();
+    let runtime =
+        |name: &str, path: PathBuf| (name.to_owned(), ForeignRuntime { path, args: Vec::new() });
+    let runtimes =
+        BTreeMap::from([runtime("runc", "runc".into()), runtime("crun", crun(directory))]);
     let config = TasksConfig { exec_root: directory.join("run"), shim: shim(), runtimes };
     Tasks::open(config).expect("tasks")
+}
+
+/// crun runs on no hybrid tree whose version 2 part has controllers; there it gets a view without.
+fn crun(directory: &Path) -> PathBuf {
+    let controllers = fs::read_to_string("/sys/fs/cgroup/unified/cgroup.controllers");
+    if controllers.is_ok_and(|names| names.trim().is_empty()) {
+        return "crun".into();
+    }
+    let path = directory.join("crun");
+    let cover = "mount -t tmpfs none /sys/fs/cgroup/unified && exec crun \"$@\"";
+    let script = format!("#!/bin/sh\nexec unshare -m sh -c '{cover}' crun \"$@\"\n");
+    if !path.exists() {
+        fs::write(&path, script).expect("script");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("mode");
+    }
+    path
 }
 
 pub(crate) fn process(script: &str) -> Process {
