@@ -7,4 +7,5 @@
 
 mod bed;
 mod daemon;
+mod figures;
 mod streams;
