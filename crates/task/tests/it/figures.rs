@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::bed::{Bed, exit, possible, runtimes};
+use crate::bed::{Bed, client, exit, possible, runtimes};
 
 fn median(mut times: Vec<Duration>) -> Duration {
     times.sort();
@@ -82,4 +82,38 @@ async fn a_million_lines_through_the_shim() {
     let took = begin.elapsed();
     task.delete().await.expect("delete");
     println!("{} lines in {took:?}, {memory} KiB private while busy", bed.lines("m").len());
+}
+
+#[tokio::test]
+#[ignore = "a measurement"]
+#[allow(clippy::print_stdout)]
+async fn a_gigabyte_to_a_client() {
+    if !possible() {
+        return;
+    }
+    let bed = Bed::new("");
+    for log in [gantry_logs::LogConfig::None, bed.log("g")] {
+        let mut request = bed.request("g", "head -c 1073741824 /dev/zero");
+        request.spec.process.as_mut().expect("process").args[2] =
+            "i=0; while [ $i -lt 1000 ]; do cat /etc/lines; i=$((i+1)); done".to_owned();
+        let lines = format!("{}\n", "x".repeat(99)).repeat(10_000);
+        std::fs::write(bed.directory.path().join("lower/etc/lines"), lines).expect("file");
+        request.log = log;
+        let (near, mut stream) = client(false);
+        request.attachments.push(near);
+        let begin = Instant::now();
+        let task = bed.run(request).await;
+        let (mut buffer, mut total) = (vec![0; 1 << 16], 0);
+        loop {
+            let bytes =
+                tokio::io::AsyncReadExt::read(&mut stream, &mut buffer).await.expect("read");
+            if bytes == 0 {
+                break;
+            }
+            total += bytes;
+        }
+        exit(task.exit()).await;
+        println!("{total} bytes in {:?}", begin.elapsed());
+        task.delete().await.expect("delete");
+    }
 }

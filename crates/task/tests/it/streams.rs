@@ -35,6 +35,8 @@ each_runtime! {
     failures_name_the_step => failures;
     a_client_that_does_not_read_makes_the_container_wait => stuck;
     no_line_is_lost => many_lines;
+    logs_rotate_and_are_compressed_beside_the_container => rotation;
+    a_user_may_open_its_streams_again => reopen;
 }
 
 async fn output(bed: Bed) {
@@ -220,5 +222,47 @@ async fn many_lines(bed: Bed) {
     for (number, line) in lines.iter().enumerate() {
         assert_eq!(line.trim_end().parse::<usize>().ok(), Some(number + 1));
     }
+    task.delete().await.expect("delete");
+}
+
+async fn rotation(bed: Bed) {
+    for driver in ["json-file", "local"] {
+        let options = [("max-size", "200k"), ("max-file", "200"), ("compress", "true")];
+        let options = options.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let path = bed.directory.path().join(format!("{driver}.log"));
+        let log = gantry_logs::LogConfig::from_docker(driver, &options).expect("options").at(path);
+        let mut request = bed.request(driver, "seq 1 50000");
+        request.log = log.clone();
+        let task = bed.run(request).await;
+        assert_eq!(exit(task.exit()).await.code, 0);
+        task.delete().await.expect("delete");
+        let query = gantry_logs::Query::default();
+        let mut reader = gantry_logs::Reader::open(&log, query).expect("log");
+        let mut count = 0;
+        while let Some(entry) = reader.next().expect("line") {
+            count += 1;
+            assert_eq!(entry.line, format!("{count}\n").as_bytes(), "{driver}");
+        }
+        assert_eq!(count, 50_000, "{driver}");
+        let names = std::fs::read_dir(bed.directory.path()).expect("list");
+        let compressed = names.flatten().any(|entry| {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            name.starts_with(driver) && name.contains(".gz")
+        });
+        assert!(compressed, "{driver}: nothing was compressed");
+    }
+}
+
+async fn reopen(bed: Bed) {
+    let mut request = bed.request("user", "echo out > /proc/self/fd/1; id -u");
+    let process = request.spec.process.as_mut().expect("process");
+    (process.user.uid, process.user.gid) = (1000, 1000);
+    process.capabilities = Some(gantry_oci::runtime::Capabilities::default());
+    let (near, mut stream) = client(false);
+    request.attachments.push(near);
+    let task = bed.run(request).await;
+    let (out, err) = unframe(&read_all(&mut stream).await);
+    assert_eq!((out.as_str(), err.as_str()), ("out\n1000\n", ""));
+    assert_eq!(exit(task.exit()).await.code, 0);
     task.delete().await.expect("delete");
 }
