@@ -110,6 +110,16 @@ pub fn compress(path: &Path) -> io::Result<()> {
     written
 }
 
+impl Writer {
+    /// While a rotated file is being compressed its name must not change: the log grows beyond
+    /// its size until this is taken back.
+    pub fn hold_rotation(&mut self, hold: bool) {
+        if let Some(sink) = &mut self.sink {
+            sink.held = hold;
+        }
+    }
+}
+
 #[derive(Debug)]
 enum Format {
     Json(Encoder),
@@ -130,6 +140,8 @@ struct Sink {
     last_ns: i64,
     failure: Option<io::Error>,
     to_compress: Option<PathBuf>,
+    /// Not to be rotated now.
+    held: bool,
 }
 
 impl Sink {
@@ -145,6 +157,7 @@ impl Sink {
             last_ns: i64::MIN,
             failure: None,
             to_compress: None,
+            held: false,
         };
         sink.mend()?;
         sink.written = sink.size;
@@ -153,7 +166,7 @@ impl Sink {
 
     /// Encodes one line, rotating before it if the file is full.
     fn line(&mut self, stream: Stream, now_ns: i64, line: &[u8]) {
-        if self.config.max_size_bytes.is_some_and(|max| self.size >= max) {
+        if !self.held && self.config.max_size_bytes.is_some_and(|max| self.size >= max) {
             self.flush();
             if let Err(error) = self.rotate() {
                 self.failure.get_or_insert(error);

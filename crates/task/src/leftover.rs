@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal};
 use crate::directory;
 
 /// Ends the first process if it still runs, for runtimes that do not tie it to the shim.
-pub(crate) fn kill_process(state: &SavedState) {
+fn kill_process(state: &SavedState) {
     let Some(pid) = i32::try_from(state.pid).ok().and_then(Pid::from_raw) else { return };
     // The descriptor is taken first: then the number cannot pass to another process unnoticed.
     let Ok(process) = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) else {

@@ -19,7 +19,7 @@ use tokio::net::UnixStream;
 use tokio::process::Child;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::{Exit, TaskExec, directory};
+use crate::{Exit, TaskExec, directory, leftover};
 
 /// Questions that may wait for the actor.
 const MAX_WAITING: usize = 64;
@@ -253,12 +253,21 @@ impl Actor {
             let _ = child.wait().await;
         }
         if self.exit.borrow().is_none() {
-            let exit = directory::saved_exit(&self.directory);
-            self.exit.send_replace(Some(exit.unwrap_or_else(directory::killed)));
+            self.exit.send_replace(Some(self.look_up_exit().await));
         }
         let exit = *self.exit.borrow();
         for sender in self.execs.into_values() {
             sender.send_replace(exit.map(|exit| Exit { code: 137, signal: Some(9), ..exit }));
         }
+    }
+
+    /// The exit that the shim wrote down; if it was killed before, what it left is ended first.
+    async fn look_up_exit(&self) -> Exit {
+        if let Some(exit) = directory::saved_exit(&self.directory) {
+            return exit;
+        }
+        let directory = self.directory.clone();
+        let _ = tokio::task::spawn_blocking(move || leftover::clear(&directory)).await;
+        directory::killed()
     }
 }

@@ -268,8 +268,8 @@ fn without_shim(directory: &Path) -> Adopted {
         return Adopted::Exited(exit);
     }
     match directory::saved_state(directory) {
-        Some(state) => {
-            leftover::kill_process(&state);
+        Some(_) => {
+            leftover::clear(directory);
             Adopted::Exited(directory::killed())
         }
         None => Adopted::Gone,
