@@ -359,7 +359,7 @@ mod tests {
             ("/a:/b:odd", "invalid mode: odd"),
             ("/a:b", "mount path must be absolute"),
             ("/a:/", "destination can't be '/'"),
-            ("x:/y:rshared", "invalid mode: rshared"),
+            ("xy:/y:rshared", "invalid mode: rshared"),
             ("../x:/y", "includes invalid characters for a local volume name"),
         ] {
             let error = read(&ContainerConfig::default(), &host(&[bind]), none).unwrap_err();
