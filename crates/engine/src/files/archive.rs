@@ -49,7 +49,7 @@ impl Container {
             })
             .await
             .map(|(root, path, stat)| ((root, path), stat))?;
-        self.publish("archive-path", &[]);
+        self.tell("archive-path");
         let tar = written_by(move |out| {
             let (root, path) = place;
             gantry_archive::copy_out(root.as_fd(), &path, out).map(drop).map_err(std::io::Error::other)
@@ -77,7 +77,7 @@ impl Container {
             }
         })
         .await??;
-        self.publish("extract-to-dir", &[]);
+        self.tell("extract-to-dir");
         Ok(())
     }
 

@@ -29,7 +29,7 @@ impl Container {
     /// # Errors
     /// [`FileError`].
     pub async fn commit(&self, options: CommitOptions) -> Result<Digest, FileError> {
-        let record = self.record();
+        let record = self.cell.record();
         let shown_reference =
             options.reference.as_ref().map(ToString::to_string).unwrap_or_default();
         let config = merged(options.config.unwrap_or_default(), &record.config);
@@ -48,15 +48,19 @@ impl Container {
         };
         // A frozen container's files do not change under the archive.
         let frozen = options.pause && self.is_running() && self.pause().await.is_ok();
-        let images = self.parts().images.clone();
+        let images = self.engine.parts.images.clone();
         let made = tokio::task::spawn_blocking(move || images.commit(&commit)).await;
         if frozen {
             self.unpause().await?;
         }
         let id = made.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
-        self.publish(
+        self.tell_more(
             "commit",
-            &[("comment", &options.comment), ("imageID", &id.to_string()), ("imageRef", &shown_reference)],
+            &[
+                ("comment", options.comment),
+                ("imageID", id.to_string()),
+                ("imageRef", shown_reference),
+            ],
         );
         Ok(id)
     }

@@ -14,7 +14,7 @@ impl Container {
         let container = self.clone();
         let root = tokio::task::spawn_blocking(move || container.stopped_root()).await;
         let root = root.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
-        self.publish("export", &[]);
+        self.tell("export");
         Ok(written_by(move |out| {
             gantry_archive::export(root.as_fd(), out).map_err(std::io::Error::other)
         }))

@@ -21,7 +21,7 @@ pub(crate) struct Place {
 impl Container {
     /// Finds where `path` is; blocking.
     pub(crate) fn place(&self, path: &str) -> Result<Place, FileError> {
-        let record = self.record();
+        let record = self.cell.record();
         let absolute = format!("/{}", path.trim_start_matches('/'));
         let mount = mount_of(&record, &absolute);
         let read_only = match mount {
@@ -37,7 +37,7 @@ impl Container {
         match mount {
             Some((mount, below)) if mount.kind != MountKind::Tmpfs => {
                 let source = match mount.kind {
-                    MountKind::Volume => self.parts().volumes.mountpoint(&mount.source),
+                    MountKind::Volume => self.engine.parts.volumes.mountpoint(&mount.source),
                     _ => mount.source.clone().into(),
                 };
                 let source = source.join(&mount.subpath);
@@ -49,7 +49,7 @@ impl Container {
 
     /// The whole root file system, without volumes; blocking.
     pub(crate) fn stopped_root(&self) -> Result<OwnedFd, FileError> {
-        let snapshots = &self.parts().snapshots;
+        let snapshots = &self.engine.parts.snapshots;
         let rootfs = snapshots.rootfs(self.id())?;
         Ok(snapshots.mount_detached(&rootfs)?)
     }

@@ -36,7 +36,7 @@ impl Container {
             .filter_map(Process::read)
             .map(|process| row(&columns, &process, &users, &clock))
             .collect();
-        self.publish("top", &[]);
+        self.tell("top");
         let titles = columns.iter().map(|column| column.title.clone()).collect();
         Ok(TopResponse { titles, processes })
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use gantry_api_types::image::ImageSummary;
 use gantry_api_types::system::DiskUsage;
-use gantry_api_types::volume::{UsageData, Volume};
+use gantry_api_types::volume::{VolumeUsage, Volume};
 use gantry_image::Image;
 use gantry_oci::Digest;
 
@@ -80,7 +80,7 @@ impl Engine {
             .into_iter()
             .map(|volume| {
                 let users = self.volume_users(&volume.name).len();
-                let usage = UsageData {
+                let usage = VolumeUsage {
                     size: size(volumes.usage(&volume.name)?),
                     ref_count: i64::try_from(users).unwrap_or(i64::MAX),
                 };

@@ -56,7 +56,7 @@ impl Engine {
         let built_in = (BUILT_IN_RUNTIME.to_owned(), BUILT_IN_RUNTIME.to_owned());
         info.runtimes = names
             .chain([built_in])
-            .map(|(name, path)| (name, RuntimeInfo { path: Some(path), ..RuntimeInfo::default() }))
+            .map(|(name, path)| (name, RuntimeInfo { path, ..RuntimeInfo::default() }))
             .collect();
         self.count_containers(&mut info);
         describe_cgroups(&mut info, &parts.cgroups);
@@ -67,7 +67,7 @@ impl Engine {
     fn count_containers(&self, info: &mut Info) {
         for container in self.containers() {
             info.containers += 1;
-            match container.phase() {
+            match container.cell.phase() {
                 Phase::Running { .. } => info.containers_running += 1,
                 Phase::Paused { .. } => info.containers_paused += 1,
                 _ => info.containers_stopped += 1,

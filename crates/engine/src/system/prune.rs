@@ -20,7 +20,7 @@ impl Engine {
         let _running = self.0.pruning.try_lock().map_err(|_| QueryError::PruneRunning)?;
         let mut report = ContainersPruneReport::default();
         for container in self.containers() {
-            let record = container.record();
+            let record = container.cell.record();
             let fits = until.is_none_or(|until| record.created_ns < until)
                 && filters.match_nullable_labels(record.config.labels.as_ref());
             if container.is_running() || !fits {
