@@ -24,13 +24,21 @@ mod error;
 pub mod events;
 pub mod exec;
 pub mod files;
+mod identity;
 mod list;
 pub mod names;
+mod net;
+mod networks;
 pub mod observe;
+mod record;
+mod recover;
+mod registry;
+mod seccomp_cache;
+mod spec;
 pub mod system;
 
 pub use config::{BUILT_IN_RUNTIME, EngineConfig, Parts};
-pub use container::attach::{AttachOptions, Attached, DetachScanner};
+pub use container::attach::{AttachOptions, Attached, DetachScanner, parse_detach_keys};
 pub use container::logs::{LogChunk, LogOptions, LogStream};
 pub use container::wait::WaitCondition;
 pub use container::{Container, RemoveOptions};
@@ -38,7 +46,7 @@ pub use create::CreateRequest;
 pub use engine::Engine;
 pub use error::{
     AttachError, ChangeError, CreateError, ExecError, FileError, LookupError, ObserveError,
-    QueryError, RecoverError, RemoveError, StartError, SystemError,
+    QueryError, RecoverError, RemoveError, StartError, SystemError, Invalid,
 };
 pub use events::{EventStream, Events};
 pub use exec::{Exec, ExecAttached, ExecStart};

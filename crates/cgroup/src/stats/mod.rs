@@ -1,6 +1,20 @@
 //! Usage figures of a group, in the shape that the Engine API reports.
 
+pub(crate) mod v1;
+pub(crate) mod v2;
+
 use std::collections::BTreeMap;
+
+/// What v1 reports for no limit is this or a little less, a whole number of pages.
+pub(crate) const UNLIMITED: u64 = 0x7fff_ffff_ffff_0000;
+
+/// The lines `name number` of a flat keyed file.
+pub(crate) fn pairs(text: &str) -> impl Iterator<Item = (&str, u64)> {
+    text.lines().filter_map(|line| {
+        let (name, number) = line.split_once(' ')?;
+        Some((name, number.trim().parse().ok()?))
+    })
+}
 
 /// Usage figures of a group.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -114,4 +128,16 @@ pub struct HugetlbStats {
     pub max: u64,
     /// Times that the limit was hit.
     pub failcnt: u64,
+}
+
+/// The huge page sizes that a group has files of: `hugetlb.<size><suffix>`.
+pub(crate) fn page_sizes(path: &std::path::Path, suffix: &str) -> Vec<String> {
+    let names = std::fs::read_dir(path).into_iter().flatten().flatten();
+    names
+        .filter_map(|entry| {
+            let name = entry.file_name();
+            let size = name.to_str()?.strip_prefix("hugetlb.")?.strip_suffix(suffix)?;
+            (!size.contains('.')).then(|| size.to_owned())
+        })
+        .collect()
 }
