@@ -8,6 +8,7 @@ use gantry_archive::{ArchiveError, CopyIn, PathStat};
 
 use super::root::Place;
 use super::{StreamReader, written_by};
+use crate::identity::user_files;
 use crate::{ByteStream, Container, FileError};
 
 /// A path of a container as a tar.
@@ -67,14 +68,20 @@ impl Container {
         options: ArchivePutOptions,
         tar: ByteStream,
     ) -> Result<(), FileError> {
-        let owner = if options.copy_uid_gid { self.process_owner() } else { None };
+        let owned_by = options.copy_uid_gid.then(|| self.cell.record().config.user.clone());
+        let no_overwrite_dir_non_dir = options.no_overwrite_dir_non_dir;
         let tar = StreamReader::new(tar);
-        let put = CopyIn { no_overwrite_dir_non_dir: options.no_overwrite_dir_non_dir, owner };
-        self.with_place(path, move |place| match place.read_only {
-            Some(what) => Ok(Err(FileError::ReadOnly(what))),
-            None => {
-                gantry_archive::copy_in(place.root.as_fd(), &place.path, Box::new(tar), put).map(Ok)
+        self.with_place(path, move |place| {
+            if let Some(what) = place.read_only {
+                return Ok(Err(FileError::ReadOnly(what)));
             }
+            let owner = owned_by.map(|user| owner_in(place, &user)).transpose();
+            let owner = match owner {
+                Ok(owner) => owner,
+                Err(error) => return Ok(Err(error)),
+            };
+            let put = CopyIn { no_overwrite_dir_non_dir, owner };
+            gantry_archive::copy_in(place.root.as_fd(), &place.path, Box::new(tar), put).map(Ok)
         })
         .await??;
         self.tell("extract-to-dir");
@@ -99,6 +106,13 @@ impl Container {
         });
         done.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
     }
+}
+
+/// The numbers of the container's user, by the user files of its own root.
+fn owner_in(place: &Place, user: &str) -> Result<(u32, u32), FileError> {
+    let files = user_files(place.root.as_fd());
+    let user = crate::spec::user::resolve(user, &[], &files)?;
+    Ok((user.uid, user.gid))
 }
 
 fn shown(stat: &PathStat) -> ContainerPathStat {
