@@ -10,7 +10,7 @@ impl Container {
     /// # Errors
     /// [`FileError`].
     pub async fn changes(&self) -> Result<Vec<ChangeItem>, FileError> {
-        let (snapshots, id) = (self.engine.parts.snapshots.clone(), self.id().to_owned());
+        let (snapshots, id) = (self.engine.parts().snapshots.clone(), self.id().to_owned());
         let found = tokio::task::spawn_blocking(move || snapshots.changes(&id)).await;
         let found = found.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
         Ok(found

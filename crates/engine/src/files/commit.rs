@@ -48,7 +48,7 @@ impl Container {
         };
         // A frozen container's files do not change under the archive.
         let frozen = options.pause && self.is_running() && self.pause().await.is_ok();
-        let images = self.engine.parts.images.clone();
+        let images = self.engine.parts().images.clone();
         let made = tokio::task::spawn_blocking(move || images.commit(&commit)).await;
         if frozen {
             self.unpause().await?;

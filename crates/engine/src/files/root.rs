@@ -37,7 +37,7 @@ impl Container {
         match mount {
             Some((mount, below)) if mount.kind != MountKind::Tmpfs => {
                 let source = match mount.kind {
-                    MountKind::Volume => self.engine.parts.volumes.mountpoint(&mount.source),
+                    MountKind::Volume => self.engine.parts().volumes.mountpoint(&mount.source),
                     _ => mount.source.clone().into(),
                 };
                 let source = source.join(&mount.subpath);
@@ -49,7 +49,7 @@ impl Container {
 
     /// The whole root file system, without volumes; blocking.
     pub(crate) fn stopped_root(&self) -> Result<OwnedFd, FileError> {
-        let snapshots = &self.engine.parts.snapshots;
+        let snapshots = &self.engine.parts().snapshots;
         let rootfs = snapshots.rootfs(self.id())?;
         Ok(snapshots.mount_detached(&rootfs)?)
     }

@@ -19,7 +19,7 @@ impl Container {
 
     /// Its control group.
     pub(crate) fn cgroup(&self) -> Cgroup {
-        self.engine.parts.cgroups.open(&self.engine.cgroup_path(&self.cell.record()))
+        self.engine.parts().cgroups.open(&self.engine.0.cgroup_path(&self.cell.record()))
     }
 
     /// Whether it was removed.

@@ -22,11 +22,11 @@ impl Engine {
         let mut report = ContainersPruneReport::default();
         for container in self.containers() {
             let record = container.cell.record();
-            let labels = record.config.labels.as_ref();
+            let labels = record.config.labels.clone();
             let fits = until.is_none_or(|until| record.created_ns < until)
-                && filters.match_nullable_labels("label", labels)
+                && filters.match_nullable_labels("label", &labels)
                 && !(filters.contains_key("label!")
-                    && filters.match_nullable_labels("label!", labels));
+                    && filters.match_nullable_labels("label!", &labels));
             if container.is_running() || !fits {
                 continue;
             }
