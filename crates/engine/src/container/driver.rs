@@ -59,8 +59,6 @@ pub(crate) enum Ask {
     Attach(Attachment, Reply<Result<(), AttachError>>),
     /// Remove it.
     Remove(RemoveOptions, Reply<Result<(), RemoveError>>),
-    /// End the driver; the container runs on.
-    Leave,
 }
 
 /// A signal and what it means.
@@ -141,7 +139,7 @@ impl Driver {
         }
         loop {
             let goes_on = match self.wake().await {
-                Woken::Asked(Some(Ask::Leave) | None) => false,
+                Woken::Asked(None) => false,
                 Woken::Asked(Some(ask)) => self.answer(ask).await,
                 Woken::Exited(exit) => self.exited(exit).await,
                 Woken::RestartDue => self.restart().await,
@@ -175,6 +173,7 @@ impl Driver {
         tokio::select! {
             biased;
             exit = ended => Woken::Exited(exit),
+            () = self.engine.ending.cancelled() => Woken::Asked(None),
             ask = self.inbox.recv() => Woken::Asked(ask),
             () = due => Woken::RestartDue,
         }
@@ -217,7 +216,6 @@ impl Driver {
                 let _ = reply.send(self.attach(attachment).await);
             }
             Ask::Remove(options, reply) => return self.remove(options, reply).await,
-            Ask::Leave => return false,
         }
         true
     }
@@ -251,8 +249,7 @@ impl Driver {
     }
 
     async fn exited(&mut self, exit: Exit) -> bool {
-        let _span = tracing::debug_span!("exit", id = self.cell.id, code = exit.code).entered();
-        drop(_span);
+        tracing::debug!(id = self.record.short_id(), code = exit.code, "exit");
         self.exit = None;
         let task = self.task.take();
         let run = Duration::from_nanos(

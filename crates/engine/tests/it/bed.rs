@@ -121,7 +121,9 @@ impl Bed {
             text("etc/group", "root:x:0:\nweb:x:33:\ndisk:x:6:web\n"),
             text("seed/file", "from the image"),
         ];
-        files.push(LayerFile { path: "bin/sh".into(), mode: 0o755, data: busybox });
+        for path in ["bin/sh", "bin/busybox"] {
+            files.push(LayerFile { path: path.into(), mode: 0o755, data: busybox.clone() });
+        }
         files.push(text("bin/plain", "not executable"));
         let config = ImageConfig {
             architecture: "amd64".into(),

@@ -70,7 +70,7 @@ fn lists_names_and_prefixes() {
         });
         request.name = Some("one".into());
         let one = create(&engine, request).await;
-        let two = create(&engine, script("exec /bin/sh sleep 100", |_| {})).await;
+        let two = create(&engine, script("exec busybox sleep 100", |_| {})).await;
         two.start().await.unwrap();
         assert_eq!(engine.container(&one.id()[..10]).unwrap().id(), one.id());
         assert_eq!(engine.container("/one").unwrap().id(), one.id());
