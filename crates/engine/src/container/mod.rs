@@ -2,6 +2,7 @@
 
 pub mod attach;
 mod cell;
+mod commands;
 pub(crate) mod driver;
 mod health;
 mod inspect;
