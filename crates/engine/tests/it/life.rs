@@ -41,7 +41,7 @@ fn a_container_runs_writes_and_goes() {
         }
         assert_eq!(seen, ["create", "attach", "start", "die", "destroy"]);
         engine.shutdown().await;
-        let left = std::fs::read_dir(bed.root.path().join("data/containers")).unwrap().count();
+        let left = std::fs::read_dir(bed.root().join("data/containers")).unwrap().count();
         assert_eq!(left, 0, "the container's directory is gone");
     });
 }
