@@ -12,6 +12,7 @@ use rustix::thread::ThreadNameSpaceType;
 
 use crate::channel::{self, During, Failure, FailureKind, FromInit, ToInit};
 use crate::create::{self, HeldNamespaces};
+use crate::fork;
 use crate::init::{self, Ends, process};
 use crate::process_plan::{self, ProcessPlan};
 use crate::{CreateError, ExecError, ExecRequest, Running, Stdio, mount_plan, resolve};
@@ -44,7 +45,7 @@ pub fn exec(request: ExecRequest<'_>) -> Result<Running, ExecError> {
     }
     let join = Join::of(request.pidfd)?;
     let rlimits = plan.rlimits.clone();
-    let (pid, pidfd, ours) = fork(&request, plan, &join)?;
+    let (pid, pidfd, ours) = fork_into(&request, plan, &join)?;
     let lead = || -> Result<Option<OwnedFd>, ExecError> {
         if let Some(cgroup) = request.cgroup {
             cgroup.attach(pid)?;
@@ -110,14 +111,14 @@ fn exec_error(error: CreateError) -> ExecError {
     }
 }
 
-fn fork(
+fn fork_into(
     request: &ExecRequest<'_>,
     plan: ProcessPlan<'_>,
     join: &Join,
 ) -> Result<(u32, OwnedFd, OwnedFd), ExecError> {
     let (ours, theirs) = channel::pair().map_err(|e| prepare("making a socket pair", e))?;
     let directory = request.cgroup.and_then(gantry_cgroup::Cgroup::directory_fd);
-    let back = create::enter_pid_namespace(join.pid.as_fd()).map_err(exec_error)?;
+    let back = fork::enter_pid_namespace(join.pid.as_fd()).map_err(exec_error)?;
     let forked = gantry_sys::process::fork(Fork {
         namespaces: Namespaces::default(),
         cgroup: directory.as_ref().map(AsFd::as_fd),
