@@ -94,6 +94,7 @@ impl AfterStart {
 /// # Errors
 /// [`CreateError`] names the step.
 pub fn create(request: CreateRequest<'_>) -> Result<Created, CreateError> {
+    check_threads()?;
     let spec = request.spec;
     let linux = spec.linux.as_ref().ok_or_else(|| invalid("linux section must be set"))?;
     let process = spec.process.as_ref().ok_or_else(|| invalid("process section must be set"))?;
@@ -135,6 +136,15 @@ pub fn create(request: CreateRequest<'_>) -> Result<Created, CreateError> {
             }
             Err(error)
         }
+    }
+}
+
+/// A copy of a process with several threads could find locks taken for ever.
+pub(crate) fn check_threads() -> Result<(), CreateError> {
+    match gantry_sys::process::is_single_threaded() {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(CreateError::Threads),
+        Err(source) => Err(prepare("counting threads", source)),
     }
 }
 
@@ -271,12 +281,17 @@ fn launch(
     let own: Vec<NamespaceKind> = OWNED.iter().map(|(kind, _)| *kind).collect();
     let own: Vec<bool> = own.into_iter().map(|kind| init.namespaces.is_own(kind)).collect();
     let new_user = init.namespaces.new.contains(UnshareFlags::NEWUSER);
-    let (fresh, ours) = fork::fork(init, ours, theirs, listener)?;
+    // On v2 the process starts in its group; on v1 it is moved while it makes its mounts.
+    let directory = init.cgroup.directory_fd();
+    let born_inside = directory.is_some();
+    let (fresh, ours) = fork::fork(init, directory, (ours, theirs), listener)?;
     let mut lead = || -> Result<Option<OwnedFd>, CreateError> {
         if new_user {
             map_user(spec, fresh.pid, &ours)?;
         }
-        cgroup.attach(fresh.pid)?;
+        if !born_inside {
+            cgroup.attach(fresh.pid)?;
+        }
         limit(fresh.pid, &rlimits, oom_score)?;
         // Should the process have failed already, its report is read below.
         let _ = channel::tell(&ours, ToInit::Go(fresh.pid));

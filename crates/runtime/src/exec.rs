@@ -36,6 +36,7 @@ pub fn exec(request: ExecRequest<'_>) -> Result<Running, ExecError> {
     if process.terminal != matches!(request.stdio, Stdio::Terminal) {
         return Err(ExecError::Invalid("process.terminal and the streams given differ".to_owned()));
     }
+    create::check_threads().map_err(exec_error)?;
     create::check_preserved(request.preserve_fds).map_err(exec_error)?;
     let mut plan = process_plan::parse(process).map_err(ExecError::Invalid)?;
     plan.filter = process_plan::filter(request.seccomp, request.seccomp_flags, None)?;
@@ -45,9 +46,11 @@ pub fn exec(request: ExecRequest<'_>) -> Result<Running, ExecError> {
     }
     let join = Join::of(request.pidfd)?;
     let rlimits = plan.rlimits.clone();
-    let (pid, pidfd, ours) = fork_into(&request, plan, &join)?;
+    let directory = request.cgroup.and_then(gantry_cgroup::Cgroup::directory_fd);
+    let born_inside = directory.is_some();
+    let (pid, pidfd, ours) = fork_into(&request, plan, &join, directory)?;
     let lead = || -> Result<Option<OwnedFd>, ExecError> {
-        if let Some(cgroup) = request.cgroup {
+        if let Some(cgroup) = request.cgroup.filter(|_| !born_inside) {
             cgroup.attach(pid)?;
         }
         create::limit(pid, &rlimits, process.oom_score_adj).map_err(exec_error)?;
@@ -105,6 +108,7 @@ fn prepare(what: &str, source: impl Into<std::io::Error>) -> ExecError {
 
 fn exec_error(error: CreateError) -> ExecError {
     match error {
+        CreateError::Threads => ExecError::Threads,
         CreateError::Invalid(text) => ExecError::Invalid(text),
         CreateError::Prepare { what, source } => ExecError::Prepare { what, source },
         other => ExecError::Invalid(other.to_string()),
@@ -115,9 +119,9 @@ fn fork_into(
     request: &ExecRequest<'_>,
     plan: ProcessPlan<'_>,
     join: &Join,
+    directory: Option<OwnedFd>,
 ) -> Result<(u32, OwnedFd, OwnedFd), ExecError> {
     let (ours, theirs) = channel::pair().map_err(|e| prepare("making a socket pair", e))?;
-    let directory = request.cgroup.and_then(gantry_cgroup::Cgroup::directory_fd);
     let back = fork::enter_pid_namespace(join.pid.as_fd()).map_err(exec_error)?;
     let forked = gantry_sys::process::fork(Fork {
         namespaces: Namespaces::default(),
@@ -138,7 +142,6 @@ fn fork_into(
             })?;
             Ok((pid, pidfd, ours))
         }
-        Err(error) if error.raw_os_error() == Some(libc::EBUSY) => Err(ExecError::Threads),
         // The pid namespace takes no new processes once its first has ended.
         Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => Err(ExecError::Gone),
         Err(error) => Err(prepare("clone3", error)),

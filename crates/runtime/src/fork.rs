@@ -28,14 +28,13 @@ impl Fresh {
 /// The fork itself: directly, or by a helper that enters a user namespace first.
 pub(crate) fn fork(
     init: InitPlan<'_>,
-    ours: OwnedFd,
-    theirs: OwnedFd,
+    cgroup: Option<OwnedFd>,
+    (ours, theirs): (OwnedFd, OwnedFd),
     listener: Option<OwnedFd>,
 ) -> Result<(Fresh, OwnedFd), CreateError> {
-    let directory = init.cgroup.directory_fd();
     let request = Fork {
         namespaces: Namespaces(init.namespaces.new),
-        cgroup: directory.as_ref().map(AsFd::as_fd),
+        cgroup: cgroup.as_ref().map(AsFd::as_fd),
         sibling: false,
     };
     let back = match &init.namespaces.join_pid {
@@ -75,11 +74,7 @@ pub(crate) fn fork(
 }
 
 fn fork_error(error: std::io::Error) -> CreateError {
-    if error.raw_os_error() == Some(libc::EBUSY) {
-        CreateError::Threads
-    } else {
-        prepare("clone3", error)
-    }
+    prepare("clone3", error)
 }
 
 /// Has children born in a pid namespace; answers the way back.

@@ -1,6 +1,6 @@
 //! The library as the shim uses it. No test harness: it runs tests in threads, and a container is
 //! made by a process with a single one.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::fs;
 use std::io::Read;
@@ -183,9 +183,12 @@ fn an_aborted_container_leaves_nothing(place: &Place) {
     assert!(!group.exists());
 }
 
+/// A test's name and the test.
+type Test = (&'static str, fn(&Place));
+
 fn main() {
     assert!(rustix::process::geteuid().is_root(), "these tests make containers: run them as root");
-    let tests: [(&str, fn(&Place)); 5] = [
+    let tests: [Test; 5] = [
         ("overlays_are_seen_by_nobody_else", overlays_are_seen_by_nobody_else),
         ("terminals_come_with_the_container", terminals_come_with_the_container),
         ("programs_that_cannot_run_are_told_apart", programs_that_cannot_run_are_told_apart),
