@@ -72,6 +72,17 @@ pub enum CgroupError {
         #[source]
         source: io::Error,
     },
+    /// A process of a group could not be signalled.
+    #[error("signalling process {pid} of cgroup {path}")]
+    Signal {
+        /// The process.
+        pid: u32,
+        /// The group.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// This host cannot do what was asked for.
     #[error("{setting} is not supported by this host's cgroup {needs}")]
     Unsupported {

@@ -24,21 +24,29 @@ mod error;
 pub mod events;
 pub mod exec;
 pub mod files;
+mod identity;
 mod list;
 pub mod names;
+mod net;
+mod networks;
 pub mod observe;
+mod record;
+mod recover;
+mod registry;
+mod seccomp_cache;
+mod spec;
 pub mod system;
 
 pub use config::{BUILT_IN_RUNTIME, EngineConfig, Parts};
-pub use container::attach::{AttachOptions, Attached, DetachScanner};
+pub use container::attach::{AttachOptions, Attached, DetachScanner, parse_detach_keys};
 pub use container::logs::{LogChunk, LogOptions, LogStream};
 pub use container::wait::WaitCondition;
 pub use container::{Container, RemoveOptions};
 pub use create::CreateRequest;
 pub use engine::Engine;
 pub use error::{
-    AttachError, ChangeError, CreateError, ExecError, FileError, LookupError, ObserveError,
-    QueryError, RecoverError, RemoveError, StartError, SystemError,
+    AttachError, ChangeError, CreateError, ExecError, FileError, Invalid, LookupError,
+    ObserveError, QueryError, RecoverError, RemoveError, StartError, SystemError,
 };
 pub use events::{EventStream, Events};
 pub use exec::{Exec, ExecAttached, ExecStart};

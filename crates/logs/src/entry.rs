@@ -46,6 +46,32 @@ impl Entry<'_> {
     }
 }
 
+/// An entry with buffers of its own, used again for each line.
+#[derive(Debug)]
+pub(crate) struct Decoded {
+    pub(crate) stream: Stream,
+    pub(crate) time_ns: i64,
+    pub(crate) line: Vec<u8>,
+    pub(crate) attrs: Vec<u8>,
+}
+
+impl Default for Decoded {
+    fn default() -> Decoded {
+        Decoded { stream: Stream::Stdout, time_ns: 0, line: Vec::new(), attrs: Vec::new() }
+    }
+}
+
+impl Decoded {
+    pub(crate) fn entry(&self) -> Entry<'_> {
+        Entry {
+            stream: self.stream,
+            time_ns: self.time_ns,
+            line: &self.line,
+            raw_attrs: &self.attrs,
+        }
+    }
+}
+
 /// Which lines a reader gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Query {

@@ -6,13 +6,23 @@
 
 #![forbid(unsafe_code)]
 
+mod clock;
 mod config;
-mod options;
-
-pub use config::{AttrKeys, LogConfig, LogConfigError, LogFile};
-
 mod entry;
+mod escape;
+mod files;
+mod input;
+mod json_file;
+mod lines;
+mod local;
+mod options;
 mod reader;
+mod tail;
+mod watch;
+mod writer;
 
+pub use clock::now_ns;
+pub use config::{AttrKeys, LogConfig, LogConfigError, LogFile};
 pub use entry::{Entry, Query, Stream};
 pub use reader::{Follower, Reader};
+pub use writer::{Writer, compress};

@@ -28,8 +28,8 @@ pub enum ParseAddressError {
 impl Ipv4Cidr {
     /// Makes a prefix; `None` if `prefix_len` is over 32.
     #[must_use]
-    pub fn new(address: Ipv4Addr, prefix_len: u8) -> Option<Ipv4Cidr> {
-        (prefix_len <= 32).then_some(Ipv4Cidr { address, prefix_len })
+    pub const fn new(address: Ipv4Addr, prefix_len: u8) -> Option<Ipv4Cidr> {
+        if prefix_len <= 32 { Some(Ipv4Cidr { address, prefix_len }) } else { None }
     }
 
     /// The address as given, host bits included.

@@ -18,13 +18,20 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod bridge;
 mod config;
 mod counters;
 mod endpoint;
 mod error;
 pub mod files;
+mod firewall;
+mod ipam;
+mod namespace;
+mod netlink;
 mod networks;
+mod pool;
 mod ports;
+mod reserve;
 
 pub use address::{Ipv4Cidr, MacAddr, ParseAddressError};
 pub use config::{BridgeInfo, NetworkConfig};

@@ -153,3 +153,49 @@ fn parse_port(text: &str) -> Result<u16, ParsePortError> {
         .filter(|port| plain && *port != 0)
         .ok_or_else(|| ParsePortError::Port(text.to_owned()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn choices() {
+        for (text, want) in [
+            ("", Some(PortChoice::Any)),
+            ("0", Some(PortChoice::Any)),
+            ("8080", Some(PortChoice::Exact(8080))),
+            ("8000-8010", Some(PortChoice::Range(8000, 8010))),
+            ("8000-8000", Some(PortChoice::Exact(8000))),
+            ("8010-8000", None),
+            ("0-5", None),
+            ("65536", None),
+            ("+80", None),
+            ("80-", None),
+            ("-80", None),
+            ("http", None),
+        ] {
+            assert_eq!(text.parse().ok(), want, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn bindings() {
+        let local = Some(IpAddr::from([127, 0, 0, 1]));
+        for (port, ip, host, want) in [
+            ("80/tcp", "", "", Ok((80, Proto::Tcp, None, PortChoice::Any))),
+            ("80", "127.0.0.1", "81", Ok((80, Proto::Tcp, local, PortChoice::Exact(81)))),
+            ("53/UDP", "", "53", Ok((53, Proto::Udp, None, PortChoice::Exact(53)))),
+            ("9/sctp", "", "9-12", Ok((9, Proto::Sctp, None, PortChoice::Range(9, 12)))),
+            ("1/tcp", "[::]", "", Ok((1, Proto::Tcp, "::".parse().ok(), PortChoice::Any))),
+            ("0/tcp", "", "", Err("invalid port: 0")),
+            ("80/icmp", "", "", Err("invalid proto: icmp")),
+            ("80/tcp", "localhost", "", Err("invalid IP address: localhost")),
+            ("80/tcp", "", "9-1", Err("invalid port range: 9-1")),
+        ] {
+            let got = PortRequest::parse(port, ip, host)
+                .map(|got| (got.container_port, got.proto, got.host_ip, got.host_port))
+                .map_err(|error| error.to_string());
+            assert_eq!(got, want.map_err(str::to_owned), "{port} {ip} {host}");
+        }
+    }
+}

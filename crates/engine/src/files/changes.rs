@@ -9,8 +9,13 @@ impl Container {
     ///
     /// # Errors
     /// [`FileError`].
-    #[allow(clippy::todo)]
     pub async fn changes(&self) -> Result<Vec<ChangeItem>, FileError> {
-        todo!()
+        let (snapshots, id) = (self.engine.parts().snapshots.clone(), self.id().to_owned());
+        let found = tokio::task::spawn_blocking(move || snapshots.changes(&id)).await;
+        let found = found.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+        Ok(found
+            .into_iter()
+            .map(|change| ChangeItem { kind: change.kind as u8, path: change.path })
+            .collect())
     }
 }
