@@ -101,7 +101,7 @@ pub(crate) async fn prune(call: Call) -> Result<Response, ApiError> {
     })
     .await?;
     body::ok(&VolumesPruneReport {
-        volumes_deleted: (!names.is_empty()).then_some(names),
+        volumes_deleted: Some(names),
         space_reclaimed: bytes,
     })
 }
