@@ -14,9 +14,11 @@ fn debian_root(folder: &std::path::Path) -> Vec<u8> {
         .expect("debootstrap is installed");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stdout));
     // The host's own package sources: a mirror may be configured there.
-    for file in ["etc/apt/sources.list.d/debian.sources", "etc/apt/apt.conf.d/99proxy"] {
-        let _ = std::fs::create_dir_all(root.join(file).parent().unwrap());
-        let _ = std::fs::copy(std::path::Path::new("/").join(file), root.join(file));
+    let _ = std::fs::remove_file(root.join("etc/apt/sources.list"));
+    for folder in ["etc/apt/sources.list.d", "etc/apt/apt.conf.d"] {
+        for entry in std::fs::read_dir(std::path::Path::new("/").join(folder)).unwrap().flatten() {
+            let _ = std::fs::copy(entry.path(), root.join(folder).join(entry.file_name()));
+        }
     }
     let tar = Command::new("tar").arg("-C").arg(&root).args(["-c", "."]).output().unwrap();
     assert!(tar.status.success());
