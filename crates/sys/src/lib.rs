@@ -1,2 +1,3 @@
 //! Every unsafe and raw system call, as safe functions.
 
+pub mod netns;

@@ -1,0 +1,265 @@
+//! The bridge: found or made, with its address.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::address::{Ipv4Cidr, MacAddr};
+use crate::config::{BridgeInfo, NetworkConfig};
+use crate::error::NetworkError;
+use crate::ipam::choose_subnet;
+use crate::namespace::random_hex;
+use crate::netlink::message::Batch;
+use crate::netlink::route::{self, PortFlags};
+use crate::netlink::socket::{Refused, Socket};
+
+/// Longest name of an interface in bytes.
+const NAME_LEN: usize = 15;
+/// MTU when none is configured, as Docker has it.
+const DEFAULT_MTU: u32 = 1500;
+
+/// Makes the bridge, or takes over the one that stands, with its address if none is configured.
+/// Gives it with its gateway address and prefix.
+pub(crate) fn establish(
+    socket: &mut Socket,
+    config: &NetworkConfig,
+) -> Result<BridgeInfo, NetworkError> {
+    let name = config.bridge.as_str();
+    check_name(name)?;
+    if let Some(bip) = config.bip {
+        let edge = bip.address() == bip.first() || bip.address() == bip.last();
+        if bip.prefix_len() == 0 || (bip.prefix_len() < 31 && edge) {
+            return Err(NetworkError::BridgeAddress(bip));
+        }
+    }
+    let step = |step| move |source| link_error(name, step, source);
+    let saved = Saved::read(&config.state_dir, name)?;
+    let found = route::find_link(socket, name).map_err(step("looking up the bridge"))?;
+    if found.as_ref().is_some_and(|link| link.kind != "bridge") {
+        return Err(NetworkError::NotABridge(name.to_owned()));
+    }
+    let index = found.as_ref().map_or(0, |link| link.index);
+    let addresses = route::addresses(socket).map_err(step("reading addresses"))?;
+    let has: Vec<Ipv4Cidr> =
+        addresses.iter().filter(|(on, _)| *on == index).map(|(_, address)| *address).collect();
+    let address = match (config.bip, has.first()) {
+        (Some(bip), _) => bip,
+        (None, Some(standing)) => *standing,
+        (None, None) => {
+            let routes = route::routes(socket).map_err(step("reading routes"))?;
+            let others =
+                addresses.iter().chain(&routes).filter(|(on, _)| index == 0 || *on != index);
+            let occupied: Vec<Ipv4Cidr> = others.map(|(_, prefix)| *prefix).collect();
+            let preferred = config.fixed_cidr.and_then(first_host).or(saved.address);
+            choose_subnet(preferred, &occupied).ok_or(NetworkError::NoSubnet)?
+        }
+    };
+    check_range(config.fixed_cidr, address)?;
+
+    let mtu = config.mtu.unwrap_or(DEFAULT_MTU);
+    let mut batch = Batch::new();
+    let index = match found {
+        Some(link) => {
+            if link.mtu != mtu {
+                route::set_mtu(&mut batch, link.index, mtu);
+            }
+            link.index
+        }
+        None => make(socket, name, MacAddr::for_address(address.address()), mtu)?,
+    };
+    if config.bip.is_some() || has.is_empty() {
+        for stale in has.iter().filter(|standing| **standing != address) {
+            route::delete_address(&mut batch, index, *stale);
+        }
+        if !has.contains(&address) {
+            route::add_address(&mut batch, index, address);
+        }
+    }
+    route::set_up(&mut batch, index);
+    socket.request(batch).map_err(|Refused { step, source }| link_error(name, step, source))?;
+    set_parameters(config)?;
+    let id = saved.id.map_or_else(|| random_hex(32), Ok).map_err(|source| NetworkError::State {
+        path: Saved::path(&config.state_dir, name),
+        source,
+    })?;
+    Saved { id: Some(id.clone()), address: Some(address) }.write(&config.state_dir, name)?;
+    Ok(BridgeInfo {
+        id,
+        name: name.to_owned(),
+        subnet: address.network(),
+        gateway: address.address(),
+        mtu,
+        ifindex: index,
+    })
+}
+
+/// Deletes the bridge and what was saved of it; that they are not there is no error.
+pub(crate) fn remove(socket: &mut Socket, config: &NetworkConfig) -> Result<(), NetworkError> {
+    let name = config.bridge.as_str();
+    let found = route::find_link(socket, name)
+        .map_err(|source| link_error(name, "looking up the bridge", source))?;
+    if let Some(link) = found.filter(|link| link.kind == "bridge") {
+        let mut batch = Batch::new();
+        route::delete_link(&mut batch, link.index);
+        socket.request(batch).map_err(|Refused { step, source }| link_error(name, step, source))?;
+    }
+    let path = Saved::path(&config.state_dir, name);
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other.map_err(|source| NetworkError::State { path, source }),
+    }
+}
+
+/// What the ports of the bridge need.
+///
+/// Where the kernel sends bridged frames through the IP hooks (`br_netfilter`), a container that
+/// comes to itself by a published port is answered on the port that it asked on. Elsewhere that
+/// packet is routed, and reflecting frames would only upset address conflict detection.
+pub(crate) fn port_flags(icc: bool) -> PortFlags {
+    let path = "/proc/sys/net/bridge/bridge-nf-call-iptables";
+    let hairpin = fs::read_to_string(path).is_ok_and(|text| text.trim() == "1");
+    PortFlags { hairpin, isolated: !icc }
+}
+
+fn make(socket: &mut Socket, name: &str, mac: MacAddr, mtu: u32) -> Result<u32, NetworkError> {
+    let mut batch = Batch::new();
+    route::add_bridge(&mut batch, name, mac, mtu);
+    socket.request(batch).map_err(|Refused { step, source }| link_error(name, step, source))?;
+    route::find_link(socket, name)
+        .and_then(|link| link.ok_or(io::ErrorKind::NotFound.into()))
+        .map(|link| link.index)
+        .map_err(|source| link_error(name, "looking up the bridge", source))
+}
+
+/// Forwarding, if configured, and loopback sources and destinations on the bridge, which
+/// published ports need from this host itself.
+fn set_parameters(config: &NetworkConfig) -> Result<(), NetworkError> {
+    let set = |path: String| {
+        let stands = fs::read_to_string(&path).is_ok_and(|text| text.trim() == "1");
+        if stands { Ok(()) } else { fs::write(&path, "1") }
+            .map_err(|source| NetworkError::Sysctl { path, source })
+    };
+    set(format!("/proc/sys/net/ipv4/conf/{}/route_localnet", config.bridge))?;
+    if config.ip_forward {
+        set("/proc/sys/net/ipv4/ip_forward".to_owned())?;
+    }
+    Ok(())
+}
+
+/// The kernel's rules for names of interfaces (`dev_valid_name`), and those of `nft` for names
+/// of tables, since one is made from the other.
+fn check_name(name: &str) -> Result<(), NetworkError> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    let special = matches!(name, "" | "." | ".." | "all" | "default");
+    if special || name.len() > NAME_LEN || !name.bytes().all(allowed) {
+        return Err(NetworkError::BridgeName(name.to_owned()));
+    }
+    Ok(())
+}
+
+fn check_range(range: Option<Ipv4Cidr>, bridge: Ipv4Cidr) -> Result<(), NetworkError> {
+    match range {
+        Some(range) if !bridge.contains(range.first()) || !bridge.contains(range.last()) => {
+            Err(NetworkError::FixedCidr { range, subnet: bridge.network() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The first host address of a range that shall be the whole subnet.
+fn first_host(range: Ipv4Cidr) -> Option<Ipv4Cidr> {
+    let first = std::net::Ipv4Addr::from_bits(range.first().to_bits().checked_add(1)?);
+    Ipv4Cidr::new(first, range.prefix_len()).filter(|_| range.prefix_len() < 31)
+}
+
+fn link_error(interface: &str, step: &'static str, source: io::Error) -> NetworkError {
+    NetworkError::Link { step, interface: interface.to_owned(), source }
+}
+
+/// What outlives a reboot: `id=<64 hex>` and `address=<CIDR>`, a line each.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Saved {
+    id: Option<String>,
+    address: Option<Ipv4Cidr>,
+}
+
+impl Saved {
+    fn path(directory: &Path, bridge: &str) -> PathBuf {
+        directory.join(format!("{bridge}.network"))
+    }
+
+    fn read(directory: &Path, bridge: &str) -> Result<Saved, NetworkError> {
+        let path = Saved::path(directory, bridge);
+        match fs::read_to_string(&path) {
+            Ok(text) => Ok(Saved::parse(&text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Saved::default()),
+            Err(source) => Err(NetworkError::State { path, source }),
+        }
+    }
+
+    /// Unknown and broken lines are dropped: both values can be found anew.
+    fn parse(text: &str) -> Saved {
+        let mut saved = Saved::default();
+        for (key, value) in text.lines().filter_map(|line| line.split_once('=')) {
+            let is_id = value.len() == 64 && value.bytes().all(|byte| byte.is_ascii_hexdigit());
+            match key {
+                "id" if is_id => saved.id = Some(value.to_owned()),
+                "address" => saved.address = value.parse().ok(),
+                _ => {}
+            }
+        }
+        saved
+    }
+
+    /// Writes a new file and renames it over the old one, so that there is never half of it.
+    fn write(&self, directory: &Path, bridge: &str) -> Result<(), NetworkError> {
+        let path = Saved::path(directory, bridge);
+        let mut text = String::new();
+        text.extend(self.id.iter().map(|id| format!("id={id}\n")));
+        text.extend(self.address.iter().map(|address| format!("address={address}\n")));
+        if fs::read_to_string(&path).is_ok_and(|standing| standing == text) {
+            return Ok(());
+        }
+        let fresh = path.with_extension("network.new");
+        let write = || {
+            fs::create_dir_all(directory)?;
+            let mut file = fs::File::create(&fresh)?;
+            io::Write::write_all(&mut file, text.as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&fresh, &path)
+        };
+        write().map_err(|source| NetworkError::State { path: path.clone(), source })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        for (name, want) in [
+            ("gantry0", true),
+            ("br-0.1_a", true),
+            ("exactly15bytes_", true),
+            ("sixteen_bytes_xx", false),
+            ("", false),
+            ("..", false),
+            ("all", false),
+            ("a/b", false),
+            ("a b", false),
+            ("a:b", false),
+        ] {
+            assert_eq!(check_name(name).is_ok(), want, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn saved_text() {
+        let id = "ab".repeat(32);
+        let text = format!("id={id}\naddress=10.0.0.1/24\nfuture=1\n");
+        let want = Saved { id: Some(id), address: "10.0.0.1/24".parse().ok() };
+        assert_eq!(Saved::parse(&text), want);
+        assert_eq!(Saved::parse("id=short\naddress=x\nnonsense"), Saved::default());
+    }
+}

@@ -1,0 +1,197 @@
+//! Making a network namespace with its interface.
+//!
+//! Each is made by a thread of its own, which moves into the new namespace and ends there: no
+//! thread ever has to find its way back, so none can stay in the wrong place. The namespace is
+//! held by a descriptor and never mounted; when its last user is gone, the kernel deletes both
+//! ends of the veth pair with it, behind everybody's back, where deleting one by request would
+//! take some 20 ms.
+
+use std::fs::{self, File};
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::sync::Mutex;
+
+use rustix::io::Errno;
+
+use crate::address::{Ipv4Cidr, MacAddr};
+use crate::error::JoinError;
+use crate::ipam::{Lease, lock};
+use crate::netlink::message::Batch;
+use crate::netlink::route::{self, PortFlags, VethPair};
+use crate::netlink::socket::{Refused, Socket};
+
+/// Name of the container's interface.
+const INTERFACE: &str = "eth0";
+/// The loopback interface is the first of every namespace.
+const LOOPBACK_INDEX: u32 = 1;
+/// Attempts at a random interface name before giving up.
+const NAME_ATTEMPTS: usize = 8;
+/// Stack of the thread that makes a namespace.
+const STACK_LEN: usize = 256 << 10;
+
+/// What every namespace of a bridge has in common.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    pub(crate) bridge: u32,
+    pub(crate) gateway: Ipv4Addr,
+    pub(crate) prefix_len: u8,
+    pub(crate) mtu: u32,
+    pub(crate) port_flags: PortFlags,
+}
+
+/// A namespace that is ready for a container.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) netns: OwnedFd,
+    pub(crate) lease: Lease,
+    pub(crate) mac: MacAddr,
+    pub(crate) host_interface: String,
+    inside: Socket,
+    index: u32,
+}
+
+impl Prepared {
+    /// Gives the interface another hardware address.
+    pub(crate) fn set_mac(&mut self, mac: MacAddr) -> Result<(), JoinError> {
+        let mut batch = Batch::new();
+        route::set_mac(&mut batch, self.index, mac);
+        self.inside.request(batch).map_err(refused)?;
+        self.mac = mac;
+        Ok(())
+    }
+}
+
+/// Makes a namespace on a thread of its own.
+pub(crate) async fn make(
+    host: std::sync::Arc<Mutex<Socket>>,
+    plan: Plan,
+    lease: Lease,
+    mac: Option<MacAddr>,
+) -> Result<Prepared, JoinError> {
+    let (answer, made) = tokio::sync::oneshot::channel();
+    let work = move || {
+        // If nobody waits any more, all that was made goes with the value.
+        let _ = answer.send(build(&host, &plan, lease, mac));
+    };
+    std::thread::Builder::new()
+        .name("gantry-netns".to_owned())
+        .stack_size(STACK_LEN)
+        .spawn(work)
+        .map_err(|source| JoinError::Namespace { step: "spawning a thread", source })?;
+    made.await.map_err(|_| JoinError::Closed)?
+}
+
+fn build(
+    host: &Mutex<Socket>,
+    plan: &Plan,
+    lease: Lease,
+    mac: Option<MacAddr>,
+) -> Result<Prepared, JoinError> {
+    let step = |step| move |source| JoinError::Namespace { step, source };
+    let address = lease.address();
+    let mac = mac.unwrap_or_else(|| MacAddr::for_address(address));
+    gantry_sys::netns::unshare_network().map_err(step("making the network namespace"))?;
+    let netns = File::open("/proc/thread-self/ns/net").map_err(step("opening the namespace"))?;
+    let netns = OwnedFd::from(netns);
+    let mut inside = Socket::route().map_err(step("opening a netlink socket"))?;
+    set_parameters()?;
+    let mut batch = Batch::new();
+    route::set_up(&mut batch, LOOPBACK_INDEX);
+    inside.request(batch).map_err(refused)?;
+    let host_interface = connect(host, plan, &netns, mac)?;
+    let link = route::find_link(&mut inside, INTERFACE)
+        .and_then(|link| link.ok_or(io::ErrorKind::NotFound.into()))
+        .map_err(step("finding the interface"))?;
+    let mut batch = Batch::new();
+    let address = Ipv4Cidr::new(address, plan.prefix_len).expect("the subnet's prefix is valid");
+    route::add_address(&mut batch, link.index, address);
+    route::set_up(&mut batch, link.index);
+    route::add_default_route(&mut batch, link.index, plan.gateway);
+    inside.request(batch).map_err(refused)?;
+    Ok(Prepared { netns, lease, mac, host_interface, inside, index: link.index })
+}
+
+/// Makes the veth pair and puts the host's end on the bridge; gives that end's name.
+fn connect(
+    host: &Mutex<Socket>,
+    plan: &Plan,
+    netns: &OwnedFd,
+    mac: MacAddr,
+) -> Result<String, JoinError> {
+    let mut attempts = 0;
+    let name = loop {
+        let name = interface_name()?;
+        let mut batch = Batch::new();
+        let pair = VethPair {
+            name: &name,
+            bridge: plan.bridge,
+            mtu: plan.mtu,
+            peer_name: INTERFACE,
+            peer_mac: mac,
+            peer_netns: netns.as_fd(),
+        };
+        route::add_veth(&mut batch, &pair);
+        attempts += 1;
+        match lock(host).request(batch) {
+            Err(error) if error.is(Errno::EXIST) && attempts < NAME_ATTEMPTS => {}
+            Err(error) => return Err(refused(error)),
+            Ok(()) => break name,
+        }
+    };
+    if plan.port_flags != PortFlags::default() {
+        let mut host = lock(host);
+        let link = route::find_link(&mut host, &name)
+            .and_then(|link| link.ok_or(io::ErrorKind::NotFound.into()))
+            .map_err(|source| JoinError::Namespace { step: "finding the veth", source })?;
+        let mut batch = Batch::new();
+        route::set_port_flags(&mut batch, link.index, plan.port_flags);
+        host.request(batch).map_err(refused)?;
+    }
+    Ok(name)
+}
+
+/// Sets the kernel parameters that Docker sets in every namespace: ports below 1024 and ping
+/// for everybody, no IPv6 but on loopback.
+fn set_parameters() -> Result<(), JoinError> {
+    for (path, value) in [
+        ("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0"),
+        ("/proc/sys/net/ipv4/ping_group_range", "0 2147483647"),
+    ] {
+        fs::write(path, value).map_err(|source| JoinError::Namespace { step: path, source })?;
+    }
+    // Not there on a kernel without IPv6.
+    if Path::new("/proc/sys/net/ipv6/conf").exists() {
+        for (path, value) in [
+            ("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1"),
+            ("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1"),
+            ("/proc/sys/net/ipv6/conf/lo/disable_ipv6", "0"),
+        ] {
+            fs::write(path, value).map_err(|source| JoinError::Namespace { step: path, source })?;
+        }
+    }
+    Ok(())
+}
+
+/// `veth` and seven random hexadecimal digits, as Docker names them.
+fn interface_name() -> Result<String, JoinError> {
+    let digits = random_hex(4)
+        .map_err(|source| JoinError::Namespace { step: "drawing a random name", source })?;
+    Ok(format!("veth{}", &digits[..7]))
+}
+
+/// `len` random bytes in hexadecimal.
+pub(crate) fn random_hex(len: usize) -> io::Result<String> {
+    let mut bytes = vec![0; len];
+    let mut filled = 0;
+    while filled < len {
+        let flags = rustix::rand::GetRandomFlags::empty();
+        filled += rustix::rand::getrandom(&mut bytes[filled..], flags)?;
+    }
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+fn refused(Refused { step, source }: Refused) -> JoinError {
+    JoinError::Namespace { step, source }
+}

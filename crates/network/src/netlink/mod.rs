@@ -1,0 +1,10 @@
+//! The kernel's netlink protocols, as far as a bridge network needs them.
+//!
+//! Requests are encoded by hand: one small builder serves rtnetlink, nftables and conntrack
+//! alike, where the available crates cover the first alone.
+
+pub(crate) mod conntrack;
+pub(crate) mod message;
+pub(crate) mod nftables;
+pub(crate) mod route;
+pub(crate) mod socket;

@@ -1,0 +1,268 @@
+//! Links, addresses and routes (`rtnetlink(7)`).
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use rustix::io::Errno;
+
+use super::message::{ACK, Batch, CREATE, EXCL, attribute, u32_at};
+use super::socket::Socket;
+use crate::address::{Ipv4Cidr, MacAddr};
+
+const RTM_NEWLINK: u16 = 16;
+const RTM_DELLINK: u16 = 17;
+const RTM_GETLINK: u16 = 18;
+const RTM_SETLINK: u16 = 19;
+const RTM_NEWADDR: u16 = 20;
+const RTM_DELADDR: u16 = 21;
+const RTM_GETADDR: u16 = 22;
+const RTM_NEWROUTE: u16 = 24;
+const RTM_GETROUTE: u16 = 26;
+
+const AF_UNSPEC: u8 = 0;
+const AF_INET: u8 = 2;
+const AF_BRIDGE: u8 = 7;
+const IFF_UP: u32 = 1;
+
+const IFLA_ADDRESS: u16 = 1;
+const IFLA_IFNAME: u16 = 3;
+const IFLA_MTU: u16 = 4;
+const IFLA_MASTER: u16 = 10;
+const IFLA_PROTINFO: u16 = 12;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_NET_NS_FD: u16 = 28;
+const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_DATA: u16 = 2;
+const VETH_INFO_PEER: u16 = 1;
+const IFLA_BRPORT_MODE: u16 = 4;
+const IFLA_BRPORT_ISOLATED: u16 = 33;
+const IFA_ADDRESS: u16 = 1;
+const IFA_LOCAL: u16 = 2;
+const IFA_BROADCAST: u16 = 4;
+const RTA_DST: u16 = 1;
+const RTA_OIF: u16 = 4;
+const RTA_GATEWAY: u16 = 5;
+const RT_TABLE_MAIN: u8 = 254;
+const RT_TABLE_LOCAL: u8 = 255;
+const RTPROT_BOOT: u8 = 3;
+const RTN_UNICAST: u8 = 1;
+/// Length of `struct ifinfomsg`.
+const IFINFO_LEN: usize = 16;
+/// Length of `struct ifaddrmsg`.
+const IFADDR_LEN: usize = 8;
+/// Length of `struct rtmsg`.
+const RTMSG_LEN: usize = 12;
+
+/// An interface as it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Link {
+    pub(crate) index: u32,
+    /// `bridge`, `veth` and so on; empty for hardware.
+    pub(crate) kind: String,
+    pub(crate) mtu: u32,
+}
+
+/// A veth pair to be made: one end here on a bridge, the other in a new namespace.
+#[derive(Debug)]
+pub(crate) struct VethPair<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) bridge: u32,
+    pub(crate) mtu: u32,
+    pub(crate) peer_name: &'a str,
+    pub(crate) peer_mac: MacAddr,
+    pub(crate) peer_netns: BorrowedFd<'a>,
+}
+
+/// Flags of a bridge port.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct PortFlags {
+    /// A frame may leave by the port it came in by.
+    pub(crate) hairpin: bool,
+    /// No frame passes between two such ports.
+    pub(crate) isolated: bool,
+}
+
+/// Looks an interface up by name.
+pub(crate) fn find_link(socket: &mut Socket, name: &str) -> io::Result<Option<Link>> {
+    let mut batch = Batch::new();
+    batch.push("looking up the interface", RTM_GETLINK, 0, |body| {
+        body.raw(&ifinfo(AF_UNSPEC, 0, 0)).text(IFLA_IFNAME, name);
+    });
+    match socket.get(batch) {
+        Ok(body) => parse_link(&body).map(Some).ok_or(io::ErrorKind::InvalidData.into()),
+        Err(error) if error.raw_os_error() == Some(Errno::NODEV.raw_os_error()) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The IPv4 addresses of the namespace, each with the index of its interface.
+pub(crate) fn addresses(socket: &mut Socket) -> io::Result<Vec<(u32, Ipv4Cidr)>> {
+    let mut found = Vec::new();
+    let header = ifaddr(AF_INET, 0, 0);
+    socket.dump(RTM_GETADDR, &header, |body| found.extend(parse_address(body)))?;
+    Ok(found)
+}
+
+/// Destinations of the IPv4 routes of the namespace, each with the index of its interface.
+/// Those of the local table are left out: they are the addresses again.
+pub(crate) fn routes(socket: &mut Socket) -> io::Result<Vec<(u32, Ipv4Cidr)>> {
+    let mut found = Vec::new();
+    let mut header = [0; RTMSG_LEN];
+    header[0] = AF_INET;
+    socket.dump(RTM_GETROUTE, &header, |body| found.extend(parse_route(body)))?;
+    Ok(found)
+}
+
+/// Makes a bridge.
+///
+/// It is given its hardware address, since it would otherwise take that of its lowest port and
+/// change it as containers come and go.
+pub(crate) fn add_bridge(batch: &mut Batch, name: &str, mac: MacAddr, mtu: u32) {
+    batch.push("creating the bridge", RTM_NEWLINK, ACK | CREATE | EXCL, |body| {
+        body.raw(&ifinfo(AF_UNSPEC, 0, 0))
+            .text(IFLA_IFNAME, name)
+            .bytes(IFLA_ADDRESS, &mac.0)
+            .u32(IFLA_MTU, mtu)
+            .nest(IFLA_LINKINFO, |body| {
+                body.bytes(IFLA_INFO_KIND, b"bridge");
+            });
+    });
+}
+
+/// Makes both ends of a veth pair, each in its place, in one request: to make them here and move
+/// one takes ten times as long. The host's end is up; the peer's cannot be before it has a peer.
+pub(crate) fn add_veth(batch: &mut Batch, pair: &VethPair<'_>) {
+    let peer_netns = u32::try_from(pair.peer_netns.as_raw_fd()).expect("descriptors are positive");
+    batch.push("creating the veth pair", RTM_NEWLINK, ACK | CREATE | EXCL, |body| {
+        body.raw(&ifinfo(AF_UNSPEC, 0, IFF_UP))
+            .text(IFLA_IFNAME, pair.name)
+            .u32(IFLA_MTU, pair.mtu)
+            .u32(IFLA_MASTER, pair.bridge)
+            .nest(IFLA_LINKINFO, |body| {
+                body.bytes(IFLA_INFO_KIND, b"veth").nest(IFLA_INFO_DATA, |body| {
+                    body.nest(VETH_INFO_PEER, |body| {
+                        body.raw(&ifinfo(AF_UNSPEC, 0, 0))
+                            .text(IFLA_IFNAME, pair.peer_name)
+                            .bytes(IFLA_ADDRESS, &pair.peer_mac.0)
+                            .u32(IFLA_MTU, pair.mtu)
+                            .u32(IFLA_NET_NS_FD, peer_netns);
+                    });
+                });
+            });
+    });
+}
+
+/// Sets the flags of a bridge port.
+pub(crate) fn set_port_flags(batch: &mut Batch, index: u32, flags: PortFlags) {
+    batch.push("setting the bridge port's flags", RTM_SETLINK, ACK, |body| {
+        body.raw(&ifinfo(AF_BRIDGE, index, 0)).nest(IFLA_PROTINFO, |body| {
+            body.bytes(IFLA_BRPORT_MODE, &[u8::from(flags.hairpin)])
+                .bytes(IFLA_BRPORT_ISOLATED, &[u8::from(flags.isolated)]);
+        });
+    });
+}
+
+/// Switches an interface on.
+pub(crate) fn set_up(batch: &mut Batch, index: u32) {
+    batch.push("switching the interface on", RTM_SETLINK, ACK, |body| {
+        body.raw(&ifinfo(AF_UNSPEC, index, IFF_UP));
+    });
+}
+
+/// Sets the MTU of an interface.
+pub(crate) fn set_mtu(batch: &mut Batch, index: u32, mtu: u32) {
+    batch.push("setting the MTU", RTM_SETLINK, ACK, |body| {
+        body.raw(&ifinfo(AF_UNSPEC, index, 0)).u32(IFLA_MTU, mtu);
+    });
+}
+
+/// Sets the hardware address of an interface.
+pub(crate) fn set_mac(batch: &mut Batch, index: u32, mac: MacAddr) {
+    batch.push("setting the MAC address", RTM_SETLINK, ACK, |body| {
+        body.raw(&ifinfo(AF_UNSPEC, index, 0)).bytes(IFLA_ADDRESS, &mac.0);
+    });
+}
+
+/// Deletes an interface.
+pub(crate) fn delete_link(batch: &mut Batch, index: u32) {
+    batch.push("deleting the interface", RTM_DELLINK, ACK, |body| {
+        body.raw(&ifinfo(AF_UNSPEC, index, 0));
+    });
+}
+
+/// Gives an interface an address.
+pub(crate) fn add_address(batch: &mut Batch, index: u32, address: Ipv4Cidr) {
+    batch.push("adding the address", RTM_NEWADDR, ACK | CREATE | EXCL, |body| {
+        body.raw(&ifaddr(AF_INET, address.prefix_len(), index))
+            .bytes(IFA_LOCAL, &address.address().octets())
+            .bytes(IFA_ADDRESS, &address.address().octets());
+        if address.prefix_len() < 31 {
+            body.bytes(IFA_BROADCAST, &address.last().octets());
+        }
+    });
+}
+
+/// Takes an address from an interface.
+pub(crate) fn delete_address(batch: &mut Batch, index: u32, address: Ipv4Cidr) {
+    batch.push("removing the address", RTM_DELADDR, ACK, |body| {
+        body.raw(&ifaddr(AF_INET, address.prefix_len(), index))
+            .bytes(IFA_LOCAL, &address.address().octets())
+            .bytes(IFA_ADDRESS, &address.address().octets());
+    });
+}
+
+/// Routes everything without another route to `gateway`.
+pub(crate) fn add_default_route(batch: &mut Batch, index: u32, gateway: Ipv4Addr) {
+    batch.push("adding the default route", RTM_NEWROUTE, ACK | CREATE | EXCL, |body| {
+        let mut header = [0; RTMSG_LEN];
+        (header[0], header[4], header[5], header[7]) =
+            (AF_INET, RT_TABLE_MAIN, RTPROT_BOOT, RTN_UNICAST);
+        body.raw(&header).bytes(RTA_GATEWAY, &gateway.octets()).u32(RTA_OIF, index);
+    });
+}
+
+/// `struct ifinfomsg`; the change mask equals the flags, so that only those given change.
+fn ifinfo(family: u8, index: u32, flags: u32) -> [u8; IFINFO_LEN] {
+    let mut header = [0; IFINFO_LEN];
+    header[0] = family;
+    header[4..8].copy_from_slice(&index.to_ne_bytes());
+    header[8..12].copy_from_slice(&flags.to_ne_bytes());
+    header[12..16].copy_from_slice(&flags.to_ne_bytes());
+    header
+}
+
+/// `struct ifaddrmsg` of global scope.
+fn ifaddr(family: u8, prefix_len: u8, index: u32) -> [u8; IFADDR_LEN] {
+    let mut header = [family, prefix_len, 0, 0, 0, 0, 0, 0];
+    header[4..8].copy_from_slice(&index.to_ne_bytes());
+    header
+}
+
+fn parse_link(body: &[u8]) -> Option<Link> {
+    let attrs = body.get(IFINFO_LEN..)?;
+    let info = attribute(attrs, IFLA_LINKINFO).unwrap_or(&[]);
+    let kind = attribute(info, IFLA_INFO_KIND).unwrap_or(&[]);
+    Some(Link {
+        index: u32_at(body, 4)?,
+        kind: String::from_utf8_lossy(kind).trim_end_matches('\0').to_owned(),
+        mtu: u32_at(attribute(attrs, IFLA_MTU)?, 0)?,
+    })
+}
+
+fn parse_address(body: &[u8]) -> Option<(u32, Ipv4Cidr)> {
+    let attrs = body.get(IFADDR_LEN..)?;
+    let octets = attribute(attrs, IFA_LOCAL).or_else(|| attribute(attrs, IFA_ADDRESS))?;
+    let octets: [u8; 4] = octets.try_into().ok()?;
+    Some((u32_at(body, 4)?, Ipv4Cidr::new(octets.into(), *body.get(1)?)?))
+}
+
+fn parse_route(body: &[u8]) -> Option<(u32, Ipv4Cidr)> {
+    let attrs = body.get(RTMSG_LEN..)?;
+    if *body.get(4)? == RT_TABLE_LOCAL {
+        return None;
+    }
+    let octets: [u8; 4] = attribute(attrs, RTA_DST)?.try_into().ok()?;
+    let interface = attribute(attrs, RTA_OIF).and_then(|oif| u32_at(oif, 0)).unwrap_or(0);
+    Some((interface, Ipv4Cidr::new(octets.into(), *body.get(1)?)?))
+}

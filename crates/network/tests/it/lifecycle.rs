@@ -1,0 +1,427 @@
+//! Joining, leaving, restarting, and what is left behind.
+
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use gantry_network::{JoinRequest, Networks, PortChoice, interface_counters};
+
+use crate::world::{call, eventually, inside, join, many, on_host, publish, run, serve_tcp};
+
+#[test]
+fn join_and_leave() {
+    on_host(|host| async move {
+        let networks = host.open().await;
+        let bridge = networks.bridge();
+        assert_eq!((bridge.subnet.to_string(), bridge.mtu), ("172.17.0.0/16".to_owned(), 1500));
+        let first = join(&networks, &[]).await.unwrap();
+        let record = &first.record;
+        assert_eq!(record.address, Ipv4Addr::new(172, 17, 0, 2));
+        assert_eq!((record.mac.as_str(), record.prefix_len), ("02:42:ac:11:00:02", 16));
+        assert_eq!((record.id.len(), record.host_interface.len()), (64, 11));
+        let seen = inside(first.netns.as_fd(), || {
+            let addresses = run("ip -o addr");
+            let parameters = ["ip_unprivileged_port_start", "ping_group_range"]
+                .map(|name| std::fs::read_to_string(format!("/proc/sys/net/ipv4/{name}")).unwrap());
+            (addresses, run("ip route"), parameters)
+        });
+        let (addresses, routes, parameters) = seen;
+        assert!(addresses.contains("inet 172.17.0.2/16 brd 172.17.255.255 scope global eth0"));
+        assert!(addresses.contains("inet6 ::1/128") && !addresses.contains("inet6 fe80"));
+        assert!(routes.starts_with("default via 172.17.0.1 dev eth0"), "{routes}");
+        assert_eq!(parameters, ["0\n", "0\t2147483647\n"]);
+        assert!(run("ip -o link show master gantry0").contains(&record.host_interface));
+
+        // A record survives its storage.
+        let text = serde_json::to_string(record).unwrap();
+        assert_eq!(serde_json::from_str::<gantry_network::EndpointRecord>(&text).unwrap(), *record);
+
+        // Rising order, and no early reuse.
+        let second = join(&networks, &[]).await.unwrap();
+        assert_eq!(second.record.address, Ipv4Addr::new(172, 17, 0, 3));
+        networks.leave(record).await.unwrap();
+        networks.leave(record).await.unwrap();
+        let third = join(&networks, &[]).await.unwrap();
+        assert_eq!(third.record.address, Ipv4Addr::new(172, 17, 0, 4));
+
+        // Wishes.
+        let wish = |last, mac: Option<&str>| JoinRequest {
+            address: Some(Ipv4Addr::new(172, 17, 0, last)),
+            mac: mac.map(|mac| mac.parse().unwrap()),
+            ..JoinRequest::default()
+        };
+        let fixed = networks.join(wish(9, Some("02:00:00:00:00:09"))).await.unwrap();
+        assert!(
+            inside(fixed.netns.as_fd(), || run("ip link show eth0")).contains("02:00:00:00:00:09")
+        );
+        for (request, want) in [
+            (wish(9, None), "Address already in use"),
+            (
+                wish(1, None),
+                "invalid address 172.17.0.1: It does not belong to any of this network's subnets",
+            ),
+            (
+                wish(10, Some("01:00:00:00:00:09")),
+                "invalid MAC address 01:00:00:00:00:09: an interface needs a unicast address",
+            ),
+        ] {
+            assert_eq!(networks.join(request).await.unwrap_err().to_string(), want);
+        }
+        let counters = interface_counters(std::process::id()).unwrap();
+        assert!(!counters.contains_key("lo"));
+        networks.destroy().await.unwrap();
+    });
+}
+
+#[test]
+fn addresses_run_out() {
+    on_host(|host| async move {
+        let mut config = host.config();
+        config.bip = "10.5.0.1/24".parse().ok();
+        config.fixed_cidr = "10.5.0.8/30".parse().ok();
+        config.pool_size = 2;
+        let networks = Networks::open(config).await.unwrap();
+        networks.finish_adoption().await.unwrap();
+        let mut joined = Vec::new();
+        for _ in 8..12 {
+            joined.push(join(&networks, &[]).await.unwrap());
+        }
+        joined.sort_by_key(|endpoint| endpoint.record.address);
+        let addresses = joined.iter().map(|endpoint| endpoint.record.address.octets()[3]);
+        assert_eq!(addresses.collect::<Vec<_>>(), [8, 9, 10, 11]);
+        let id = networks.bridge().id;
+        let want =
+            format!("no available IPv4 addresses on this network's address pools: bridge ({id})");
+        assert_eq!(join(&networks, &["8080:80"]).await.unwrap_err().to_string(), want);
+        networks.leave(&joined.remove(1).record).await.unwrap();
+        let again = join(&networks, &["8080:80"]).await.unwrap();
+        assert_eq!(again.record.address, Ipv4Addr::new(10, 5, 0, 9));
+        networks.destroy().await.unwrap();
+    });
+}
+
+#[test]
+fn ports_clash() {
+    on_host(|host| async move {
+        let networks = host.open().await;
+        let holder =
+            join(&networks, &["8080:80", "127.0.0.1:8090:80", "8080:80/udp"]).await.unwrap();
+        let _tcp = TcpListener::bind("0.0.0.0:8000").unwrap();
+        let _udp = UdpSocket::bind("127.0.0.1:8001").unwrap();
+        for (ports, want) in [
+            (&["8080:81"][..], "Bind for 0.0.0.0:8080 failed: port is already allocated"),
+            (&["127.0.0.1:8080:81"], "Bind for 127.0.0.1:8080 failed: port is already allocated"),
+            (&["8090:81"], "Bind for 0.0.0.0:8090 failed: port is already allocated"),
+            (&["8070:1", "8070:2"], "Bind for 0.0.0.0:8070 failed: port is already allocated"),
+            (&["8000:81"], "failed to bind host port for 0.0.0.0:8000: address already in use"),
+            (&["8001:81/udp"], "failed to bind host port for 0.0.0.0:8001: address already in use"),
+            (&["10.1.2.3:8002:81"], "failed to bind host port for 10.1.2.3:8002"),
+            (
+                &["8003:80", "8000:81"],
+                "failed to bind host port for 0.0.0.0:8000: address already in use",
+            ),
+            (&["[::1]:8004:80"], "publishing a port on the IPv6 address ::1 is not implemented"),
+            (
+                &["8000-8000:80"],
+                "failed to bind host port for 0.0.0.0:8000: address already in use",
+            ),
+        ] {
+            assert_eq!(join(&networks, ports).await.unwrap_err().to_string(), want, "{ports:?}");
+        }
+        // Nothing of a failed join is kept, and the host cannot take what a container has.
+        let next = join(&networks, &["8003:80", "8001:80/tcp", "8000-8010:80"]).await.unwrap();
+        let ports: Vec<u16> = next.record.ports.iter().map(|port| port.host_port).collect();
+        assert_eq!(ports, [8003, 8001, 8002]);
+        assert!(TcpListener::bind("0.0.0.0:8080").is_err());
+        let open = join(&networks, &["127.0.0.2:8090:80", ":80", ":80"]).await.unwrap();
+        let range = host.config().ephemeral_ports;
+        assert!(open.record.ports[1..].iter().all(|port| range.contains(&port.host_port)));
+        assert_ne!(open.record.ports[1].host_port, open.record.ports[2].host_port);
+        networks.leave(&holder.record).await.unwrap();
+        eventually("the port is free", || TcpListener::bind("0.0.0.0:8080").is_ok());
+        assert!(join(&networks, &["8080:80"]).await.is_ok());
+        // Also where the kernel has no SCTP sockets.
+        let _sctp = join(&networks, &["9000:9/sctp"]).await.unwrap();
+        let clash = join(&networks, &["9000:9/sctp"]).await.unwrap_err().to_string();
+        assert_eq!(clash, "Bind for 0.0.0.0:9000 failed: port is already allocated");
+        assert_eq!(publish("0:80").host_port, PortChoice::Any);
+        networks.destroy().await.unwrap();
+    });
+}
+
+#[test]
+fn restart() {
+    on_host(|host| async move {
+        let networks = host.open().await;
+        let kept = join(&networks, &["8080:80", "127.0.0.1:8081:80"]).await.unwrap();
+        let lost = join(&networks, &["8082:80"]).await.unwrap();
+        serve_tcp(kept.netns.as_fd(), 80);
+        let before = networks.bridge();
+        networks.close().await;
+        drop(networks);
+
+        // While the daemon is away, and while it comes back, ports stay published.
+        assert!(call(host.netns.as_fd(), "127.0.0.1:8081").is_ok());
+        let networks = Networks::open(host.config()).await.unwrap();
+        assert_eq!(networks.bridge(), before);
+        assert!(call(host.netns.as_fd(), "127.0.0.1:8081").is_ok());
+        networks.adopt(&kept.record).await.unwrap();
+        networks.adopt(&kept.record).await.unwrap();
+        let mut other = kept.record.clone();
+        other.id = "other".to_owned();
+        assert!(networks.adopt(&other).await.is_err());
+        assert!(run("nft list table ip gantry-gantry0").contains("8082"));
+        networks.finish_adoption().await.unwrap();
+        let table = run("nft list table ip gantry-gantry0");
+        assert!(!table.contains("8082") && table.contains("8080"), "{table}");
+        assert!(call(host.netns.as_fd(), "127.0.0.1:8080").is_ok());
+
+        // Its address and ports are taken; those of the lost one are free.
+        let next = join(&networks, &["8082:80"]).await.unwrap();
+        assert_eq!(next.record.address, lost.record.address);
+        assert!(join(&networks, &["8081:80"]).await.is_err());
+        networks.leave(&kept.record).await.unwrap();
+        assert!(join(&networks, &["8081:80"]).await.is_ok());
+        networks.destroy().await.unwrap();
+    });
+}
+
+#[test]
+fn subnet_avoids_the_host() {
+    on_host(|host| async move {
+        run("ip link add dummy0 type bridge");
+        run("ip link set dummy0 up");
+        run("ip addr add 172.17.200.1/32 dev dummy0");
+        run("ip route add 172.18.4.0/22 dev dummy0");
+        run("ip route add 0.0.0.0/1 dev dummy0");
+        let networks = host.open().await;
+        let chosen = networks.bridge();
+        assert_eq!(chosen.subnet.to_string(), "172.19.0.0/16");
+        // After a reboot of the host, the same again, though a better one is free.
+        networks.close().await;
+        run("ip link del gantry0");
+        run("ip link del dummy0");
+        let networks = host.open().await;
+        assert_eq!((networks.bridge().id, networks.bridge().subnet), (chosen.id, chosen.subnet));
+        networks.close().await;
+        let mut config = host.config();
+        config.bip = "10.7.0.1/24".parse().ok();
+        config.mtu = Some(1400);
+        let networks = Networks::open(config).await.unwrap();
+        let shown = run("ip addr show gantry0");
+        assert!(shown.contains("inet 10.7.0.1/24") && shown.contains("mtu 1400"), "{shown}");
+        assert!(!shown.contains("172.19."), "{shown}");
+        networks.destroy().await.unwrap();
+
+        run("ip link add gantry0 type veth peer name other0");
+        let error = Networks::open(host.config()).await.unwrap_err();
+        assert_eq!(error.to_string(), "interface gantry0 exists and is not a bridge");
+    });
+}
+
+#[test]
+fn daemons_side_by_side() {
+    on_host(|host| async move {
+        let first = host.open().await;
+        let mut config = host.config();
+        "gantry1".clone_into(&mut config.bridge);
+        let second = Networks::open(config).await.unwrap();
+        assert_eq!(second.bridge().subnet.to_string(), "172.18.0.0/16");
+        let (a, b) =
+            (join(&first, &["8080:80"]).await.unwrap(), join(&second, &["8081:80"]).await.unwrap());
+        for endpoint in [&a, &b] {
+            serve_tcp(endpoint.netns.as_fd(), 80);
+        }
+        let clash = join(&second, &["8080:80"]).await.unwrap_err().to_string();
+        assert_eq!(clash, "failed to bind host port for 0.0.0.0:8080: address already in use");
+        let direct = format!("{}:80", a.record.address);
+        assert!(call(b.netns.as_fd(), &direct).is_err(), "networks are apart");
+        assert!(call(b.netns.as_fd(), "172.17.0.1:8080").is_ok(), "published port");
+        second.destroy().await.unwrap();
+        assert!(call(host.netns.as_fd(), "127.0.0.1:8080").is_ok());
+        first.destroy().await.unwrap();
+    });
+}
+
+/// The whole table, as `nft` reads it.
+const TABLE: &str = r#"table ip gantry-gantry0 {
+	map published {
+		type inet_proto . inet_service : ipv4_addr . inet_service
+		elements = { udp . 53 : 172.17.0.2 . 5353 }
+	}
+
+	map published_address {
+		type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service
+		elements = { 127.0.0.1 . tcp . 8081 : 172.17.0.2 . 80 }
+	}
+
+	chain guard {
+		type filter hook prerouting priority raw; policy accept;
+		iifname != "lo" ip daddr 127.0.0.0/8 drop
+		iifname != "gantry0" iifname != "lo" ip daddr 172.17.0.0/16 ip daddr != 172.17.0.1 drop
+	}
+
+	chain dnat {
+		type nat hook prerouting priority dstnat; policy accept;
+		fib daddr type local dnat ip to ip daddr . meta l4proto . th dport map @published_address
+		fib daddr type local dnat ip to meta l4proto . th dport map @published
+	}
+
+	chain dnat_local {
+		type nat hook output priority -100; policy accept;
+		fib daddr type local dnat ip to ip daddr . meta l4proto . th dport map @published_address
+		fib daddr type local dnat ip to meta l4proto . th dport map @published
+	}
+
+	chain masquerade {
+		type nat hook postrouting priority srcnat; policy accept;
+		oifname "gantry0" ip saddr 127.0.0.0/8 masquerade
+		oifname "gantry0" ip saddr 172.17.0.0/16 ct status dnat masquerade
+		oifname != "gantry0" ip saddr 172.17.0.0/16 masquerade
+	}
+
+	chain forward {
+		type filter hook forward priority filter; policy accept;
+		oifname "gantry0" ct state established,related accept
+		oifname "gantry0" ct status dnat accept
+		oifname "gantry0" iifname "gantry0" accept
+		oifname "gantry0" drop
+	}
+}
+"#;
+
+#[test]
+fn table_of_rules() {
+    on_host(|host| async move {
+        // A table that an older version might have left, with a map of another shape.
+        run("nft add table ip gantry-gantry0");
+        run("nft add map ip gantry-gantry0 published { type inet_service : ipv4_addr ; }");
+        run("nft add chain ip gantry-gantry0 retired");
+        let networks = host.open().await;
+        join(&networks, &["53:5353/udp", "127.0.0.1:8081:80"]).await.unwrap();
+        assert_eq!(run("nft list ruleset"), TABLE);
+        networks.restore_rules().await.unwrap();
+        assert_eq!(run("nft list ruleset"), TABLE);
+        networks.close().await;
+        drop(networks);
+
+        let mut config = host.config();
+        (config.icc, config.ip_masq) = (false, false);
+        let networks = Networks::open(config).await.unwrap();
+        let own = ["iifname \"gantry0\" accept", "oifname != \"gantry0\" ip saddr"];
+        let kept = TABLE.lines().filter(|line| !own.iter().any(|part| line.contains(part)));
+        let want: Vec<&str> = kept.collect();
+        assert_eq!(run("nft list ruleset").lines().collect::<Vec<_>>(), want);
+        networks.destroy().await.unwrap();
+    });
+}
+
+#[test]
+fn nothing_is_left() {
+    on_host(|host| async move {
+        let mut config = host.config();
+        config.pool_size = 3;
+        let networks = Networks::open(config).await.unwrap();
+        networks.finish_adoption().await.unwrap();
+        let endpoint = join(&networks, &["8080:80"]).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        networks.leave(&endpoint.record).await.unwrap();
+        drop(endpoint);
+        networks.destroy().await.unwrap();
+        networks.destroy().await.unwrap();
+        assert_eq!(run("nft list ruleset"), "");
+        assert_eq!(std::fs::read_dir(&host.state).unwrap().count(), 0);
+        eventually("only loopback is left", || run("ip -o link").lines().count() == 1);
+        assert!(join(&networks, &[]).await.is_err());
+    });
+}
+
+#[test]
+fn abandoned_joins_are_undone() {
+    on_host(|host| async move {
+        let networks = host.open().await;
+        for _ in 0..5 {
+            let joining = networks.join(many(8000, 3));
+            let _ = tokio::time::timeout(Duration::from_micros(200), joining).await;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let table = run("nft list table ip gantry-gantry0");
+        assert!(!table.contains("8000"), "{table}");
+        assert!(join(&networks, &["8000:80"]).await.is_ok());
+        networks.destroy().await.unwrap();
+    });
+}
+
+#[test]
+fn storm() {
+    on_host(|host| async move {
+        let mut config = host.config();
+        config.pool_size = 4;
+        let networks = Networks::open(config).await.unwrap();
+        networks.finish_adoption().await.unwrap();
+        let begun = Instant::now();
+        let mut tasks = Vec::new();
+        for lane in 0..8 {
+            let networks = networks.clone();
+            tasks.push(tokio::spawn(async move {
+                let mut addresses = Vec::new();
+                for _ in 0..25 {
+                    let endpoint =
+                        join(&networks, &[&format!("{}:80", 7000 + lane)]).await.unwrap();
+                    addresses.push(endpoint.record.address);
+                    networks.leave(&endpoint.record).await.unwrap();
+                }
+                addresses
+            }));
+        }
+        let mut all = Vec::new();
+        for task in tasks {
+            all.extend(task.await.unwrap());
+        }
+        println!("200 joins and leaves, 8 at once: {:?}", begun.elapsed());
+        all.sort();
+        all.dedup();
+        assert_eq!(all.len(), 200, "no address was given twice");
+        networks.destroy().await.unwrap();
+    });
+}
+
+/// Prints what a join costs; the targets are in the design, not asserted on a shared machine.
+#[test]
+fn speed() {
+    on_host(|host| async move {
+        let mut config = host.config();
+        config.pool_size = 12;
+        let networks = Networks::open(config).await.unwrap();
+        networks.finish_adoption().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        for (what, count) in
+            [("no port", 0), ("1 port", 1), ("200 ports", 200), ("3000 ports", 3000)]
+        {
+            let (mut joins, mut leaves) = (Vec::new(), Vec::new());
+            for _ in 0..5 {
+                let begun = Instant::now();
+                let endpoint = networks.join(many(10000, count)).await.unwrap();
+                joins.push(begun.elapsed());
+                let begun = Instant::now();
+                networks.leave(&endpoint.record).await.unwrap();
+                leaves.push(begun.elapsed());
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            joins.sort();
+            leaves.sort();
+            println!("pool hit, {what}: join {:?}, leave {:?}", joins[2], leaves[2]);
+        }
+        networks.destroy().await.unwrap();
+        let networks = host.open().await;
+        let mut spans = Vec::new();
+        for _ in 0..9 {
+            let begun = Instant::now();
+            let _endpoint = join(&networks, &[]).await.unwrap();
+            spans.push(begun.elapsed());
+        }
+        spans.sort();
+        println!("no pool: join {:?} [{:?} - {:?}]", spans[4], spans[0], spans[8]);
+        networks.destroy().await.unwrap();
+    });
+}
