@@ -62,8 +62,7 @@ impl<'a> Packer<'a> {
         if self.upper && is_whiteout(&found.stat) {
             let at = name.len() - found.name.len();
             let whiteout = [&name[..at], WHITEOUT, found.name].concat();
-            return self
-                .write(&Header { mode: 0, ..base_header(found, &whiteout) }, &mut io::empty());
+            return self.write(&Header { mode: 0, ..Header::file(&whiteout, 0) }, &mut io::empty());
         }
         let header = base_header(found, &name);
         match found.kind() {
@@ -93,7 +92,7 @@ impl<'a> Packer<'a> {
         self.write(&header, &mut io::empty())?;
         if self.upper && metadata::is_opaque(dir) {
             let name = [&name, WHITEOUT_OPAQUE].concat();
-            self.write(&Header { mode: 0, ..base_header(found, &name) }, &mut io::empty())?;
+            self.write(&Header { mode: 0, ..Header::file(&name, 0) }, &mut io::empty())?;
         }
         Ok(())
     }

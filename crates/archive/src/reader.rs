@@ -213,16 +213,16 @@ impl<R: Read> Reader<R> {
             (entry.mtime_s, entry.mtime_ns) =
                 parse_time(mtime).ok_or_else(|| bad("bad time in PAX record"))?;
         }
-        // Before POSIX a directory was a file whose name ends in a slash.
-        if kind == EntryKind::File && entry.name.ends_with(b"/") {
-            entry.kind = EntryKind::Directory;
-        }
         // Only files have content; some writers give links a size without content behind it.
         entry.stored = if matches!(entry.kind, EntryKind::File | EntryKind::Other(_)) {
             entry.size
         } else {
             0
         };
+        // Before POSIX a directory was a file whose name ends in a slash.
+        if kind == EntryKind::File && entry.name.ends_with(b"/") {
+            entry.kind = EntryKind::Directory;
+        }
         self.content = entry.stored;
         self.padding = padding(entry.stored);
         if entry.kind == EntryKind::File {

@@ -192,6 +192,12 @@ impl Content {
         self.0.leases.open()
     }
 
+    /// The digests that leases hold.
+    #[must_use]
+    pub fn leased(&self) -> HashSet<Digest> {
+        self.0.leases.held()
+    }
+
     /// Removes all blobs that are neither in `roots` nor leased; with `dry_run` only tells.
     ///
     /// # Errors

@@ -54,6 +54,7 @@ impl Trash {
             orders: Some(orders),
             worker: Some(worker),
             next: next.into(),
+            stopping,
         })
     }
 
