@@ -76,7 +76,7 @@ fn namespaces() -> String {
     };
     let found: Vec<String> = kinds.iter().filter_map(number).collect();
     found
-        .chunks(4)
+        .chunks(3)
         .map(|row| row.join(", "))
         .collect::<Vec<_>>()
         .join(&format!("\n    {:LABEL_WIDTH$} ", ""))

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use gantry_logs::Stream;
 use gantry_shim_proto::{EXIT_FILE, ExitStatus, FromShim, SOCKET_FILE, STATE_FILE};
 use gantry_sys::spawn::{self, Spawn};
-use rustix::process::{WaitOptions, WaitStatus};
+use rustix::process::{Pid, WaitOptions, WaitStatus};
 
 use super::attachment::Output;
 use super::{Linger, Shim, failure, report};
@@ -23,9 +23,28 @@ impl Shim {
     /// Takes all pending signals; only `SIGCHLD` means anything, and every ended child is reaped.
     pub(super) fn signalled(&mut self) {
         while let Ok(Some(_)) = self.signals.next() {}
+        let runtimes: Vec<u32> = self.starting.iter().map(|start| start.runtime_pid).collect();
+        self.reap_these(&runtimes);
+        if !self.starting.is_empty() {
+            // An unknown child may be the process that a runtime has started and that has ended
+            // before the runtime: it must stay until its number is known.
+            let main =
+                self.main.iter().filter(|_| self.exit.is_none()).map(|main| main.process.pid);
+            let execs = self.execs.iter().filter(|exec| !exec.ended).map(|exec| exec.pid);
+            let known: Vec<u32> = main.chain(execs).chain(self.compressing).collect();
+            return self.reap_these(&known);
+        }
         while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
-            if status.exited() || status.signaled() {
-                self.reaped(pid.as_raw_pid().unsigned_abs(), status);
+            self.reaped(pid.as_raw_pid().unsigned_abs(), status);
+        }
+    }
+
+    fn reap_these(&mut self, pids: &[u32]) {
+        for &number in pids {
+            let Some(pid) = i32::try_from(number).ok().and_then(Pid::from_raw) else { continue };
+            if let Ok(Some((_, status))) = rustix::process::waitpid(Some(pid), WaitOptions::NOHANG)
+            {
+                self.reaped(number, status);
             }
         }
     }
