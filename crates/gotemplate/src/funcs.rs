@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use crate::text::{print, to_json};
+use crate::text::{escape_json, print, to_json};
 use crate::value::Value;
 use crate::verbs::sprintf;
 
@@ -99,7 +99,12 @@ pub(crate) fn call(name: &str, set: Functions, args: &[Value]) -> Answer {
         "js" => Ok(Value::Str(escape_js(&text_of(args)))),
         "urlquery" => Ok(Value::Str(escape_query(&text_of(args)))),
         "call" => Err(format!("non-function of type {}", args[0].type_name())),
-        "json" => Ok(Value::Str(to_json(&args[0]).to_string())),
+        "json" => {
+            let text = to_json(&args[0]).to_string();
+            // Go's `json.Marshal` inside a `MarshalJSON` method escapes; Docker's function does not.
+            let marshals = matches!(&args[0], Value::Struct(inner) if inner.marshals);
+            Ok(Value::Str(if marshals { escape_json(&text) } else { text }))
+        }
         "split" => {
             let (text, separator) = (string(&args[0], "string")?, string(&args[1], "string")?);
             let parts: Vec<Value> = if separator.is_empty() {

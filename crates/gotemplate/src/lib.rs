@@ -24,7 +24,7 @@ mod value;
 mod verbs;
 
 pub use funcs::Functions;
-pub use text::{quote, to_json};
+pub use text::{escape_json, quote, to_json};
 pub use value::{Map, Method, Struct, Value};
 
 use std::collections::BTreeMap;

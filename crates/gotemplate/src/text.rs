@@ -104,6 +104,22 @@ pub fn to_json(value: &Value) -> serde_json::Value {
     }
 }
 
+/// Escapes JSON text as Go's encoder does by default, so that HTML may hold it.
+#[must_use]
+pub fn escape_json(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        match c {
+            // These stand inside strings only, so the text need not be parsed again.
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
+                let _ = write!(out, "\\u{:04x}", u32::from(c));
+            }
+            c => out.push(c),
+        }
+    }
+    out
+}
+
 /// Prints a value as Go's `%v` does.
 pub(crate) fn print(value: &Value) -> String {
     match value {

@@ -68,6 +68,8 @@ pub struct Struct {
     pub fields: Vec<(String, Value)>,
     /// What `json` prints for it; by default an object of the fields.
     pub json: Option<serde_json::Value>,
+    /// Whether the type writes its own JSON, which Go then escapes for HTML.
+    pub marshals: bool,
     /// What it prints as when the type has a `String` method.
     pub text: Option<String>,
 }

@@ -139,6 +139,7 @@ fn a_struct_knows_its_fields() {
             ("Labels".into(), Value::Map(labels)),
         ],
         json: None,
+        marshals: false,
         text: None,
     }));
     for (source, want) in [
