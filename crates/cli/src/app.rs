@@ -246,9 +246,7 @@ fn dispatch_group(app: &App<'_>, group: &'static Group, rest: &[String]) -> u8 {
                 Err(why) => why,
                 Ok(_) => format!("unknown flag: {flag}"),
             };
-            err(format!(
-                "{why}\n\nUsage:  {path} COMMAND\n\nRun '{path} --help' for more information\n"
-            ));
+            err(format!("{why}\n\nUsage:  {path}\n\nRun '{path} --help' for more information\n"));
             USAGE_ERROR
         }
         Some(name) => match group.entries.iter().find(|entry| entry.name == name) {

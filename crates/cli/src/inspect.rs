@@ -163,8 +163,21 @@ fn type_name(part: &str) -> &'static str {
     }
 }
 
+/// Go's name for a volume's document, and for any other.
+const VOLUME: &str = "volume.Volume";
+const ANY: &str = "*container.InspectResponse";
+
+fn rename(value: Value, type_name: &str) -> Value {
+    match value {
+        Value::Struct(inner) => {
+            Value::Struct(Box::new(Struct { type_name: type_name.to_owned(), ..*inner }))
+        }
+        other => other,
+    }
+}
+
 /// Prints what `find` gives for every argument.
-async fn show<F>(call: &Call<'_>, mut find: F) -> Outcome
+async fn show<F>(call: &Call<'_>, kind: &str, mut find: F) -> Outcome
 where
     F: AsyncFnMut(&str) -> Result<Json, Failure>,
 {
@@ -182,10 +195,12 @@ where
         match (find(name).await, &template) {
             (Ok(document), None) => documents.push(document),
             (Ok(document), Some(template)) => {
-                match template
-                    .execute(&typed("", &document))
-                    .or_else(|_| template.execute_strict(&Value::from(document)))
-                {
+                let typed = rename(typed("", &document), kind);
+                // Of volumes Docker keeps no plain document to fall back on.
+                match template.execute(&typed).or_else(|error| match kind {
+                    VOLUME => Err(error),
+                    _ => template.execute_strict(&Value::from(document)),
+                }) {
                     Ok(line) => text.push_str(&line),
                     Err(error) => errors.push(format!("template parsing error: {error}")),
                 }
@@ -195,7 +210,7 @@ where
         }
     }
     if template.is_none() {
-        text = format::indent(&Json::Array(documents), "    ") + "\n";
+        text = format::indent_plain(&Json::Array(documents), "    ") + "\n";
     } else if text.is_empty() {
         text.push('\n');
     }
@@ -211,13 +226,13 @@ where
 pub(crate) async fn containers(call: &Call<'_>) -> Outcome {
     let client = call.client().await?;
     let size = call.flags.is_on("size");
-    show(call, async |name| Ok(client.container_inspect(name, size).await?)).await
+    show(call, ANY, async |name| Ok(client.container_inspect(name, size).await?)).await
 }
 
 /// `image inspect`.
 pub(crate) async fn images(call: &Call<'_>) -> Outcome {
     let client = call.client().await?;
-    show(call, async |name| image(client, name).await).await
+    show(call, ANY, async |name| image(client, name).await).await
 }
 
 async fn image(client: &Client, name: &str) -> Result<Json, Failure> {
@@ -235,14 +250,14 @@ async fn image(client: &Client, name: &str) -> Result<Json, Failure> {
 /// `volume inspect`.
 pub(crate) async fn volumes(call: &Call<'_>) -> Outcome {
     let client = call.client().await?;
-    show(call, async |name| Ok(client.volume_inspect(name).await?)).await
+    show(call, VOLUME, async |name| Ok(client.volume_inspect(name).await?)).await
 }
 
 /// `network inspect`.
 pub(crate) async fn networks(call: &Call<'_>) -> Outcome {
     let client = call.client().await?;
     let query = network_query(call.flags.is_on("verbose"));
-    show(call, async |name| Ok(client.network_inspect(name, &query).await?)).await
+    show(call, ANY, async |name| Ok(client.network_inspect(name, &query).await?)).await
 }
 
 fn network_query(verbose: bool) -> Query {
@@ -272,7 +287,7 @@ pub(crate) async fn any(call: &Call<'_>) -> Outcome {
     let client = call.client().await?;
     let size = call.flags.is_on("size");
     let query = network_query(false);
-    show(call, async |name| match kind {
+    show(call, ANY, async |name| match kind {
         "container" => Ok(client.container_inspect(name, size).await?),
         "image" => image(client, name).await,
         "network" => Ok(client.network_inspect(name, &query).await?),

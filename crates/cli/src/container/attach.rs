@@ -298,7 +298,8 @@ pub(crate) fn timestamp(text: &str) -> Result<String, String> {
     if text.split('.').count() <= 2 && text.chars().all(|c| c.is_ascii_digit() || c == '.') {
         return Ok(text.to_owned());
     }
-    let bad = || format!("invalid value for time: {}", gantry_gotemplate::quote(text));
+    let bad =
+        || format!("failed to parse value as time or duration: {}", gantry_gotemplate::quote(text));
     let zone = jiff::tz::TimeZone::system();
     let full = match text.len() {
         10 => format!("{text}T00:00:00"),

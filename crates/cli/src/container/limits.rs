@@ -41,7 +41,7 @@ pub(crate) fn ulimit(text: &str) -> Result<Ulimit, String> {
         Some((soft, hard)) => (number(soft)?, number(hard)?),
         None => (number(limits)?, number(limits)?),
     };
-    let exceeds = (soft == -1 && hard != -1) || (hard != -1 && soft > hard);
+    let exceeds = hard != -1 && (soft == -1 || soft > hard);
     if exceeds {
         let bound =
             |value: i64| if value == -1 { "unlimited".to_owned() } else { value.to_string() };

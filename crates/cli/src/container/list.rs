@@ -95,7 +95,7 @@ fn uses_size(wanted: &str) -> Result<bool, String> {
     template
         .execute(&view.value_of(&row(&empty, true)))
         .map_err(|error| format!("failed to execute template: {error}"))?;
-    Ok(source.contains(".Size"))
+    Ok(source.contains(".Size") || source.contains("json .}") || source.contains("json . "))
 }
 
 /// A container as a row.

@@ -129,7 +129,7 @@ pub(crate) async fn rename(call: &Call<'_>) -> Outcome {
 pub(crate) async fn update(call: &Call<'_>) -> Outcome {
     let flags = &call.flags;
     if flags.names().next().is_none() {
-        return Err("You must provide one or more flags when using this command.".into());
+        return Err("you must provide one or more flags when using this command".into());
     }
     let policy = restart_policy(flags.text("restart"))?;
     let cpus = values::nano_cpus(flags.text("cpus")).unwrap_or(0);

@@ -2,9 +2,7 @@
 
 use std::path::Path;
 
-use gantry_api_types::host_config::{
-    BindOptions, ImageOptions, Mount, MountDriver, TmpfsOptions, VolumeOptions,
-};
+use gantry_api_types::host_config::{BindOptions, Mount, MountDriver, TmpfsOptions, VolumeOptions};
 
 use crate::values;
 
@@ -175,7 +173,7 @@ fn check(mount: &Mount) -> Result<(), String> {
         kind if mount.volume_options.is_some() && kind != "volume" => mixed("volume"),
         kind if mount.bind_options.is_some() && kind != BINDS => mixed("bind"),
         kind if mount.tmpfs_options.is_some() && kind != "tmpfs" => mixed("tmpfs"),
-        kind if mount.image_options != None::<ImageOptions> && kind != "image" => mixed("image"),
+        kind if mount.image_options.is_some() && kind != "image" => mixed("image"),
         _ => Ok(()),
     }
 }

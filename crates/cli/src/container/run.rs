@@ -118,7 +118,7 @@ pub(crate) async fn run(call: &Call<'_>) -> Outcome {
         host.console_size = [u32::from(height), u32::from(width)];
     }
     if body.config.tty && body.config.attach_stdin && !term::stdin_is_terminal() {
-        return Err(Failure::Text("the input device is not a TTY".into())).map_err(not_tty);
+        return Err("the input device is not a TTY".into());
     }
     let keys = term::detach_keys(keys_text(call)).unwrap_or_else(|_| vec![16, 17]);
     // A terminal's own signals come through it; the others are ours to pass on.
@@ -135,16 +135,6 @@ pub(crate) async fn run(call: &Call<'_>) -> Outcome {
         };
     }
     foreground(call, client, &id, &body, keys, proxy).await
-}
-
-fn not_tty(failure: Failure) -> Failure {
-    match failure {
-        Failure::Text(text) => {
-            err(format!("{text}\n"));
-            Failure::Code(1)
-        }
-        other => other,
-    }
 }
 
 async fn foreground(

@@ -113,7 +113,10 @@ fn safe(name: &Path, how: &Unpack<'_>) -> io::Result<PathBuf> {
             Component::Normal(part) => parts.push(part),
             Component::CurDir | Component::RootDir => {}
             _ => {
-                return Err(io::Error::other(format!("unsafe name in archive: {}", name.display())));
+                return Err(io::Error::other(format!(
+                    "unsafe name in archive: {}",
+                    name.display()
+                )));
             }
         }
     }

@@ -111,9 +111,14 @@ pub(crate) fn one(source: &str, value: &Value) -> Result<String, String> {
 
 /// JSON as Go's `MarshalIndent` writes it: escaped, empty objects on one line.
 pub(crate) fn indent(value: &serde_json::Value, unit: &str) -> String {
+    escape_json(&indent_plain(value, unit))
+}
+
+/// As [`indent`] without escaping, as the daemon writes its documents.
+pub(crate) fn indent_plain(value: &serde_json::Value, unit: &str) -> String {
     let mut text = String::new();
     write_indented(&mut text, value, unit, 0);
-    escape_json(&text)
+    text
 }
 
 fn write_indented(out: &mut String, value: &serde_json::Value, unit: &str, depth: usize) {

@@ -11,6 +11,8 @@ use crate::output::out;
 const TABLE: &str = "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{if .CreatedSince }}{{.CreatedSince}}{{else}}N/A{{end}}\t{{.Size}}";
 const TABLE_DIGEST: &str = "{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{if .CreatedSince }}{{.CreatedSince}}{{else}}N/A{{end}}\t{{.Size}}";
 const HISTORY_TABLE: &str = "{{.ID}}\t{{.CreatedSince}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}";
+const HISTORY_TABLE_EXACT: &str =
+    "{{.ID}}\t{{.CreatedAt}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}";
 /// What stands for a name that is not there.
 const NONE: &str = "<none>";
 /// Width of a step that is cut.
@@ -193,7 +195,11 @@ pub(crate) async fn history(call: &Call<'_>) -> Outcome {
         .collect();
     let view = View { type_name: "*image.historyContext", fields: HISTORY_FIELDS, rows };
     let quiet = flags.is_on("quiet");
-    let table = if quiet { "{{.ID}}" } else { HISTORY_TABLE };
+    let table = match (quiet, human) {
+        (true, _) => "{{.ID}}",
+        (_, true) => HISTORY_TABLE,
+        _ => HISTORY_TABLE_EXACT,
+    };
     out(render_quiet(&view, flags.text("format"), table, quiet)?)?;
     Ok(0)
 }

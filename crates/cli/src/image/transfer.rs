@@ -216,7 +216,7 @@ pub(crate) async fn load(call: &Call<'_>) -> Outcome {
     };
     let client = call.client().await?;
     let mut query = Query::new();
-    if !(term::stdout_is_terminal() && !quiet) {
+    if !term::stdout_is_terminal() || quiet {
         query = query.with("quiet", "1");
     } else {
         query = query.with("quiet", "0");

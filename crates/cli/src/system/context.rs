@@ -84,8 +84,11 @@ pub(crate) async fn list(call: &Call<'_>) -> Outcome {
     Ok(0)
 }
 
+/// Certificate files: the name to keep each under, and where it lies.
+type Files = Vec<(&'static str, String)>;
+
 /// The endpoint and the certificates' files of `--docker`.
-fn docker_endpoint(call: &Call<'_>) -> Result<(Json, Vec<(&'static str, String)>), Failure> {
+fn docker_endpoint(call: &Call<'_>) -> Result<(Json, Files), Failure> {
     let mut host = String::new();
     let (mut skip, mut files) = (false, Vec::new());
     for text in call.flags.list("docker") {

@@ -1,6 +1,6 @@
 //! `version`.
 
-use gantry_gotemplate::Value;
+use gantry_gotemplate::{Struct, Value};
 use serde_json::{Value as Json, json};
 
 use crate::app::{Call, DOCKER_VERSION, Failure, Outcome};
@@ -105,6 +105,29 @@ fn server_text(server: &Json) -> String {
     text
 }
 
+/// Both halves as a template sees them.
+fn view(client: Json, server: Json) -> Value {
+    let part = |name: &str, json: &Json| match Value::from(json.clone()) {
+        Value::Map(map) => Value::Struct(Box::new(Struct {
+            type_name: name.to_owned(),
+            fields: map.entries.into_iter().collect(),
+            json: Some(json.clone()),
+            ..Struct::default()
+        })),
+        _ => Value::Nil,
+    };
+    let fields = vec![
+        ("Client".to_owned(), part("system.clientVersion", &client)),
+        ("Server".to_owned(), part("*types.Version", &server)),
+    ];
+    Value::Struct(Box::new(Struct {
+        type_name: "system.versionInfo".into(),
+        fields,
+        json: Some(json!({"Client": client, "Server": server})),
+        ..Struct::default()
+    }))
+}
+
 /// `version`.
 pub(crate) async fn version(call: &Call<'_>) -> Outcome {
     let source = call.flags.text("format");
@@ -130,10 +153,13 @@ pub(crate) async fn version(call: &Call<'_>) -> Outcome {
         }
         tabs::align(&text, 20, 1)
     } else {
-        let whole = json!({"Client": client, "Server": server});
-        match format::one(source, &Value::from(whole)) {
+        match format::one(source, &view(client, server)) {
             Ok(text) => text + "\n",
-            Err(why) if failure.is_none() => return Err(why.into()),
+            Err(why) if failure.is_none() => {
+                // Docker names this template.
+                let why = why.replace("template: :", "template: version:");
+                return Err(why.replace("executing \"\"", "executing \"version\"").into());
+            }
             Err(_) => "\n".into(),
         }
     };
