@@ -11,8 +11,8 @@ use gantry_oci::runtime::Process;
 use gantry_task::{AttachOptions, AttachStream, ExecTask, Exit, StdioConfig, Task, TaskExec};
 use tokio::sync::watch;
 
-use crate::container::attach::parse_detach_keys;
 use crate::container::RunningProbe;
+use crate::container::attach::parse_detach_keys;
 use crate::container::{Cell, driver::LOST};
 use crate::events::now_ns;
 use crate::spec::{caps, process, resources, security, user};
@@ -136,8 +136,8 @@ impl Container {
         if body.cmd.as_deref().unwrap_or_default().is_empty() {
             return Err(ExecError::NoCommand);
         }
-        let detach_keys = parse_detach_keys(&body.detach_keys)
-            .map_err(|error| Invalid(error.to_string()))?;
+        let detach_keys =
+            parse_detach_keys(&body.detach_keys).map_err(|error| Invalid(error.to_string()))?;
         let cell = Arc::new(ExecCell {
             id: names::new_id(),
             container: Arc::clone(&self.cell),
@@ -295,9 +295,10 @@ impl Exec {
         let own_caps = caps::resolve(&add, &drop, host.privileged, inner.facts.caps);
         let filter = match all {
             true => None,
-            false => inner.seccomp.filter(&options.seccomp, &own_caps).map_err(|error| {
-                Invalid(gantry_fault::chain(&error))
-            })?,
+            false => inner
+                .seccomp
+                .filter(&options.seccomp, &own_caps)
+                .map_err(|error| Invalid(gantry_fault::chain(&error)))?,
         };
         let files = identity::root_of(task.pid())
             .map(|root| identity::user_files(root.as_fd()))
@@ -319,9 +320,7 @@ impl Exec {
             tty: body.tty,
             console,
             rlimits: resources::rlimits(host.ulimits.items(), &inner.config.default_ulimits)?,
-            no_new_privileges: options
-                .no_new_privileges
-                .unwrap_or(inner.config.no_new_privileges),
+            no_new_privileges: options.no_new_privileges.unwrap_or(inner.config.no_new_privileges),
             apparmor: options.apparmor.filter(|_| !all),
             oom_score_adj: None,
         });

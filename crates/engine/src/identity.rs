@@ -42,7 +42,7 @@ impl UserCache {
         }
         let snapshots = snapshots.clone();
         let (layers, rootfs) = (record.layers.clone(), rootfs.clone());
-        let read = move || {
+        let read = move || -> Result<UserFiles, SnapshotError> {
             let root = match own {
                 true => snapshots.mount_detached(&rootfs)?,
                 false => snapshots.mount_layers(&layers)?,

@@ -45,8 +45,8 @@ pub use container::{Container, RemoveOptions};
 pub use create::CreateRequest;
 pub use engine::Engine;
 pub use error::{
-    AttachError, ChangeError, CreateError, ExecError, FileError, LookupError, ObserveError,
-    QueryError, RecoverError, RemoveError, StartError, SystemError, Invalid,
+    AttachError, ChangeError, CreateError, ExecError, FileError, Invalid, LookupError,
+    ObserveError, QueryError, RecoverError, RemoveError, StartError, SystemError,
 };
 pub use events::{EventStream, Events};
 pub use exec::{Exec, ExecAttached, ExecStart};

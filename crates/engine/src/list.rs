@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use gantry_api_types::container::{
-    ContainerSummary, HealthSummary, Port, SummaryHostConfig,
-};
+use gantry_api_types::container::{ContainerSummary, HealthSummary, Port, SummaryHostConfig};
 use gantry_api_types::network::SummaryNetworkSettings;
 use gantry_api_types::port::parse_port_range;
 use gantry_api_types::{Filters, NullableMap as _};
@@ -34,8 +32,21 @@ pub struct ListOptions {
 
 /// The keys that the list takes.
 const KEYS: &[&str] = &[
-    "ancestor", "before", "exited", "expose", "health", "id", "is-task", "isolation", "label",
-    "name", "network", "publish", "since", "status", "volume",
+    "ancestor",
+    "before",
+    "exited",
+    "expose",
+    "health",
+    "id",
+    "is-task",
+    "isolation",
+    "label",
+    "name",
+    "network",
+    "publish",
+    "since",
+    "status",
+    "volume",
 ];
 const STATES: [&str; 7] =
     ["created", "restarting", "running", "removing", "paused", "exited", "dead"];
@@ -152,7 +163,8 @@ impl<'a> Wanted<'a> {
             patterns.is_empty() || patterns.iter().any(|pattern| pattern.is_match(text))
         };
         // A pattern may name the slash that names begin with in the API.
-        let named = any(&self.names, &record.name) || any(&self.names, &format!("/{}", record.name));
+        let named =
+            any(&self.names, &record.name) || any(&self.names, &format!("/{}", record.name));
         let exited = self.codes.is_empty()
             || (self.codes.contains(&view.state.exit_code)
                 && matches!(phase, Phase::Exited { .. } | Phase::Dead));
@@ -261,8 +273,7 @@ fn summary(
 }
 
 fn command(record: &ContainerRecord) -> String {
-    let quote =
-        |arg: &String| if arg.contains(' ') { format!("'{arg}'") } else { arg.clone() };
+    let quote = |arg: &String| if arg.contains(' ') { format!("'{arg}'") } else { arg.clone() };
     let args: Vec<String> = record.args.iter().map(quote).collect();
     match args.is_empty() {
         true => record.path.clone(),

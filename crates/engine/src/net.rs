@@ -20,11 +20,8 @@ use crate::record::ContainerRecord;
 const HOST_GATEWAY: &str = "host-gateway";
 
 /// The files by their names in `/etc` and in the container's directory.
-const FILES: [(&str, &str); 3] = [
-    ("/etc/resolv.conf", "resolv.conf"),
-    ("/etc/hostname", "hostname"),
-    ("/etc/hosts", "hosts"),
-];
+const FILES: [(&str, &str); 3] =
+    [("/etc/resolv.conf", "resolv.conf"), ("/etc/hostname", "hostname"), ("/etc/hosts", "hosts")];
 
 /// The wishes of a container for its place on the default bridge.
 ///
@@ -102,7 +99,8 @@ fn request(port: PortSpec, binding: &PortBinding) -> Result<PortRequest, Invalid
 }
 
 fn port_keys(key: &str) -> Result<Vec<PortSpec>, Invalid> {
-    parse_port_range(key).map_err(|error| Invalid(format!("invalid port specification: \"{key}\": {error}")))
+    parse_port_range(key)
+        .map_err(|error| Invalid(format!("invalid port specification: \"{key}\": {error}")))
 }
 
 /// Where the network files of a container are, by path in the container.

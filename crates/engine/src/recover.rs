@@ -189,11 +189,7 @@ impl Engine {
     }
 
     /// Removes what belongs to no record: creations that did not get that far.
-    async fn remove_orphans(
-        &self,
-        records: &[(String, ContainerRecord)],
-        tasks: &HashSet<String>,
-    ) {
+    async fn remove_orphans(&self, records: &[(String, ContainerRecord)], tasks: &HashSet<String>) {
         let engine = &self.0;
         let known: HashSet<&str> = records.iter().map(|(id, _)| id.as_str()).collect();
         for id in tasks.iter().filter(|id| !known.contains(id.as_str())) {
@@ -232,9 +228,10 @@ fn inner(parts: Parts, config: EngineConfig) -> Result<Inner, RecoverError> {
         None => DaemonProfile::Builtin,
         Some(path) if path.as_os_str() == "unconfined" => DaemonProfile::Unconfined,
         Some(path) if path.as_os_str() == "builtin" => DaemonProfile::Builtin,
-        Some(path) => DaemonProfile::Json(std::fs::read_to_string(path).map_err(|source| {
-            RecoverError::Seccomp { path: path.clone(), source }
-        })?),
+        Some(path) => DaemonProfile::Json(
+            std::fs::read_to_string(path)
+                .map_err(|source| RecoverError::Seccomp { path: path.clone(), source })?,
+        ),
     };
     let seccomp = SeccompCache::open(&config.exec_root, daemon).map_err(|source| {
         RecoverError::Directory { path: config.exec_root.join("seccomp"), source }

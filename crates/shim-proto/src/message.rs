@@ -75,7 +75,7 @@ pub struct Run {
 }
 
 /// A runtime that is a program of its own.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Foreign {
     /// The program.
@@ -245,6 +245,8 @@ pub struct SavedState {
     pub start_ticks: u64,
     /// The control group, below each hierarchy.
     pub cgroup: String,
+    /// The runtime, if it is not the built-in one; it keeps its own state in `runtime/`.
+    pub runtime: Option<Foreign>,
 }
 
 /// Why a request was not done.

@@ -154,7 +154,7 @@ fn initialise(connection: &Connection, path: &Path) -> Result<(), StoreError> {
             "BEGIN IMMEDIATE;
              CREATE TABLE IF NOT EXISTS record (
                  kind TEXT NOT NULL, key TEXT NOT NULL, version INTEGER NOT NULL, value BLOB NOT NULL,
-                 PRIMARY KEY (kind, key)) WITHOUT ROWID;
+                 PRIMARY KEY (kind, key));
              CREATE TABLE IF NOT EXISTS opened (at TEXT NOT NULL);
              DELETE FROM opened;
              INSERT INTO opened VALUES (datetime('now'));
@@ -205,7 +205,8 @@ fn write_group(connection: &mut Connection, group: &[Request]) -> Result<(), rus
     let transaction = connection.transaction()?;
     {
         let mut put = transaction.prepare_cached(
-            "INSERT OR REPLACE INTO record (kind, key, version, value) VALUES (?1, ?2, ?3, ?4)",
+            "INSERT INTO record (kind, key, version, value) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (kind, key) DO UPDATE SET version = excluded.version, value = excluded.value",
         )?;
         let mut delete =
             transaction.prepare_cached("DELETE FROM record WHERE kind = ?1 AND key = ?2")?;

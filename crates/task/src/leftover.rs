@@ -1,8 +1,9 @@
 //! What a killed shim leaves: perhaps a process, and its control group.
 
 use std::path::Path;
+use std::process::{Command, Stdio};
 
-use gantry_shim_proto::SavedState;
+use gantry_shim_proto::{Foreign, SavedState};
 use rustix::process::{Pid, Signal};
 
 use crate::directory;
@@ -23,6 +24,9 @@ fn kill_process(state: &SavedState) {
 pub(crate) fn clear(directory: &Path) {
     let Some(state) = directory::saved_state(directory) else { return };
     kill_process(&state);
+    if let Some(runtime) = &state.runtime {
+        delete_with(runtime, directory);
+    }
     if state.cgroup.is_empty() {
         return;
     }
@@ -33,6 +37,22 @@ pub(crate) fn clear(directory: &Path) {
     });
     if let Err(error) = removed {
         tracing::warn!(cgroup = state.cgroup, %error, "removing the control group of a dead task");
+    }
+}
+
+/// Lets a foreign runtime forget its container.
+fn delete_with(runtime: &Foreign, directory: &Path) {
+    let Some(id) = directory.file_name() else { return };
+    let deleted = Command::new(&runtime.path)
+        .args(&runtime.args)
+        .arg("--root")
+        .arg(directory.join("runtime"))
+        .args(["delete", "--force"])
+        .arg(id)
+        .stdin(Stdio::null())
+        .output();
+    if let Err(error) = deleted {
+        tracing::warn!(runtime = ?runtime.path, %error, "cleaning up after a dead task");
     }
 }
 

@@ -68,6 +68,11 @@ impl ForeignRuntime {
         }
     }
 
+    /// The program, for whoever cleans up after a killed shim.
+    pub(super) fn program(&self) -> Foreign {
+        Foreign { path: self.program.clone(), args: self.args.clone() }
+    }
+
     /// Mounts the root file system, writes the bundle, creates and starts.
     pub(super) fn run(mut self, run: &mut Run, netns: Option<OwnedFd>) -> Result<Main, Failure> {
         self.netns = netns;

@@ -63,6 +63,7 @@ impl Shim {
                 pid,
                 start_ticks: start_ticks(pid).unwrap_or(0),
                 cgroup: cgroup.unwrap_or_default(),
+                runtime: main.foreign.as_ref().map(ForeignRuntime::program),
             };
             report::save(&self.directory.join(STATE_FILE), &state)
         });

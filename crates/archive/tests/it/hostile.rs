@@ -149,7 +149,7 @@ fn broken_streams_are_errors() {
         ("cut zstd", zstd[..zstd.len() - 3].to_vec(), false),
         ("wrong checksum", bad_header, false),
         ("text", b"hello, this is no archive".to_vec(), false),
-        ("noise", (0..4096_u32).map(|n| (n * 7919 >> 3) as u8).collect(), false),
+        ("noise", (0..4096_u32).map(|n| ((n * 7919) >> 3) as u8).collect(), false),
     ];
     for (number, (name, data, fine)) in cases.into_iter().enumerate() {
         let result = unpack(&data, &base.path().join(number.to_string()), &ExtractOptions::layer());
@@ -233,5 +233,50 @@ fn copies_stay_inside() {
         let result = copy_in(root.as_fd(), "dir", Box::new(std::io::Cursor::new(tar)), strict);
         assert!(result.unwrap_err().to_string().starts_with("cannot overwrite"), "{name}");
     }
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 1);
+}
+
+/// A container renames a directory to and fro with a link that leads outside, while files are
+/// copied in and out.
+#[test]
+fn racers_lose() {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    let base = tempfile::tempdir().unwrap();
+    let (inside, outside) = (base.path().join("in"), base.path().join("out"));
+    fs::create_dir_all(inside.join("a/b")).unwrap();
+    fs::create_dir_all(outside.join("b")).unwrap();
+    fs::write(outside.join("b/secret"), "canary").unwrap();
+    symlink(&outside, inside.join("link")).unwrap();
+    let root = open_root(&inside).unwrap();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let (one, two) = (inside.join("a"), inside.join("link"));
+            while !stop.load(Ordering::Relaxed) {
+                renameat_with(CWD, &one, CWD, &two, RenameFlags::EXCHANGE).unwrap();
+            }
+        });
+        let tar = tar_of(&[
+            (file("b/new"), b"x"),
+            (Header::directory(b"b/dir/"), b""),
+            (file("b/dir/deep"), b"y"),
+        ]);
+        for _ in 0..1500 {
+            // Either way is fine, as long as nothing happens outside.
+            drop(copy_in(
+                root.as_fd(),
+                "a",
+                Box::new(std::io::Cursor::new(tar.clone())),
+                CopyIn::default(),
+            ));
+            let mut out = Vec::new();
+            drop(copy_out(root.as_fd(), "a/b/", &mut out));
+            assert!(!String::from_utf8_lossy(&out).contains("canary"));
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(fs::read_dir(outside.join("b")).unwrap().count(), 1);
     assert_eq!(fs::read_dir(&outside).unwrap().count(), 1);
 }

@@ -1,5 +1,13 @@
 //! Archives against the real file system, GNU tar as the oracle. Needs root.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::cast_possible_truncation,
+    reason = "a test may panic and print"
+)]
+
 mod hostile;
 mod round_trip;
 

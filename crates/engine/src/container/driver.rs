@@ -187,7 +187,8 @@ impl Driver {
                 self.restarts.reset();
                 // The future of a start is large; it is on the heap only while one runs.
                 let started = Box::pin(self.start()).await;
-                let failed = started.is_err() && !matches!(started, Err(StartError::Rejected { .. }));
+                let failed =
+                    started.is_err() && !matches!(started, Err(StartError::Rejected { .. }));
                 let _ = reply.send(started);
                 if failed && self.record.host.auto_remove {
                     self.delete(RemoveOptions { volumes: true, ..Default::default() }).await;
@@ -455,9 +456,7 @@ impl Driver {
                 let failed = |source| AttachError::Task { id: self.cell.id.clone(), source };
                 task.attach(attachment).await.map_err(failed)
             }
-            (None, Phase::Restarting { .. }) => {
-                Err(AttachError::Restarting(self.cell.id.clone()))
-            }
+            (None, Phase::Restarting { .. }) => Err(AttachError::Restarting(self.cell.id.clone())),
             (None, _) => {
                 if self.early.len() == EARLY_LIMIT {
                     self.early.remove(0);

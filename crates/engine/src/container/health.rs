@@ -122,8 +122,7 @@ impl Driver {
             return;
         };
         self.cell.show_health(Some(Probe::first()));
-        let container =
-            Container { engine: Engine(self.engine.clone()), cell: self.cell.clone() };
+        let container = Container { engine: Engine(self.engine.clone()), cell: self.cell.clone() };
         let up = Duration::from_nanos(
             u64::try_from(now_ns() - self.state.started_at_ns).unwrap_or_default(),
         );

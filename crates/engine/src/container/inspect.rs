@@ -3,18 +3,18 @@
 use std::collections::BTreeMap;
 
 use gantry_api_types::ZERO_TIME;
+use gantry_api_types::container::GraphDriver;
 use gantry_api_types::container::{
     ContainerInspect, ContainerState, MountPoint, RootFsStorage, SnapshotStorage, Storage,
 };
-use gantry_api_types::container::GraphDriver;
 use gantry_api_types::host_config::{PortBinding, PortMap};
 use gantry_api_types::network::{EndpointSettings, NetworkSettings};
 use gantry_network::{BridgeInfo, EndpointRecord};
 use jiff::Timestamp;
 
+use super::Container;
 use super::cell::View;
 use super::phase::Phase;
-use super::Container;
 use crate::engine::Inner;
 use crate::networks;
 use crate::record::{ContainerRecord, MountKind, MountRecord, NetworkMode};
@@ -52,9 +52,7 @@ impl Container {
             exec_ids: (!execs.is_empty()).then_some(execs),
             host_config: record.host.clone(),
             graph_driver: Some(self.graph_driver()),
-            storage: Some(Storage {
-                root_fs: Some(RootFsStorage { snapshot: Some(snapshot) }),
-            }),
+            storage: Some(Storage { root_fs: Some(RootFsStorage { snapshot: Some(snapshot) }) }),
             size_rw,
             size_root_fs: size_rw.map(|own| own + inner.image_size(record)),
             mounts: mount_points(inner, record),

@@ -1,6 +1,7 @@
 //! `logs`: what a container wrote.
 
 use std::io;
+use std::os::fd::{AsFd as _, AsRawFd, RawFd};
 
 use bytes::{Bytes, BytesMut};
 use gantry_logs::{Entry, Follower, Query, Reader, Stream};
@@ -91,7 +92,7 @@ impl Container {
         let then = *life.borrow_and_update();
         if options.follow && then.running {
             let follower = Follower::open(&config, query).map_err(failed)?;
-            let follower = AsyncFd::new(follower).map_err(failed)?;
+            let follower = watched(follower).map_err(failed)?;
             tokio::spawn(follow(follower, options, life, then, sender));
         } else {
             let reader = Reader::open(&config, query).map_err(failed)?;
@@ -123,9 +124,23 @@ fn read(mut reader: Reader, options: LogOptions, sender: &mpsc::Sender<io::Resul
     }
 }
 
+/// A follower as the reactor takes it.
+struct Watched(Follower);
+
+impl AsRawFd for Watched {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_fd().as_raw_fd()
+    }
+}
+
+#[expect(deprecated, reason = "the other constructor is unsafe; a follower owns its descriptor")]
+fn watched(follower: Follower) -> io::Result<AsyncFd<Watched>> {
+    AsyncFd::new(Watched(follower))
+}
+
 /// Gives lines as they come, until the run that was on when it began has ended.
 async fn follow(
-    mut follower: AsyncFd<Follower>,
+    mut follower: AsyncFd<Watched>,
     options: LogOptions,
     mut life: tokio::sync::watch::Receiver<Life>,
     then: Life,
@@ -134,8 +149,11 @@ async fn follow(
     let over = move |now: &Life| !now.running || now.exits > then.exits || now.removed;
     loop {
         // The order matters: whether it is over is asked before the last lines are read.
-        let ends = over(&life.borrow_and_update());
-        if !drain(follower.get_mut(), options, &sender).await || ends {
+        let ends = {
+            let now = life.borrow_and_update();
+            over(&now)
+        };
+        if !drain(&mut follower.get_mut().0, options, &sender).await || ends {
             return;
         }
         tokio::select! {
@@ -146,10 +164,15 @@ async fn follow(
                     return;
                 }
             },
-            _ = life.wait_for(|now| over(now)) => {}
+            () = ended(&mut life, &over) => {}
             () = sender.closed() => return,
         }
     }
+}
+
+async fn ended(life: &mut tokio::sync::watch::Receiver<Life>, over: &impl Fn(&Life) -> bool) {
+    // The sender lives as long as the container; when it is gone, so is the run.
+    drop(life.wait_for(|now| over(now)).await);
 }
 
 /// Sends what there is; `false` when nothing more is wanted or can be had.
@@ -174,10 +197,12 @@ async fn drain(
             return false;
         }
     }
-    match batch.take() {
-        Some(rest) if sender.send(Ok(rest)).await.is_err() => false,
-        _ => !follower.is_over(),
+    if let Some(rest) = batch.take()
+        && sender.send(Ok(rest)).await.is_err()
+    {
+        return false;
     }
+    !follower.is_over()
 }
 
 /// Lines of one stream being put together.

@@ -23,8 +23,8 @@ use tokio::sync::oneshot;
 
 pub(crate) use cell::{Cell, View, attributes};
 use driver::{Ask, Signal};
+pub(crate) use health::RunningProbe;
 pub(crate) use inspect::{endpoints, mount_points, timestamp};
-pub(crate) use health::{Probe, RunningProbe};
 use phase::{Phase, Reject};
 
 use crate::events::EventKind;
@@ -198,9 +198,11 @@ impl Container {
                 "Renaming a container with the same name as its current name".to_owned(),
             )));
         }
-        self.engine.0.registry.claim(name, &self.cell.id).map_err(|holder| {
-            refused(CreateError::NameInUse { name: name.to_owned(), holder })
-        })?;
+        self.engine
+            .0
+            .registry
+            .claim(name, &self.cell.id)
+            .map_err(|holder| refused(CreateError::NameInUse { name: name.to_owned(), holder }))?;
         let asked = self.ask(|reply| Ask::Rename(name.to_owned(), reply)).await;
         if matches!(asked, None | Some(Err(ChangeError::Rejected { .. }))) {
             self.engine.0.registry.release(name, &self.cell.id);
@@ -296,10 +298,7 @@ impl Container {
     }
 
     /// Asks the driver; `None` when it has ended.
-    pub(crate) async fn ask<T>(
-        &self,
-        ask: impl FnOnce(oneshot::Sender<T>) -> Ask,
-    ) -> Option<T> {
+    pub(crate) async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Option<T> {
         let (reply, answer) = oneshot::channel();
         self.cell.inbox.send(ask(reply)).await.ok()?;
         answer.await.ok()
@@ -340,10 +339,7 @@ impl Container {
 
 impl Container {
     /// Hands an attachment to the streams, or keeps it for the start.
-    async fn add_attachment(
-        &self,
-        attachment: gantry_task::Attachment,
-    ) -> Result<(), AttachError> {
+    async fn add_attachment(&self, attachment: gantry_task::Attachment) -> Result<(), AttachError> {
         let closed = || AttachError::Streams {
             id: self.cell.id.clone(),
             source: std::io::ErrorKind::NotFound.into(),

@@ -91,7 +91,7 @@ impl Driver {
         let plan = Plan::make(&engine, &record).instrument(span).await?;
         let span = tracing::debug_span!("join");
         let endpoint = join(&engine, &record).instrument(span).await?;
-        let started = self.run(plan, endpoint.as_ref(), attachments).await;
+        let started = self.spawn(plan, endpoint.as_ref(), attachments).await;
         match started {
             Ok(task) => {
                 if endpoint.is_some() {
@@ -113,7 +113,7 @@ impl Driver {
     }
 
     /// Records what must be found again if this daemon dies now, then runs the task.
-    async fn run(
+    async fn spawn(
         &mut self,
         plan: Plan,
         endpoint: Option<&Endpoint>,
@@ -159,11 +159,8 @@ async fn join(engine: &Inner, record: &ContainerRecord) -> Result<Option<Endpoin
         _ => return Ok(None),
     }
     let request = net::join_request(record)?;
-    let failed = |source| StartError::Network {
-        name: record.name.clone(),
-        id: record.id.clone(),
-        source,
-    };
+    let failed =
+        |source| StartError::Network { name: record.name.clone(), id: record.id.clone(), source };
     engine.parts.networks.join(request).await.map(Some).map_err(failed)
 }
 

@@ -38,12 +38,13 @@ impl Driver {
             let group = self.engine.parts.cgroups.open(&self.engine.cgroup_path(&self.record));
             let applied = tokio::task::spawn_blocking(move || group.apply(&limits)).await;
             let failed = |source| ChangeError::Cgroup { id: self.cell.id.clone(), source };
-            let ignored = applied
-                .map_err(|_| ChangeError::Gone(self.cell.id.clone()))?
-                .map_err(failed)?;
-            warnings.extend(ignored.into_iter().map(|what| {
-                format!("Your kernel does not support {what}. Limitation discarded.")
-            }));
+            let ignored =
+                applied.map_err(|_| ChangeError::Gone(self.cell.id.clone()))?.map_err(failed)?;
+            warnings.extend(
+                ignored.into_iter().map(|what| {
+                    format!("Your kernel does not support {what}. Limitation discarded.")
+                }),
+            );
         }
         let record = ContainerRecord { host, ..(*self.record).clone() };
         self.save_record(&record).await?;

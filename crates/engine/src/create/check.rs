@@ -24,8 +24,7 @@ pub(super) fn check(
     host: &HostConfig,
 ) -> Result<Vec<String>, CreateError> {
     check_config(config)?;
-    let policy =
-        Policy::parse(&host.restart_policy.name, host.restart_policy.maximum_retry_count)?;
+    let policy = Policy::parse(&host.restart_policy.name, host.restart_policy.maximum_retry_count)?;
     if host.auto_remove && policy.restarts() {
         return Err(PolicyError::AutoRemove.into());
     }
@@ -106,13 +105,18 @@ fn check_modes(
         NetworkMode::Container(name) => {
             engine.registry.find(name)?;
             if !host.port_bindings.is_empty() || host.publish_all_ports {
-                return refuse("conflicting options: port publishing and the container type network mode".into());
+                return refuse(
+                    "conflicting options: port publishing and the container type network mode"
+                        .into(),
+                );
             }
             if !host.dns.items().is_empty() {
                 return refuse("conflicting options: dns and the network mode".into());
             }
             if !host.extra_hosts.items().is_empty() {
-                return refuse("conflicting options: custom host-to-IP mapping and the network mode".into());
+                return refuse(
+                    "conflicting options: custom host-to-IP mapping and the network mode".into(),
+                );
             }
         }
         _ => {}
@@ -167,15 +171,21 @@ pub(super) fn fill_host(engine: &Inner, host: &mut HostConfig) {
         "bridge".clone_into(&mut host.network_mode);
     }
     text(&mut host.ipc_mode, &config.default_ipc_mode);
-    text(&mut host.cgroupns_mode, match engine.facts.private_cgroupns && !host.privileged {
-        true => "private",
-        false => "host",
-    });
+    text(
+        &mut host.cgroupns_mode,
+        match engine.facts.private_cgroupns && !host.privileged {
+            true => "private",
+            false => "host",
+        },
+    );
     text(&mut host.restart_policy.name, "no");
-    text(&mut host.runtime, match config.default_runtime.as_str() {
-        "" => BUILT_IN_RUNTIME,
-        name => name,
-    });
+    text(
+        &mut host.runtime,
+        match config.default_runtime.as_str() {
+            "" => BUILT_IN_RUNTIME,
+            name => name,
+        },
+    );
     if host.shm_size == 0 {
         host.shm_size = config.default_shm_size_bytes;
     }

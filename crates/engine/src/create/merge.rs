@@ -118,8 +118,11 @@ mod tests {
             (words(&[""]), None, None),
             (words(&[]), None, Some(&["serve"])),
         ] {
-            let mut config =
-                ContainerConfig { entrypoint: entrypoint.clone(), cmd: cmd.clone(), ..Default::default() };
+            let mut config = ContainerConfig {
+                entrypoint: entrypoint.clone(),
+                cmd: cmd.clone(),
+                ..Default::default()
+            };
             image_defaults(&mut config, &image());
             let got = command(&config).map(|(path, args)| [vec![path], args].concat());
             let want = want.and_then(words);

@@ -9,9 +9,7 @@ use std::path::Path;
 use std::str::FromStr as _;
 use std::sync::Arc;
 
-use gantry_api_types::container::{
-    ContainerConfig, ContainerCreateBody, ContainerCreateResponse,
-};
+use gantry_api_types::container::{ContainerConfig, ContainerCreateBody, ContainerCreateResponse};
 use gantry_api_types::host_config::HostConfig;
 use gantry_api_types::{NullableList as _, NullableMap as _};
 use gantry_fault::chain;
@@ -212,13 +210,9 @@ fn log_of(engine: &Inner, record: &ContainerRecord) -> LogConfig {
     record.log.clone().at(dir.join(name)).with_attrs(attrs)
 }
 
-fn log_attrs(
-    keys: &gantry_logs::AttrKeys,
-    record: &ContainerRecord,
-) -> BTreeMap<String, String> {
-    let regex = |text: &Option<String>| {
-        text.as_deref().and_then(|text| regex_lite::Regex::new(text).ok())
-    };
+fn log_attrs(keys: &gantry_logs::AttrKeys, record: &ContainerRecord) -> BTreeMap<String, String> {
+    let regex =
+        |text: &Option<String>| text.as_deref().and_then(|text| regex_lite::Regex::new(text).ok());
     let mut attrs = BTreeMap::new();
     let labels = regex(&keys.labels_regex);
     for (key, value) in record.config.labels.pairs() {

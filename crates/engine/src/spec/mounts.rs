@@ -51,7 +51,8 @@ pub(crate) fn build(input: &MountInput<'_>) -> Vec<Mount> {
     if let Some(init) = input.init {
         mounts.push(bind(INIT_PATH.into(), init.to_owned(), &["bind", "ro"]));
     }
-    let mut wanted: Vec<Mount> = input.asked.iter().map(|(record, path)| asked(record, path)).collect();
+    let mut wanted: Vec<Mount> =
+        input.asked.iter().map(|(record, path)| asked(record, path)).collect();
     wanted.extend(input.host.tmpfs.iter().map(|(path, options)| tmpfs(path, &split(options))));
     for (target, source) in input.files {
         if !has(&wanted, Path::new(target)) {
@@ -225,8 +226,15 @@ mod tests {
         assert_eq!(
             got,
             [
-                "/proc", "/dev", "/dev/pts", "/sys", "/sys/fs/cgroup", "/dev/mqueue", "/a",
-                "/dev/shm", "/a/b/c"
+                "/proc",
+                "/dev",
+                "/dev/pts",
+                "/sys",
+                "/sys/fs/cgroup",
+                "/dev/mqueue",
+                "/a",
+                "/dev/shm",
+                "/a/b/c"
             ]
         );
         let dev = [(record("/dev"), PathBuf::from("/dev"))];

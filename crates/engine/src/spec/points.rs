@@ -83,19 +83,24 @@ pub(crate) fn read<E: From<Invalid>>(
     for (target, _) in config.volumes.pairs() {
         let target = clean(target);
         if target == "/" {
-            return Err(Invalid("invalid volume specification: destination can't be '/'".into()).into());
+            return Err(
+                Invalid("invalid volume specification: destination can't be '/'".into()).into()
+            );
         }
         if by_target.contains_key(&target) || host.tmpfs.keys().any(|t| clean(t) == target) {
             continue;
         }
         let driver = host.volume_driver.clone();
         points.volumes.push(NewVolume { target: target.clone(), driver, ..Default::default() });
-        by_target.insert(target.clone(), MountRecord {
-            kind: MountKind::Volume,
-            target,
-            anonymous: true,
-            ..MountRecord::default()
-        });
+        by_target.insert(
+            target.clone(),
+            MountRecord {
+                kind: MountKind::Volume,
+                target,
+                anonymous: true,
+                ..MountRecord::default()
+            },
+        );
     }
     points.mounts = by_target.into_values().collect();
     Ok(points)
@@ -159,16 +164,22 @@ fn parse_mount(mount: &Mount) -> Result<(MountRecord, Option<NewVolume>), Invali
         "image" | "cluster" => {
             return Err(Invalid(format!("mount type {:?} is not implemented", mount.kind)));
         }
-        other => return Err(Invalid(format!("invalid mount config for type {other:?}: mount type unknown"))),
+        other => {
+            return Err(Invalid(format!(
+                "invalid mount config for type {other:?}: mount type unknown"
+            )));
+        }
     };
-    let wrong = |why: &str| {
-        Invalid(format!("invalid mount config for type {:?}: {why}", mount.kind))
-    };
+    let wrong =
+        |why: &str| Invalid(format!("invalid mount config for type {:?}: {why}", mount.kind));
     if mount.target.is_empty() {
         return Err(wrong("field Target must not be empty"));
     }
     if !mount.target.starts_with('/') {
-        return Err(wrong(&format!("invalid mount path: '{}' mount path must be absolute", mount.target)));
+        return Err(wrong(&format!(
+            "invalid mount path: '{}' mount path must be absolute",
+            mount.target
+        )));
     }
     let target = clean(&mount.target);
     if target == "/" {
@@ -348,7 +359,7 @@ mod tests {
             ("/a:/b:odd", "invalid mode: odd"),
             ("/a:b", "mount path must be absolute"),
             ("/a:/", "destination can't be '/'"),
-            ("x:/y:rshared", "invalid mode: rshared"),
+            ("xy:/y:rshared", "invalid mode: rshared"),
             ("../x:/y", "includes invalid characters for a local volume name"),
         ] {
             let error = read(&ContainerConfig::default(), &host(&[bind]), none).unwrap_err();
@@ -366,7 +377,10 @@ mod tests {
         let anonymous: Vec<_> =
             points.mounts.iter().filter(|m| m.anonymous).map(|m| m.target.as_str()).collect();
         assert_eq!(anonymous, ["/one"]);
-        assert_eq!((points.volumes[0].name.as_str(), points.volumes[0].target.as_str()), ("", "/one"));
+        assert_eq!(
+            (points.volumes[0].name.as_str(), points.volumes[0].target.as_str()),
+            ("", "/one")
+        );
     }
 
     #[test]
@@ -410,7 +424,9 @@ mod tests {
 
     #[test]
     fn paths_are_cleaned() {
-        for (path, want) in [("/a//b/./c/", "/a/b/c"), ("/", "/"), ("/../x", "/x"), ("/a/../..", "/")] {
+        for (path, want) in
+            [("/a//b/./c/", "/a/b/c"), ("/", "/"), ("/../x", "/x"), ("/a/../..", "/")]
+        {
             assert_eq!(clean(path), want);
         }
     }

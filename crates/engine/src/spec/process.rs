@@ -114,12 +114,10 @@ mod tests {
     #[test]
     fn environment_is_merged_in_dockers_order() {
         let own = ["A=1".to_owned(), "HOSTNAME=x".into(), "PATH".into(), "A=2".into()];
-        assert_eq!(environment("h", true, &own, "/root"), [
-            "HOSTNAME=x",
-            "TERM=xterm",
-            "A=2",
-            "HOME=/root"
-        ]);
+        assert_eq!(
+            environment("h", true, &own, "/root"),
+            ["HOSTNAME=x", "TERM=xterm", "A=2", "HOME=/root"]
+        );
         assert_eq!(environment("h", false, &["HOME=/h".to_owned()], "/root")[2], "HOME=/h");
     }
 

@@ -249,8 +249,21 @@ pub(crate) fn rlimits(own: &[Ulimit], defaults: &[Ulimit]) -> Result<Vec<Rlimit>
 
 fn rlimit(ulimit: &Ulimit) -> Result<Rlimit, Invalid> {
     const NAMES: [&str; 15] = [
-        "as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile",
-        "nproc", "rss", "rtprio", "rttime", "sigpending",
+        "as",
+        "core",
+        "cpu",
+        "data",
+        "fsize",
+        "locks",
+        "memlock",
+        "msgqueue",
+        "nice",
+        "nofile",
+        "nproc",
+        "rss",
+        "rtprio",
+        "rttime",
+        "sigpending",
     ];
     let name = ulimit.name.as_str();
     if !NAMES.contains(&name) && name != "stack" {
@@ -277,21 +290,33 @@ fn rlimit(ulimit: &Ulimit) -> Result<Rlimit, Invalid> {
 /// Docker's words.
 pub(crate) fn merge_update(host: &mut HostConfig, update: &UpdateBody) -> Result<(), Invalid> {
     if update.nano_cpus > 0 && host.cpu_period > 0 {
-        return refuse("Conflicting options: Nano CPUs cannot be updated as CPU Period has already been set");
+        return refuse(
+            "Conflicting options: Nano CPUs cannot be updated as CPU Period has already been set",
+        );
     }
     if update.nano_cpus > 0 && host.cpu_quota > 0 {
-        return refuse("Conflicting options: Nano CPUs cannot be updated as CPU Quota has already been set");
+        return refuse(
+            "Conflicting options: Nano CPUs cannot be updated as CPU Quota has already been set",
+        );
     }
     if update.cpu_quota > 0 && host.nano_cpus > 0 {
-        return refuse("Conflicting options: CPU Quota cannot be updated as NanoCPUs has already been set");
+        return refuse(
+            "Conflicting options: CPU Quota cannot be updated as NanoCPUs has already been set",
+        );
     }
     if update.cpu_period > 0 && host.nano_cpus > 0 {
-        return refuse("Conflicting options: CPU Period cannot be updated as NanoCPUs has already been set");
+        return refuse(
+            "Conflicting options: CPU Period cannot be updated as NanoCPUs has already been set",
+        );
     }
-    if update.memory != 0 && update.memory_swap == 0 && host.memory_swap > 0
+    if update.memory != 0
+        && update.memory_swap == 0
+        && host.memory_swap > 0
         && update.memory > host.memory_swap
     {
-        return refuse("Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time");
+        return refuse(
+            "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time",
+        );
     }
     let number = |to: &mut i64, from: i64| {
         if from != 0 {
@@ -384,7 +409,8 @@ mod tests {
     #[test]
     fn ulimits() {
         let ulimit = |name: &str, soft, hard| Ulimit { name: name.into(), soft, hard };
-        let got = rlimits(&[ulimit("nofile", 10, 20)], &[ulimit("nofile", 1, 1), ulimit("core", -1, -1)]);
+        let got =
+            rlimits(&[ulimit("nofile", 10, 20)], &[ulimit("nofile", 1, 1), ulimit("core", -1, -1)]);
         let got: Vec<_> = got.unwrap().into_iter().map(|r| (r.kind, r.soft, r.hard)).collect();
         let core = ("RLIMIT_CORE".to_owned(), u64::MAX, u64::MAX);
         assert_eq!(got, [("RLIMIT_NOFILE".to_owned(), 10, 20), core]);

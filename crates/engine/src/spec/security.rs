@@ -109,7 +109,10 @@ mod tests {
         for (option, want) in [
             ("odd", "invalid --security-opt 1: \"odd\""),
             ("odd=1", "invalid --security-opt 2: \"odd=1\""),
-            ("no-new-privileges=perhaps", "invalid --security-opt 2: \"no-new-privileges=perhaps\""),
+            (
+                "no-new-privileges=perhaps",
+                "invalid --security-opt 2: \"no-new-privileges=perhaps\"",
+            ),
         ] {
             assert_eq!(read(option).unwrap_err().to_string(), want);
         }

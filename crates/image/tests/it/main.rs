@@ -1,5 +1,13 @@
 //! Images through archives, names and removal; podman as the oracle of `save`. Needs root.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::cast_possible_truncation,
+    reason = "a test may panic and print"
+)]
+
 mod archives;
 mod lifecycle;
 mod podman;

@@ -1,5 +1,13 @@
 //! Snapshots with real overlay mounts. Needs root.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::cast_possible_truncation,
+    reason = "a test may panic and print"
+)]
+
 use std::{
     fs,
     io::Cursor,

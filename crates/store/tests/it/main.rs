@@ -1,5 +1,13 @@
 //! The store against killed processes and many writers.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::cast_possible_truncation,
+    reason = "a test may panic and print"
+)]
+
 use std::{
     io::{BufRead, BufReader},
     path::Path,

@@ -152,6 +152,27 @@ impl Bed {
     }
 }
 
+impl Drop for Bed {
+    /// What a failed test left behind is ended: first the processes, then their groups.
+    fn drop(&mut self) {
+        let Ok(host) = gantry_cgroup::Host::detect() else { return };
+        for id in self.tasks.leftovers().unwrap_or_default() {
+            let group = host.open(&format!("/gantry-test/{id}"));
+            let _ = group.kill_all(9);
+            let shim_ends = std::time::Instant::now() + Duration::from_secs(2);
+            let exit = self.directory.path().join("run/tasks").join(&id).join("exit.json");
+            while !exit.exists() && std::time::Instant::now() < shim_ends {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            let _ = group.remove();
+        }
+        // Stays while other tests have groups in it.
+        for hierarchy in fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
+            let _ = fs::remove_dir(hierarchy.path().join("gantry-test"));
+        }
+    }
+}
+
 fn open(directory: &Path) -> Tasks {
     let runtime =
         |name: &str, path: PathBuf| (name.to_owned(), ForeignRuntime { path, args: Vec::new() });

@@ -115,7 +115,8 @@ async fn execs(bed: Bed) {
     assert_eq!(exit(running.exit).await.code, 5);
 
     let (near, mut stream) = client(true);
-    let mut request = exec("e2", "stty size; read x", vec![near]);
+    let mut request = exec("e2", "sleep 0.3; stty size; read x", vec![near]);
+    // crun gives an exec's terminal its size no sooner than the shim can.
     request.stdio.tty = true;
     request.stdio.console_size = Some(ConsoleSize { height: 10, width: 20 });
     let running = task.exec(request).await.expect("exec");

@@ -1,5 +1,13 @@
 //! Volumes on a real file system.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::cast_possible_truncation,
+    reason = "a test may panic and print"
+)]
+
 use std::{fs, os::fd::AsFd, os::unix::fs::MetadataExt};
 
 use gantry_store::Store;
