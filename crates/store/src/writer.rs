@@ -23,6 +23,8 @@ use crate::{
 const FORMAT: u32 = 1;
 /// Most batches in one transaction, so that the first does not wait for ever.
 const GROUP_MAX: usize = 256;
+/// Bytes of changes after which the log is copied into the database.
+const CHECKPOINT_BYTES: usize = 2 << 20;
 
 pub(crate) type Reply = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
@@ -30,6 +32,23 @@ struct Request {
     changes: Vec<Change>,
     durability: Durability,
     reply: Reply,
+}
+
+impl Request {
+    fn size(&self) -> usize {
+        self.changes
+            .iter()
+            .map(|change| change.value.as_ref().map_or(64, |(_, value)| value.len() + 64))
+            .sum()
+    }
+}
+
+/// What the writer asks of the syncer.
+enum Order {
+    /// Bring the log to disk, then answer.
+    Sync(Vec<Reply>),
+    /// Copy the log into the database, so that it can start over.
+    Checkpoint,
 }
 
 /// Handle to the writer thread; dropping it ends both threads once all is written.
@@ -56,9 +75,10 @@ impl Writer {
         let log = OpenOptions::new().read(true).open(log_path(path)).map_err(open_error)?;
         sync_parent(path).and_then(|()| log.sync_all()).map_err(open_error)?;
 
+        let checkpointer = connect(path)?;
         let (sync_inbox, sync_requests) = channel();
-        let syncer =
-            spawn("store-sync", move || run_syncer(&log, &sync_requests)).map_err(open_error)?;
+        let syncer = spawn("store-sync", move || run_syncer(&log, &checkpointer, &sync_requests))
+            .map_err(open_error)?;
         let (inbox, requests) = channel();
         let thread = spawn("store-write", move || {
             run_writer(connection, &requests, &sync_inbox);
@@ -133,6 +153,8 @@ pub(crate) fn connect(path: &Path) -> Result<Connection, StoreError> {
         // NORMAL: SQLite syncs around checkpoints only; durable commits are synced by the syncer.
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.pragma_update(None, "cache_size", -512)?;
+        // The syncer does it instead, since it waits for the disk.
+        connection.pragma_update(None, "wal_autocheckpoint", 0)?;
         connection.set_prepared_statement_cache_capacity(8);
         Ok(connection)
     };
@@ -164,11 +186,8 @@ fn initialise(connection: &Connection, path: &Path) -> Result<(), StoreError> {
         .map_err(database)
 }
 
-fn run_writer(
-    mut connection: Connection,
-    requests: &Receiver<Request>,
-    syncer: &Sender<Vec<Reply>>,
-) {
+fn run_writer(mut connection: Connection, requests: &Receiver<Request>, syncer: &Sender<Order>) {
+    let mut unsaved = 0;
     while let Ok(first) = requests.recv() {
         let mut group = vec![first];
         while group.len() < GROUP_MAX
@@ -177,7 +196,14 @@ fn run_writer(
             group.push(next);
         }
         match write_group(&mut connection, &group) {
-            Ok(()) => answer(group, syncer),
+            Ok(()) => {
+                unsaved += group.iter().map(Request::size).sum::<usize>();
+                answer(group, syncer);
+                if unsaved > CHECKPOINT_BYTES {
+                    unsaved = 0;
+                    drop(syncer.send(Order::Checkpoint));
+                }
+            }
             Err(source) => {
                 let source = Arc::new(source);
                 for request in group {
@@ -189,12 +215,13 @@ fn run_writer(
 }
 
 /// Answers the relaxed requests of a written group and passes the durable ones on.
-fn answer(group: Vec<Request>, syncer: &Sender<Vec<Reply>>) {
+fn answer(group: Vec<Request>, syncer: &Sender<Order>) {
     let (durable, relaxed): (Vec<_>, Vec<_>) =
         group.into_iter().partition(|request| request.durability == Durability::Durable);
     if !durable.is_empty() {
         // The syncer outlives the writer; if it died of a panic, dropping the replies tells so.
-        drop(syncer.send(durable.into_iter().map(|request| request.reply).collect()));
+        let replies = durable.into_iter().map(|request| request.reply).collect();
+        drop(syncer.send(Order::Sync(replies)));
     }
     for request in relaxed {
         (request.reply)(Ok(()));
@@ -226,16 +253,32 @@ fn write_group(connection: &mut Connection, group: &[Request]) -> Result<(), rus
     })
 }
 
-fn run_syncer(log: &File, requests: &Receiver<Vec<Reply>>) {
-    while let Ok(mut replies) = requests.recv() {
-        while let Ok(mut more) = requests.try_recv() {
-            replies.append(&mut more);
+fn run_syncer(log: &File, database: &Connection, orders: &Receiver<Order>) {
+    while let Ok(first) = orders.recv() {
+        let (mut replies, mut checkpoint) = (Vec::new(), false);
+        for order in [first].into_iter().chain(orders.try_iter()) {
+            match order {
+                Order::Sync(mut more) => replies.append(&mut more),
+                Order::Checkpoint => checkpoint = true,
+            }
         }
-        // After a failed fsync the kernel may call the pages clean, so a later success would
-        // prove nothing for these: they are told the failure, and stay written but unproven.
-        let result = log.sync_data().map_err(Arc::new);
-        for reply in replies {
-            reply(result.clone().map_err(StoreError::Sync));
+        if !replies.is_empty() {
+            sync(log, replies);
         }
+        // PASSIVE: neither readers nor the writer wait for it.
+        if checkpoint
+            && let Err(error) = database.query_row("PRAGMA wal_checkpoint(PASSIVE)", (), |_| Ok(()))
+        {
+            tracing::warn!(%error, "could not copy the store's log into its database");
+        }
+    }
+}
+
+fn sync(log: &File, replies: Vec<Reply>) {
+    // After a failed fsync the kernel may call the pages clean, so a later success would prove
+    // nothing for these: they are told the failure, and stay written but unproven.
+    let result = log.sync_data().map_err(Arc::new);
+    for reply in replies {
+        reply(result.clone().map_err(StoreError::Sync));
     }
 }
