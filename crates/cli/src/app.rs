@@ -102,10 +102,11 @@ impl Call<'_> {
                 && !client.speaks(since)
             {
                 let version = client.version().unwrap_or("");
-                return Err(Failure::Text(format!(
-                    "\"--{}\" requires API version {since}, but the Docker daemon API version is {version}",
+                err(format!(
+                    "\"--{}\" requires API version {since}, but the Docker daemon API version is {version}\n",
                     known.long
-                )));
+                ));
+                return Err(Failure::Code(1));
             }
         }
         Ok(client)

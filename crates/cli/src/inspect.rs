@@ -144,7 +144,7 @@ fn typed(part: &str, json: &Json) -> Value {
         }
         Json::Array(items) => {
             // Lists of objects are lists of structs.
-            let inner = if matches!(part, "Mounts") { "NetworkSettings" } else { "-" };
+            let inner = "NetworkSettings";
             Value::List(items.iter().map(|item| typed(inner, item)).collect())
         }
         Json::Null => Value::Nil,

@@ -126,13 +126,10 @@ pub(crate) async fn run(call: &Call<'_>) -> Outcome {
     let id = make(call, &body).await.map_err(refused)?;
     let client = call.client().await.map_err(refused)?;
     if detach {
-        return match client.container_start(&id, &Query::new()).await {
-            Ok(()) => {
-                out(format!("{id}\n"))?;
-                Ok(0)
-            }
-            Err(error) => Err(start_failure(error)),
-        };
+        // The container exists whether or not it starts, so its ID is said first.
+        out(format!("{id}\n"))?;
+        client.container_start(&id, &Query::new()).await.map_err(start_failure)?;
+        return Ok(0);
     }
     foreground(call, client, &id, &body, keys, proxy).await
 }

@@ -121,6 +121,12 @@ fn safe(name: &Path, how: &Unpack<'_>) -> io::Result<PathBuf> {
         }
     }
     if let Some((old, new)) = &how.rename
+        && matches!(old.as_str(), "." | "/")
+    {
+        // The source was a directory's contents: the names have no first part to replace.
+        return Ok(std::iter::once(OsStr::new(new)).chain(parts).collect());
+    }
+    if let Some((old, new)) = &how.rename
         && parts.first().is_none_or(|first| first.as_bytes() == old.as_bytes())
     {
         let rest = parts.into_iter().skip(1);

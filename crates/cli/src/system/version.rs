@@ -156,7 +156,8 @@ pub(crate) async fn version(call: &Call<'_>) -> Outcome {
         match format::one(source, &view(client, server)) {
             Ok(text) => text + "\n",
             Err(why) if failure.is_none() => {
-                // Docker names this template.
+                // Docker names this template, and ends the line that it did not print.
+                out("\n")?;
                 let why = why.replace("template: :", "template: version:");
                 return Err(why.replace("executing \"\"", "executing \"version\"").into());
             }

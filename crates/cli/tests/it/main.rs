@@ -247,8 +247,9 @@ impl Daemon {
             "run --name done --network none busybox sh -c 'echo x > /y; exit 3'",
         ] {
             if line.starts_with("import") {
-                let tar = Command::new("tar").args(["-C", "image", "-cf", "image.tar", "."]);
-                assert!(self.here(tar).success(), "tar");
+                let mut tar = Command::new("tar");
+                tar.args(["-C", "image", "-cf", "image.tar", "."]);
+                assert!(self.here(&mut tar).success(), "tar");
             }
             let _ = self.docker(line);
         }
