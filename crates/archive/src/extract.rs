@@ -6,7 +6,7 @@
 
 use std::{
     collections::HashMap,
-    io::{self, Read},
+    io::Read,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     rc::Rc,
 };
@@ -14,14 +14,16 @@ use std::{
 use rustix::{
     fs::{
         AtFlags, Dev, FileType, Gid, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT, Uid,
-        XattrFlags, chownat, fchmod, fchown, fsetxattr, fstat, ftruncate, futimens, linkat,
-        makedev, mkdirat, mknodat, openat, statat, symlinkat, utimensat,
+        XattrFlags, chownat, fchmod, fchown, fsetxattr, fstat, futimens, linkat, makedev, mkdirat,
+        mknodat, openat, statat, symlinkat, utimensat,
     },
     io::Errno,
 };
 
 use crate::{
-    ArchiveError, Entry, EntryKind, Reader, metadata,
+    ArchiveError, Entry, EntryKind, ExtractOptions, Mode, Reader,
+    fill::write_content,
+    metadata,
     root::{clean, open_dir, open_in_root, remove_tree, split},
 };
 
@@ -33,67 +35,6 @@ pub(crate) const WHITEOUT_OPAQUE: &[u8] = b".wh..wh..opq";
 const WHITEOUT_META: &[u8] = b".wh..wh.";
 /// Parents kept open.
 const PARENTS_MAX: usize = 128;
-/// Runs of zeros of this length become holes.
-const HOLE: usize = 64 << 10;
-/// Smaller files are written as they are.
-const HOLE_FILE_MIN: u64 = 1 << 20;
-
-/// How whiteouts are taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// An image layer: `.wh.` entries become overlayfs' whiteouts and opaque directories.
-    Layer,
-    /// A plain archive: names mean nothing.
-    Plain,
-}
-
-/// What an archive may have, against bombs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Entries.
-    pub entries: u64,
-    /// Device nodes.
-    pub devices: u64,
-}
-
-impl Default for Limits {
-    /// Far above what real images have.
-    fn default() -> Self {
-        Self { entries: 1_000_000, devices: 4096 }
-    }
-}
-
-/// Options of [`extract`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ExtractOptions {
-    /// How whiteouts are taken.
-    pub mode: Mode,
-    /// What the archive may have.
-    pub limits: Limits,
-    /// Refuse to put a file where a directory is, and the other way round.
-    pub no_overwrite_dir_non_dir: bool,
-    /// Give everything to this user and group instead of the archive's.
-    pub owner: Option<(u32, u32)>,
-}
-
-impl ExtractOptions {
-    /// An image layer.
-    #[must_use]
-    pub fn layer() -> Self {
-        Self {
-            mode: Mode::Layer,
-            limits: Limits::default(),
-            no_overwrite_dir_non_dir: false,
-            owner: None,
-        }
-    }
-
-    /// A plain archive.
-    #[must_use]
-    pub fn plain() -> Self {
-        Self { mode: Mode::Plain, ..Self::layer() }
-    }
-}
 
 /// What was extracted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -527,67 +468,4 @@ fn times(entry: &Entry) -> Timestamps {
         last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
         last_modification: Timespec { tv_sec: entry.mtime_s, tv_nsec: entry.mtime_ns.into() },
     }
-}
-
-fn write_content<R: Read>(
-    file: &OwnedFd,
-    entry: &Entry,
-    reader: &mut Reader<R>,
-    name: &str,
-) -> Result<(), ArchiveError> {
-    let holes = entry.size >= HOLE_FILE_MIN;
-    let whole = [(0, entry.size)];
-    let pieces = entry.sparse.as_deref().unwrap_or(&whole);
-    let mut reached = 0;
-    for (offset, length) in pieces {
-        let (mut offset, end) = (*offset, offset + length);
-        while offset < end {
-            let data = reader
-                .fill()
-                .map_err(|source| ArchiveError::ReadEntry { name: name.to_owned(), source })?;
-            let take = data.len().min(usize::try_from(end - offset).unwrap_or(usize::MAX));
-            let wrote = write_piece(file, &data[..take], offset, holes)
-                .map_err(|source| ArchiveError::entry("writing", name, source))?;
-            reached = wrote.unwrap_or(reached);
-            reader.consume(take);
-            offset += take as u64;
-        }
-    }
-    if reached < entry.size {
-        ftruncate(file, entry.size).map_err(|errno| ArchiveError::entry("writing", name, errno))?;
-    }
-    Ok(())
-}
-
-/// Writes all but runs of zeros; returns where the last write ended, if there was one.
-fn write_piece(file: &OwnedFd, data: &[u8], offset: u64, holes: bool) -> io::Result<Option<u64>> {
-    if !holes {
-        write_all_at(file, data, offset)?;
-        return Ok(Some(offset + data.len() as u64));
-    }
-    let mut end = None;
-    let mut at = offset;
-    for run in data.chunks(HOLE) {
-        if run.len() < HOLE || run.iter().any(|byte| *byte != 0) {
-            write_all_at(file, run, at)?;
-            end = Some(at + run.len() as u64);
-        }
-        at += run.len() as u64;
-    }
-    Ok(end)
-}
-
-fn write_all_at(file: &OwnedFd, mut data: &[u8], mut offset: u64) -> io::Result<()> {
-    while !data.is_empty() {
-        match rustix::io::pwrite(file, data, offset) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => {
-                data = &data[written..];
-                offset += written as u64;
-            }
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-    }
-    Ok(())
 }
