@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -9,7 +10,9 @@ use std::time::{Duration, Instant};
 use crate::daemon::inside;
 
 /// Longest time that one command may take.
-const COMMAND_LIMIT: Duration = Duration::from_secs(120);
+const COMMAND_LIMIT: Duration = Duration::from_secs(60);
+/// Exit code of a command that was ended for its time, as `timeout(1)` has it.
+const TIMED_OUT: i32 = 124;
 
 /// A client of one daemon.
 #[derive(Debug, Clone)]
@@ -154,15 +157,16 @@ impl Client {
     }
 }
 
-/// Runs a command to its end with a time limit.
+/// Runs a command to its end with a time limit; one that takes longer ends with code 124.
 ///
 /// # Panics
-/// When it cannot be started or does not end in time.
+/// When it cannot be started.
 #[must_use]
 pub fn finish(mut command: Command, stdin: Option<&[u8]>) -> Ran {
     let mut child = command
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
+        .process_group(0)
         .spawn()
         .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
     let pid = child.id();
@@ -176,8 +180,12 @@ pub fn finish(mut command: Command, stdin: Option<&[u8]>) -> Ran {
     let output = match receiver.recv_timeout(COMMAND_LIMIT) {
         Ok(output) => output.expect("a started command can be waited for"),
         Err(_) => {
-            crate::daemon::signal(pid, rustix::process::Signal::KILL);
-            panic!("{command:?} did not end in {COMMAND_LIMIT:?}");
+            // The whole group: a shell's children hold its output open.
+            if let Some(group) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) {
+                let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+            }
+            let stderr = format!("did not end in {COMMAND_LIMIT:?}: {command:?}");
+            return Ran { code: TIMED_OUT, stdout: String::new(), stderr };
         }
     };
     if let Some(feeder) = feeder {
