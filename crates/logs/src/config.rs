@@ -56,20 +56,27 @@ pub struct AttrKeys {
 }
 
 /// Why log options were refused; the text is Docker's.
+///
+/// Dockerd finds all but [`LogConfigError::Value`] when a container is created, and that one when
+/// it is started, with `failed to initialize logging driver: ` before it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LogConfigError {
     /// No such driver.
-    #[error("logger: no log driver named '{0}' is registered")]
+    #[error("error looking up logging plugin {0}: plugin {0:?} not found")]
     Driver(String),
-    /// An option that the driver does not have.
-    #[error("unknown log opt '{option}' for {driver} log driver")]
-    Option {
-        /// The driver.
-        driver: &'static str,
-        /// The option.
-        option: String,
-    },
-    /// A value that cannot be read.
+    /// An option that `json-file` does not have.
+    #[error("unknown log opt '{0}' for json-file log driver")]
+    JsonFileOption(String),
+    /// An option that `local` does not have.
+    #[error("unknown log opt '{0}' for log driver local")]
+    LocalOption(String),
+    /// An option `mode` that there is not.
+    #[error("logger: logging mode not supported: {0}")]
+    Mode(String),
+    /// A buffer without the mode that has one.
+    #[error("logger: max-buffer-size option is only supported with 'mode=non-blocking'")]
+    BufferSize,
+    /// A value that cannot be read, or does not go with another.
     #[error("{0}")]
     Value(String),
 }
@@ -83,6 +90,7 @@ impl LogConfig {
         driver: &str,
         options: &BTreeMap<String, String>,
     ) -> Result<LogConfig, LogConfigError> {
+        crate::options::check_mode(options)?;
         match driver {
             "none" => Ok(LogConfig::None),
             "" | "json-file" => crate::options::json_file(options).map(LogConfig::JsonFile),

@@ -7,32 +7,38 @@ use crate::config::{AttrKeys, LogConfigError, LogFile};
 const LOCAL_MAX_SIZE_BYTES: u64 = 20 * 1024 * 1024;
 const LOCAL_MAX_FILES: u32 = 5;
 
+/// Checks `mode` and its buffer. Both modes block here: the shim's buffers are bounded, and it
+/// never drops a line.
+pub(crate) fn check_mode(options: &BTreeMap<String, String>) -> Result<(), LogConfigError> {
+    let mode = options.get("mode").map_or("", String::as_str);
+    match mode {
+        "" | "blocking" if options.contains_key("max-buffer-size") => {
+            Err(LogConfigError::BufferSize)
+        }
+        "" | "blocking" => Ok(()),
+        "non-blocking" => {
+            options.get("max-buffer-size").map_or(Ok(()), |text| size(text).map(drop))
+        }
+        other => Err(LogConfigError::Mode(other.to_owned())),
+    }
+}
+
 /// Reads the options of `json-file`.
 pub(crate) fn json_file(options: &BTreeMap<String, String>) -> Result<LogFile, LogConfigError> {
     let mut file = LogFile { max_files: 1, ..LogFile::default() };
-    let mut max_files_given = false;
     for (name, value) in options {
         match name.as_str() {
             "max-size" => file.max_size_bytes = size_or_none(value)?,
-            "max-file" => {
-                file.max_files = count(value)?;
-                max_files_given = true;
-            }
+            "max-file" => file.max_files = count(value)?,
             "compress" => file.compress = boolean(value)?,
             "labels" => file.keys.labels = names(value),
             "labels-regex" => file.keys.labels_regex = Some(value.clone()),
             "env" => file.keys.env = names(value),
             "env-regex" => file.keys.env_regex = Some(value.clone()),
             "tag" => file.keys.tag = Some(value.clone()),
-            "mode" => mode(value)?,
-            "max-buffer-size" => drop(size(value)?),
-            other => return Err(unknown("json-file", other)),
+            "mode" | "max-buffer-size" => {}
+            other => return Err(LogConfigError::JsonFileOption(other.to_owned())),
         }
-    }
-    if max_files_given && file.max_size_bytes.is_none() && file.max_files > 1 {
-        return Err(LogConfigError::Value(
-            "invalid log opts: max-file can't be set without max-size".to_owned(),
-        ));
     }
     if file.compress && (file.max_files == 1 || file.max_size_bytes.is_none()) {
         return Err(LogConfigError::Value(
@@ -59,13 +65,14 @@ pub(crate) fn local(options: &BTreeMap<String, String>) -> Result<LogFile, LogCo
             "labels" | "env" | "labels-regex" | "env-regex" | "tag" => {
                 keep_key(&mut file.keys, name, value);
             }
-            "mode" => mode(value)?,
-            "max-buffer-size" => drop(size(value)?),
-            other => return Err(unknown("local", other)),
+            "mode" | "max-buffer-size" => {}
+            other => return Err(LogConfigError::LocalOption(other.to_owned())),
         }
     }
-    if file.max_files < 2 {
-        file.compress = false;
+    if file.compress && file.max_files < 2 {
+        return Err(LogConfigError::Value(
+            "compression cannot be enabled when max file count is 1".to_owned(),
+        ));
     }
     Ok(file)
 }
@@ -80,20 +87,8 @@ fn keep_key(keys: &mut AttrKeys, name: &str, value: &str) {
     }
 }
 
-fn unknown(driver: &'static str, option: &str) -> LogConfigError {
-    LogConfigError::Option { driver, option: option.to_owned() }
-}
-
 fn names(value: &str) -> Vec<String> {
     value.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
-}
-
-/// `blocking` and `non-blocking` are taken; both block, as the shim never loses a line.
-fn mode(value: &str) -> Result<(), LogConfigError> {
-    match value {
-        "" | "blocking" | "non-blocking" => Ok(()),
-        other => Err(LogConfigError::Value(format!("logger: unknown log mode: {other}"))),
-    }
 }
 
 fn boolean(value: &str) -> Result<bool, LogConfigError> {
@@ -147,7 +142,8 @@ fn size(value: &str) -> Result<u64, LogConfigError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{json_file, local, size};
+    use super::{local, size};
+    use crate::LogConfig;
     use std::collections::BTreeMap;
 
     fn options(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -173,22 +169,39 @@ mod tests {
 
     #[test]
     fn wrong_options_get_dockers_words() {
-        for (pairs, want) in [
-            (&[("x", "1")][..], "unknown log opt 'x' for json-file log driver"),
-            (&[("max-file", "0")][..], "max-file cannot be less than 1"),
-            (&[("max-file", "x")][..], "strconv.Atoi: parsing \"x\": invalid syntax"),
-            (&[("max-size", "x")][..], "invalid size: 'x'"),
+        for (driver, pairs, want) in [
+            ("json-file", &[("x", "1")][..], "unknown log opt 'x' for json-file log driver"),
+            ("local", &[("y", "")][..], "unknown log opt 'y' for log driver local"),
+            ("json-file", &[("max-file", "0")][..], "max-file cannot be less than 1"),
+            ("", &[("max-file", "x")][..], "strconv.Atoi: parsing \"x\": invalid syntax"),
+            ("json-file", &[("max-size", "x")][..], "invalid size: 'x'"),
+            ("json-file", &[("max-size", "0")][..], "max-size must be a positive number"),
             (
+                "json-file",
                 &[("compress", "true"), ("max-size", "1k")][..],
                 "compress cannot be true when max-file is less than 2 or max-size is not set",
             ),
-            (&[("mode", "odd")][..], "logger: unknown log mode: odd"),
+            (
+                "local",
+                &[("max-file", "1")][..],
+                "compression cannot be enabled when max file count is 1",
+            ),
+            ("json-file", &[("mode", "odd")][..], "logger: logging mode not supported: odd"),
+            (
+                "json-file",
+                &[("max-buffer-size", "1m")][..],
+                "logger: max-buffer-size option is only supported with 'mode=non-blocking'",
+            ),
+            ("nope", &[][..], "error looking up logging plugin nope: plugin \"nope\" not found"),
         ] {
-            let error = json_file(&options(pairs)).expect_err("refused").to_string();
-            assert_eq!(error, want, "{pairs:?}");
+            let error = LogConfig::from_docker(driver, &options(pairs)).expect_err("refused");
+            assert_eq!(error.to_string(), want, "{driver} {pairs:?}");
         }
-        let error = local(&options(&[("y", "")])).expect_err("refused").to_string();
-        assert_eq!(error, "unknown log opt 'y' for local log driver");
+        for pairs in
+            [&[("max-file", "3")][..], &[("mode", "non-blocking"), ("max-buffer-size", "1m")]]
+        {
+            LogConfig::from_docker("json-file", &options(pairs)).expect("accepted");
+        }
     }
 
     #[test]

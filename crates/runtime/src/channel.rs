@@ -201,18 +201,22 @@ pub(crate) fn await_report(
     let mut packet = [0_u8; MAX_MESSAGE];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
-    let answer = rustix::io::retry_on_intr(|| {
-        rustix::net::recvmsg(
-            channel.as_fd(),
-            &mut [IoSliceMut::new(&mut packet)],
-            &mut control,
-            RecvFlags::CMSG_CLOEXEC,
-        )
-    });
-    let length = match answer {
-        // The other end has gone with something of ours unread: an end like any other.
-        Err(Errno::CONNRESET) => return Ok(None),
-        other => other?.bytes,
+    let mut receive = || {
+        rustix::io::retry_on_intr(|| {
+            rustix::net::recvmsg(
+                channel.as_fd(),
+                &mut [IoSliceMut::new(&mut packet)],
+                &mut control,
+                RecvFlags::CMSG_CLOEXEC,
+            )
+        })
+        .map(|answer| answer.bytes)
+    };
+    // The other end has gone with something of ours unread. That is told once and before its last
+    // words, which are still there.
+    let length = match receive() {
+        Err(Errno::CONNRESET) => receive()?,
+        other => other?,
     };
     let fd = control.drain().find_map(|message| match message {
         RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
@@ -262,7 +266,11 @@ mod tests {
             matches!(message, FromInit::Failed(f) if f.errno == libc::ENOENT && f.text.len() > 4000)
         );
         assert!(fd.is_some());
+        // Last words are heard even if ours were never read.
+        tell(&ours, ToInit::Start).unwrap();
+        report(&theirs, &FromInit::Ready, None).unwrap();
         drop(theirs);
+        assert!(matches!(await_report(&ours).unwrap(), Some((FromInit::Ready, None))));
         assert!(await_report(&ours).unwrap().is_none());
     }
 

@@ -20,8 +20,7 @@ impl Runtime {
     /// Ours and those that are installed.
     pub(crate) fn installed() -> Vec<Runtime> {
         let mut all = vec![Runtime::Gantry];
-        for (runtime, path) in
-            [(Runtime::Runc, "/usr/sbin/runc"), (Runtime::Crun, "/usr/bin/crun")]
+        for (runtime, path) in [(Runtime::Runc, "/usr/sbin/runc"), (Runtime::Crun, "/usr/bin/crun")]
         {
             if Path::new(path).exists() {
                 all.push(runtime);
@@ -76,12 +75,16 @@ impl House {
         fs::copy("/usr/bin/busybox", root.join("bin/busybox")).unwrap();
         for name in [
             "sh", "ls", "cat", "true", "false", "id", "mount", "sleep", "stat", "hostname", "grep",
-            "touch", "mkdir", "env", "echo", "pwd", "tty", "stty", "kill", "readlink", "seq", "umask",
-            "date", "sort", "wc", "mknod", "rm", "ip", "head", "awk", "chown", "dd",
+            "touch", "mkdir", "env", "echo", "pwd", "tty", "stty", "kill", "readlink", "seq",
+            "umask", "date", "sort", "wc", "mknod", "rm", "ip", "head", "awk", "chown", "dd",
         ] {
             symlink("busybox", root.join("bin").join(name)).unwrap();
         }
-        fs::write(root.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n").unwrap();
+        fs::write(
+            root.join("etc/passwd"),
+            "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n",
+        )
+        .unwrap();
         house
     }
 
@@ -140,7 +143,11 @@ impl House {
         let mut command = self.command(runtime, args);
         let status =
             command.stdin(Stdio::null()).stdout(file("out")).stderr(file("err")).status().unwrap();
-        Answer { code: status.code().unwrap_or(-1), stdout: self.said("out"), stderr: self.said("err") }
+        Answer {
+            code: status.code().unwrap_or(-1),
+            stdout: self.said("out"),
+            stderr: self.said("err"),
+        }
     }
 
     /// What a detached process has written.
@@ -212,7 +219,14 @@ pub(crate) fn leftovers() -> usize {
 
 /// The configuration that every case starts from.
 fn base() -> Value {
-    let caps = json!(["CAP_CHOWN", "CAP_KILL", "CAP_NET_BIND_SERVICE", "CAP_SETUID", "CAP_SETGID", "CAP_DAC_OVERRIDE"]);
+    let caps = json!([
+        "CAP_CHOWN",
+        "CAP_KILL",
+        "CAP_NET_BIND_SERVICE",
+        "CAP_SETUID",
+        "CAP_SETGID",
+        "CAP_DAC_OVERRIDE"
+    ]);
     json!({
         "ociVersion": "1.0.2",
         "process": {

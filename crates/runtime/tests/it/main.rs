@@ -19,7 +19,8 @@ fn zz_nothing_is_left() {
         let answer = house.run(Runtime::Gantry, |_| {});
         assert_eq!(answer.code, 0, "{}", answer.stderr);
     }
-    let failed = house.run(Runtime::Gantry, |spec| spec["process"]["args"] = serde_json::json!(["/nope"]));
+    let failed =
+        house.run(Runtime::Gantry, |spec| spec["process"]["args"] = serde_json::json!(["/nope"]));
     assert_eq!(failed.code, 1);
     assert_eq!(house::leftovers(), before);
     assert_eq!(house.groups(), Vec::<String>::new());

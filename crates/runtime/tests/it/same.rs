@@ -89,13 +89,26 @@ const CASES: &[(&str, Edit)] = &[
         shell(s, "touch /x 2>&1; touch /dev/shm/x && echo fine");
     }),
     ("masked paths", |s| {
-        shell(s, "cat /proc/keys | wc -c; ls /sys/firmware /proc/acpi | wc -l; touch /sys/firmware/x 2>&1");
+        shell(
+            s,
+            "cat /proc/keys | wc -c; ls /sys/firmware /proc/acpi | wc -l; touch /sys/firmware/x 2>&1",
+        );
     }),
-    ("read-only paths", |s| shell(s, "echo x 2>&1 > /proc/sysrq-trigger; echo 1 2>&1 > /proc/sys/kernel/pid_max; echo $?")),
+    ("read-only paths", |s| {
+        shell(
+            s,
+            "echo x 2>&1 > /proc/sysrq-trigger; echo 1 2>&1 > /proc/sys/kernel/pid_max; echo $?",
+        )
+    }),
     ("default devices", |s| {
-        shell(s, "ls -l /dev | awk '{print $1,$3,$4,$5,$6}' | grep ^c | sort; echo x > /dev/null; head -c 3 /dev/zero | wc -c");
+        shell(
+            s,
+            "ls -l /dev | awk '{print $1,$3,$4,$5,$6}' | grep ^c | sort; echo x > /dev/null; head -c 3 /dev/zero | wc -c",
+        );
     }),
-    ("links in /dev", |s| shell(s, "for i in fd stdin stdout stderr ptmx; do readlink /dev/$i; done")),
+    ("links in /dev", |s| {
+        shell(s, "for i in fd stdin stdout stderr ptmx; do readlink /dev/$i; done")
+    }),
     ("a device of our own", |s| {
         s["linux"]["devices"] = json!([{"type": "c", "path": "/dev/x/fuse", "major": 10, "minor": 229, "fileMode": 384, "uid": 7, "gid": 8}]);
         shell(s, "ls -ln /dev/x/fuse | awk '{print $1,$3,$4,$5,$6}'; cat /dev/x/fuse 2>&1");
@@ -108,7 +121,10 @@ const CASES: &[(&str, Edit)] = &[
         shell(s, "mknod /tmp/mem c 1 1; cat /tmp/mem 2>&1; rm -f /tmp/mem");
     }),
     ("mount options", |s| {
-        add_mount(s, json!({"destination": "/t", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "nodev", "noexec", "ro", "size=1m", "mode=700"]}));
+        add_mount(
+            s,
+            json!({"destination": "/t", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "nodev", "noexec", "ro", "size=1m", "mode=700"]}),
+        );
         shell(s, "grep ' /t ' /proc/mounts; stat -c %a /t");
     }),
     ("tmpfs keeps the directory's mode", |s| {
@@ -116,19 +132,34 @@ const CASES: &[(&str, Edit)] = &[
         shell(s, "stat -c %a /home/user");
     }),
     ("bind mount of a directory", |s| {
-        add_mount(s, json!({"destination": "/new/place", "type": "bind", "source": "shared", "options": ["rbind", "ro"]}));
-        shell(s, "cat /new/place/file; touch /new/place/x 2>&1; grep -c ' /new/place ' /proc/mounts");
+        add_mount(
+            s,
+            json!({"destination": "/new/place", "type": "bind", "source": "shared", "options": ["rbind", "ro"]}),
+        );
+        shell(
+            s,
+            "cat /new/place/file; touch /new/place/x 2>&1; grep -c ' /new/place ' /proc/mounts",
+        );
     }),
     ("bind mount of a file", |s| {
-        add_mount(s, json!({"destination": "/etc/new-file", "type": "none", "source": "shared/file", "options": ["bind"]}));
+        add_mount(
+            s,
+            json!({"destination": "/etc/new-file", "type": "none", "source": "shared/file", "options": ["bind"]}),
+        );
         shell(s, "cat /etc/new-file; echo more >> /etc/new-file && echo written");
     }),
     ("bind mount over a link", |s| {
-        add_mount(s, json!({"destination": "/link/below", "type": "bind", "source": "shared", "options": ["bind"]}));
+        add_mount(
+            s,
+            json!({"destination": "/link/below", "type": "bind", "source": "shared", "options": ["bind"]}),
+        );
         shell(s, "cat /data/below/file");
     }),
     ("tmpcopyup", |s| {
-        add_mount(s, json!({"destination": "/etc", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup"]}));
+        add_mount(
+            s,
+            json!({"destination": "/etc", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup"]}),
+        );
         shell(s, "head -1 /etc/passwd; stat -c %a /etc/passwd; touch /etc/x && echo writable");
     }),
     ("rlimits", |s| {
@@ -144,17 +175,21 @@ const CASES: &[(&str, Edit)] = &[
         shell(s, "cat /proc/sys/net/ipv4/ip_forward /proc/sys/kernel/msgmax");
     }),
     ("seccomp errno", |s| {
-        s["linux"]["seccomp"] = filter(json!({"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28}));
+        s["linux"]["seccomp"] = filter(
+            json!({"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28}),
+        );
         shell(s, "mkdir /tmp/x 2>&1; grep Seccomp: /proc/self/status");
     }),
     ("seccomp without no-new-privileges", |s| {
         s["process"]["noNewPrivileges"] = json!(false);
         s["process"]["user"] = json!({"uid": 1000, "gid": 1000});
-        s["linux"]["seccomp"] = filter(json!({"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}));
+        s["linux"]["seccomp"] =
+            filter(json!({"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}));
         shell(s, "mkdir /tmp/x 2>&1; grep -E 'Seccomp:|Cap' /proc/self/status");
     }),
     ("seccomp kill", |s| {
-        s["linux"]["seccomp"] = filter(json!({"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_KILL_PROCESS"}));
+        s["linux"]["seccomp"] =
+            filter(json!({"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_KILL_PROCESS"}));
         s["process"]["args"] = json!(["mkdir", "/tmp/x"]);
     }),
     ("hooks in order", |s| {
@@ -178,8 +213,14 @@ const CASES: &[(&str, Edit)] = &[
     }),
     ("memory limit", |s| {
         s["linux"]["resources"]["memory"] = json!({"limit": 16_777_216});
-        add_mount(s, json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["ro", "nosuid", "noexec", "nodev"]}));
-        shell(s, "cat /sys/fs/cgroup/memory/memory.limit_in_bytes; ls /sys/fs/cgroup | sort; touch /sys/fs/cgroup/memory/x 2>&1");
+        add_mount(
+            s,
+            json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["ro", "nosuid", "noexec", "nodev"]}),
+        );
+        shell(
+            s,
+            "cat /sys/fs/cgroup/memory/memory.limit_in_bytes; ls /sys/fs/cgroup | sort; touch /sys/fs/cgroup/memory/x 2>&1",
+        );
     }),
     ("cgroup namespace", |s| {
         add_namespace(s, json!({"type": "cgroup"}));
@@ -190,14 +231,19 @@ const CASES: &[(&str, Edit)] = &[
         s["linux"]["uidMappings"] = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
         s["linux"]["gidMappings"] = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
         s["linux"]["maskedPaths"] = json!([]);
-        shell(s, "id -u; cat /proc/self/uid_map; stat -c %u /bin/busybox; ls -l /dev/null | awk '{print $1}'; echo > /dev/null && echo ok");
+        shell(
+            s,
+            "id -u; cat /proc/self/uid_map; stat -c %u /bin/busybox; ls -l /dev/null | awk '{print $1}'; echo > /dev/null && echo ok",
+        );
     }),
     ("environment", |s| {
         s["process"]["env"] = json!(["PATH=/bin", "HOME=/", "A=1", "B=two words"]);
         s["process"]["args"] = json!(["sh", "-c", "env | grep -E '^[AB]=' | sort"]);
     }),
     ("only three descriptors", |s| shell(s, "ls /proc/self/fd | wc -l")),
-    ("signals are as by default", |s| shell(s, "grep -E 'SigBlk|SigIgn|SigCgt' /proc/1/status | head -2")),
+    ("signals are as by default", |s| {
+        shell(s, "grep -E 'SigBlk|SigIgn|SigCgt' /proc/1/status | head -2")
+    }),
     ("session and group", |s| shell(s, "awk '{print $5,$6}' /proc/1/stat")),
     ("host network", |s| {
         s["linux"]["namespaces"].as_array_mut().unwrap().retain(|n| n["type"] != "network");
@@ -219,7 +265,12 @@ fn output_and_exit_codes_are_the_same() {
             fs::write(house.path().join("shared/file"), "shared\n").unwrap();
             std::os::unix::fs::symlink("/data", house.rootfs().join("link")).unwrap();
             // The mapped root of the user namespace must get at the bundle.
-            std::process::Command::new("chmod").arg("-R").arg("a+rX").arg(house.path()).status().unwrap();
+            std::process::Command::new("chmod")
+                .arg("-R")
+                .arg("a+rX")
+                .arg(house.path())
+                .status()
+                .unwrap();
             let mut answer = house.run(runtime, edit);
             answer.stdout.push_str(&house.said("hook-order"));
             if runtime == Runtime::Gantry {
@@ -238,38 +289,84 @@ fn output_and_exit_codes_are_the_same() {
             None => assert!(gantry.code >= 0, "{name}"),
             Some((runtime, code, stdout)) => {
                 if (gantry.code, &gantry.stdout) != (code, &stdout) {
-                    wrong.push(format!("--- {name}: {runtime:?} {code}\n{stdout}--- ours {}\n{}{}", gantry.code, gantry.stdout, gantry.stderr));
+                    wrong.push(format!(
+                        "--- {name}: {runtime:?} {code}\n{stdout}--- ours {}\n{}{}",
+                        gantry.code, gantry.stdout, gantry.stderr
+                    ));
                 }
             }
         }
     }
-    assert!(wrong.is_empty(), "{} of {} cases differ\n{}", wrong.len(), CASES.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {} cases differ\n{}",
+        wrong.len(),
+        CASES.len(),
+        wrong.join("\n")
+    );
 }
 
 /// Requests that fail, with words of the error that clients or users look for.
 const FAILURES: &[(&str, Edit)] = &[
-    ("exec: \"nope\": executable file not found in $PATH", |s| s["process"]["args"] = json!(["nope"])),
-    ("exec: \"/nope\": stat /nope: no such file or directory", |s| s["process"]["args"] = json!(["/nope"])),
+    ("exec: \"nope\": executable file not found in $PATH", |s| {
+        s["process"]["args"] = json!(["nope"])
+    }),
+    ("exec: \"/nope\": stat /nope: no such file or directory", |s| {
+        s["process"]["args"] = json!(["/nope"])
+    }),
     ("exec: \"/etc/passwd\": permission denied", |s| s["process"]["args"] = json!(["/etc/passwd"])),
     ("exec: \"/etc\": is a directory", |s| s["process"]["args"] = json!(["/etc"])),
-    ("error mounting", |s| add_mount(s, json!({"destination": "/x", "type": "bind", "source": "/not/there", "options": ["bind"]}))),
-    ("no such device", |s| add_mount(s, json!({"destination": "/x", "type": "nofs", "source": "x"}))),
-    ("mount option", |s| add_mount(s, json!({"destination": "/x", "type": "tmpfs", "source": "x", "options": ["bogus=1"]}))),
-    ("not a directory", |s| add_mount(s, json!({"destination": "/etc/passwd", "type": "bind", "source": "/tmp", "options": ["bind"]}))),
-    ("inside /proc", |s| add_mount(s, json!({"destination": "/proc/self/attr", "type": "tmpfs", "source": "x"}))),
-    ("invalid rlimit type", |s| s["process"]["rlimits"] = json!([{"type": "RLIMIT_X", "soft": 1, "hard": 1}])),
-    ("error setting rlimit type", |s| s["process"]["rlimits"] = json!([{"type": "RLIMIT_NOFILE", "soft": 9_000_000_000_u64, "hard": 9_000_000_000_u64}])),
+    ("error mounting", |s| {
+        add_mount(
+            s,
+            json!({"destination": "/x", "type": "bind", "source": "/not/there", "options": ["bind"]}),
+        )
+    }),
+    ("no such device", |s| {
+        add_mount(s, json!({"destination": "/x", "type": "nofs", "source": "x"}))
+    }),
+    ("mount option", |s| {
+        add_mount(
+            s,
+            json!({"destination": "/x", "type": "tmpfs", "source": "x", "options": ["bogus=1"]}),
+        )
+    }),
+    ("not a directory", |s| {
+        add_mount(
+            s,
+            json!({"destination": "/etc/passwd", "type": "bind", "source": "/tmp", "options": ["bind"]}),
+        )
+    }),
+    ("inside /proc", |s| {
+        add_mount(s, json!({"destination": "/proc/self/attr", "type": "tmpfs", "source": "x"}))
+    }),
+    ("invalid rlimit type", |s| {
+        s["process"]["rlimits"] = json!([{"type": "RLIMIT_X", "soft": 1, "hard": 1}])
+    }),
+    ("error setting rlimit type", |s| {
+        s["process"]["rlimits"] =
+            json!([{"type": "RLIMIT_NOFILE", "soft": 9_000_000_000_u64, "hard": 9_000_000_000_u64}])
+    }),
     ("Cwd must be an absolute path", |s| s["process"]["cwd"] = json!("relative")),
     ("args must not be empty", |s| s["process"]["args"] = json!([])),
     ("chdir to cwd", |s| s["process"]["cwd"] = json!("/etc/passwd")),
-    ("is not in a separate kernel namespace", |s| s["linux"]["sysctl"] = json!({"kernel.panic": "1"})),
-    ("private UTS namespace", |s| s["linux"]["namespaces"].as_array_mut().unwrap().retain(|n| n["type"] != "uts")),
+    ("is not in a separate kernel namespace", |s| {
+        s["linux"]["sysctl"] = json!({"kernel.panic": "1"})
+    }),
+    ("private UTS namespace", |s| {
+        s["linux"]["namespaces"].as_array_mut().unwrap().retain(|n| n["type"] != "uts")
+    }),
     ("duplicated ns", |s| add_namespace(s, json!({"type": "pid"}))),
     ("failed to open namespace", |s| add_namespace(s, json!({"type": "user", "path": "/nope"}))),
     ("unknown seccomp action", |s| s["linux"]["seccomp"] = json!({"defaultAction": "X"})),
     ("prestart hook #0", |s| s["hooks"] = json!({"prestart": [{"path": "/bin/false"}]})),
-    ("startContainer hook #0", |s| s["hooks"] = json!({"startContainer": [{"path": "/bin/false"}]})),
-    ("ran past specified timeout", |s| s["hooks"] = json!({"createRuntime": [{"path": "/bin/sleep", "args": ["sleep", "9"], "timeout": 1}]})),
+    ("startContainer hook #0", |s| {
+        s["hooks"] = json!({"startContainer": [{"path": "/bin/false"}]})
+    }),
+    ("ran past specified timeout", |s| {
+        s["hooks"] =
+            json!({"createRuntime": [{"path": "/bin/sleep", "args": ["sleep", "9"], "timeout": 1}]})
+    }),
     ("no uid or gid mappings", |s| add_namespace(s, json!({"type": "user"}))),
 ];
 
@@ -284,10 +381,11 @@ fn failures_say_why_and_leave_nothing() {
         for command in ["run", "create"] {
             // A created process lives on: no pipe of ours may be its output.
             let answer = house.call_detached(Runtime::Gantry, &[command, &id]);
+            let said = answer.stderr.replace("\\\"", "\"");
             // A hook of the start is not reached by create.
             if command == "create" && answer.code == 0 && text.starts_with("startContainer") {
                 house.call(Runtime::Gantry, &["delete", "-f", &id]);
-            } else if answer.code != 1 || !answer.stderr.contains(text) {
+            } else if answer.code != 1 || !said.contains(text) {
                 wrong.push(format!("{command}: {text:?}: {} {}", answer.code, answer.stderr));
             }
             if !house.groups().is_empty() || !house.states().is_empty() {

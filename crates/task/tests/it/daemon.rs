@@ -13,6 +13,8 @@ each_runtime! {
     a_task_that_ended_alone_is_found => ended_alone;
     nothing_outlives_a_killed_shim => killed_shim;
     many_runs_leak_nothing => leaks;
+    nonsense_on_the_socket_harms_nobody => nonsense;
+    a_deleted_task_does_not_wait_for_its_clients => slow_client;
 }
 
 async fn adopt(bed: Bed) {
@@ -103,6 +105,53 @@ async fn leaks(bed: Bed) {
     assert!(open() <= before + 40, "descriptors: {before} before, {} after", open());
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").expect("mounts");
     assert!(!mounts.contains(bed.directory.path().to_str().expect("text")), "a mount is left");
+}
+
+async fn nonsense(bed: Bed) {
+    use std::io::{Read, Write};
+    use std::os::unix::fs::PermissionsExt;
+    let task = bed.run(bed.request("odd", "sleep 100")).await;
+    wait_for_socket(&bed, "odd").await;
+    let path = bed.task_directory("odd").join("shim.sock");
+    let mode =
+        |path: &std::path::Path| std::fs::metadata(path).expect("there").permissions().mode();
+    assert_eq!(mode(&path) & 0o777, 0o600);
+    assert_eq!(mode(&bed.task_directory("odd")) & 0o777, 0o700);
+    let unknown = b"{\"seq\":1,\"request\":{\"Fly\":{}}}";
+    let length = u32::try_from(unknown.len()).expect("short").to_le_bytes();
+    let unknown = [&length[..], &[0; 4], unknown].concat();
+    for (bytes, answered) in [
+        (&b"GET / HTTP/1.1\r\n\r\n"[..], false),
+        (&[0xff; 64][..], false),
+        (&[2, 0, 0, 0, 0, 0, 0, 0, b'{', b'}'][..], false),
+        (&unknown[..], true),
+    ] {
+        let mut stream = std::os::unix::net::UnixStream::connect(&path).expect("connect");
+        stream.write_all(bytes).expect("write");
+        stream.shutdown(std::net::Shutdown::Write).expect("half-close");
+        stream.set_read_timeout(Some(LIMIT)).expect("timeout");
+        let mut answer = Vec::new();
+        // A refused connection may end in a reset.
+        let _ = stream.read_to_end(&mut answer);
+        assert_eq!(!answer.is_empty(), answered, "{bytes:?}");
+    }
+    task.kill(9, false).await.expect("kill");
+    assert_eq!(exit(task.exit()).await.code, 137);
+    task.delete().await.expect("delete");
+}
+
+async fn slow_client(bed: Bed) {
+    let mut request = bed.request("slow", "head -c 500000 /dev/zero; exit 8");
+    let (near, stream) = client(false);
+    request.attachments.push(near);
+    let task = bed.run(request).await;
+    // The client reads nothing, and yet the exit is told and the task can go.
+    assert_eq!(exit(task.exit()).await.code, 8);
+    tokio::time::timeout(Duration::from_secs(8), task.delete())
+        .await
+        .expect("in time")
+        .expect("delete");
+    drop(stream);
 }
 
 async fn wait_for_socket(bed: &Bed, name: &str) {
