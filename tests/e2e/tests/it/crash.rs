@@ -123,17 +123,17 @@ fn every_state_is_right(client: &gantry_rig::Client, round: u64) {
 fn a_killed_shim_ends_its_container_cleanly() {
     let daemon = gantry();
     let client = daemon.client();
-    let _ = client.docker(&["run", "-d", "--name", "c", "busybox", "sleep", "1000"]);
-    let pid = client.inspect("c")["State"]["Pid"].as_u64().unwrap();
+    let _ = client.docker(&["run", "-d", "--name", "box", "busybox", "sleep", "1000"]);
+    let pid = client.inspect("box")["State"]["Pid"].as_u64().unwrap();
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let shim = status.lines().find_map(|line| line.strip_prefix("PPid:\t")).unwrap();
     gantry_rig::daemon::signal(shim.parse().unwrap(), rustix::process::Signal::KILL);
     client.eventually("the container is over", LIMIT, |client| {
-        client.inspect("c")["State"]["Status"] == "exited"
+        client.inspect("box")["State"]["Status"] == "exited"
     });
-    assert_eq!(client.inspect("c")["State"]["ExitCode"], 137);
+    assert_eq!(client.inspect("box")["State"]["ExitCode"], 137);
     assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
-    assert_eq!(client.docker(&["start", "c"]).ok(), "c");
-    assert_eq!(client.docker(&["rm", "-f", "c"]).ok(), "c");
+    assert_eq!(client.docker(&["start", "box"]).ok(), "box");
+    assert_eq!(client.docker(&["rm", "-f", "box"]).ok(), "box");
     client.eventually("nothing is left", LIMIT, |_| Left::of(&daemon).is_nothing());
 }

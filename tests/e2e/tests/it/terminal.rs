@@ -49,8 +49,8 @@ fn run_it_has_a_terminal_that_resizes() {
 fn exec_it_has_a_terminal_that_resizes() {
     let daemon = crate::gantry();
     let client = daemon.client();
-    let _ = client.docker(&["run", "-d", "--name", "c", "busybox", "sleep", "1000"]);
-    let seen = in_a_terminal(&client, "\\n", &["docker", "exec", "-it", "c", "sh", "-c", SHELL]);
+    let _ = client.docker(&["run", "-d", "--name", "box", "busybox", "sleep", "1000"]);
+    let seen = in_a_terminal(&client, "\\n", &["docker", "exec", "-it", "box", "sh", "-c", SHELL]);
     assert!(seen.contains("41 123"), "{seen}");
     assert!(seen.contains("exit 9"), "{seen}");
 }
@@ -75,7 +75,7 @@ fn detach_keys_leave_the_container_running() {
     let _ = in_a_terminal(
         &client,
         "\\x10\\x11",
-        &["docker", "run", "--name", "c", "-it", "busybox", "sh", "-c", SHELL],
+        &["docker", "run", "--name", "box", "-it", "busybox", "sh", "-c", SHELL],
     );
-    assert_eq!(client.inspect("c")["State"]["Status"], "running");
+    assert_eq!(client.inspect("box")["State"]["Status"], "running");
 }
