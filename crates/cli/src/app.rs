@@ -10,6 +10,7 @@ use crate::config::{Config, Endpoint, context_name, endpoint};
 use crate::flags::{self, Flags, Parsed};
 use crate::help;
 use crate::output::{err, out};
+use crate::plugin;
 use crate::spec::{Arity, Command, Entry, GLOBAL, GROUPS, Group, TOP};
 
 /// The docker command line that ours behaves as when it is called by that name.
@@ -202,7 +203,7 @@ pub(crate) fn main(args: Vec<OsString>, start: &dyn Fn(&Path) -> Result<(), Stri
         start_daemon: start,
         client: OnceCell::new(),
     };
-    dispatch(&app, &rest)
+    dispatch(&app, &rest, &args)
 }
 
 fn load_config(globals: &Flags) -> Config {
@@ -221,7 +222,7 @@ fn say(text: String) -> u8 {
     u8::from(out(text).is_err())
 }
 
-fn dispatch(app: &App<'_>, rest: &[String]) -> u8 {
+fn dispatch(app: &App<'_>, rest: &[String], all: &[String]) -> u8 {
     let program = app.program.as_str();
     let Some(first) = rest.first() else { return say(help::top(program)) };
     if first == "help" {
@@ -232,6 +233,10 @@ fn dispatch(app: &App<'_>, rest: &[String]) -> u8 {
     }
     if let Some(group) = GROUPS.iter().find(|group| group.name == first) {
         return dispatch_group(app, group, &rest[1..]);
+    }
+    if let Some(path) = plugin::find(&app.config.directory, first) {
+        err(format!("{}\n", plugin::become_it(&path, all)));
+        return 1;
     }
     let hint = format!("Run '{program} --help' for more information");
     err(format!("{program}: unknown command: {program} {first}\n\n{hint}\n"));

@@ -232,19 +232,12 @@ pub(crate) async fn containers(call: &Call<'_>) -> Outcome {
 /// `image inspect`.
 pub(crate) async fn images(call: &Call<'_>) -> Outcome {
     let client = call.client().await?;
-    show(call, ANY, async |name| image(client, name).await).await
-}
-
-async fn image(client: &Client, name: &str) -> Result<Json, Failure> {
-    client.image_inspect(name, &Query::new()).await.map_err(|error| match error.status() {
-        // Docker's client library puts its own words before the daemon's here.
-        Some(404) if !client.speaks("1.44") => {
-            let text = error.to_string();
-            let words = text.trim_start_matches("Error response from daemon: ");
-            format!("Error response from daemon: {words}").into()
-        }
-        _ => error.into(),
-    })
+    let mut query = Query::new();
+    if call.flags.is_given("platform") {
+        let platform = crate::image::transfer::platform_json(call.flags.text("platform"))?;
+        query = query.with("platform", platform);
+    }
+    show(call, ANY, async |name| Ok(client.image_inspect(name, &query).await?)).await
 }
 
 /// `volume inspect`.
@@ -289,7 +282,7 @@ pub(crate) async fn any(call: &Call<'_>) -> Outcome {
     let query = network_query(false);
     show(call, ANY, async |name| match kind {
         "container" => Ok(client.container_inspect(name, size).await?),
-        "image" => image(client, name).await,
+        "image" => Ok(client.image_inspect(name, &Query::new()).await?),
         "network" => Ok(client.network_inspect(name, &query).await?),
         "volume" => Ok(client.volume_inspect(name).await?),
         "" => first(client, name, size).await,
