@@ -1,10 +1,11 @@
 //! Containers: configuration, creation, list, inspection and the small answers.
 
+pub use crate::update::{UpdateBody, UpdateResponse};
+
 use serde::{Deserialize, Serialize};
 
 use crate::body::{Map, Set, body, null_default, omit, one_or_many};
-use crate::host_config::DeviceMapping;
-use crate::host_config::{HostConfig, RestartPolicy, ThrottleDevice, Ulimit, WeightDevice};
+use crate::host_config::HostConfig;
 use crate::image::Descriptor;
 use crate::network::{EndpointSettings, NetworkSettings, NetworkingConfig, SummaryNetworkSettings};
 
@@ -408,69 +409,6 @@ body! {
         pub kind: u8,
         /// Path in the container.
         pub path: String,
-    }
-
-    /// Body of `POST /containers/{id}/update`; a zero leaves the value as it is.
-    pub struct UpdateBody {
-        /// Relative CPU weight.
-        pub cpu_shares: i64,
-        /// Memory limit in bytes.
-        pub memory: i64,
-        /// CPU quota in 1e-9 CPUs.
-        pub nano_cpus: i64,
-        /// Parent cgroup.
-        pub cgroup_parent: String,
-        /// Block IO weight, 10 to 1000.
-        pub blkio_weight: u16,
-        /// Block IO weight by device.
-        pub blkio_weight_device: Option<Vec<WeightDevice>>,
-        /// Read limits in bytes per second.
-        pub blkio_device_read_bps: Option<Vec<ThrottleDevice>>,
-        /// Write limits in bytes per second.
-        pub blkio_device_write_bps: Option<Vec<ThrottleDevice>>,
-        /// Read limits in operations per second.
-        #[serde(rename = "BlkioDeviceReadIOps")]
-        pub blkio_device_read_iops: Option<Vec<ThrottleDevice>>,
-        /// Write limits in operations per second.
-        #[serde(rename = "BlkioDeviceWriteIOps")]
-        pub blkio_device_write_iops: Option<Vec<ThrottleDevice>>,
-        /// CFS period in µs.
-        pub cpu_period: i64,
-        /// CFS quota in µs per period.
-        pub cpu_quota: i64,
-        /// Realtime period in µs.
-        pub cpu_realtime_period: i64,
-        /// Realtime runtime in µs.
-        pub cpu_realtime_runtime: i64,
-        /// CPUs allowed, `0-2,4`.
-        pub cpuset_cpus: String,
-        /// Memory nodes allowed.
-        pub cpuset_mems: String,
-        /// Host devices; not changed by Docker.
-        pub devices: Option<Vec<DeviceMapping>>,
-        /// Kernel memory limit in bytes; accepted and ignored from 1.42.
-        #[serde(skip_serializing_if = "omit")]
-        pub kernel_memory: i64,
-        /// Soft memory limit in bytes.
-        pub memory_reservation: i64,
-        /// Memory and swap together in bytes, -1 for no limit.
-        pub memory_swap: i64,
-        /// 0 to 100.
-        pub memory_swappiness: Option<i64>,
-        /// Switch the OOM killer off.
-        pub oom_kill_disable: Option<bool>,
-        /// Most processes; 0 and -1 for no limit, `null` leaves it.
-        pub pids_limit: Option<i64>,
-        /// Resource limits of processes; not changed by Docker.
-        pub ulimits: Option<Vec<Ulimit>>,
-        /// Restart policy; an empty name leaves it.
-        pub restart_policy: RestartPolicy,
-    }
-
-    /// Answer to `POST /containers/{id}/update`.
-    pub struct UpdateResponse {
-        /// What the client should know; `null` when nothing.
-        pub warnings: Option<Vec<String>>,
     }
 
     /// Answer to `POST /containers/prune`.

@@ -25,6 +25,7 @@ pub mod network;
 pub mod port;
 pub mod stats;
 pub mod system;
+mod update;
 pub mod version;
 pub mod volume;
 

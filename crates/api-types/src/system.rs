@@ -228,12 +228,15 @@ body! {
 
     /// Registries.
     pub struct RegistryConfig {
-        /// Before 1.47; `null` inside.
-        #[serde(rename = "AllowNondistributableArtifactsCIDRs", skip_serializing_if = "omit")]
-        pub allow_nondistributable_artifacts_cidrs: Vec<String>,
         /// Before 1.47.
-        #[serde(skip_serializing_if = "omit")]
-        pub allow_nondistributable_artifacts_hostnames: Vec<String>,
+        #[serde(
+            rename = "AllowNondistributableArtifactsCIDRs",
+            skip_serializing_if = "Option::is_none"
+        )]
+        pub allow_nondistributable_artifacts_cidrs: Option<Vec<String>>,
+        /// Before 1.47.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub allow_nondistributable_artifacts_hostnames: Option<Vec<String>>,
         /// Networks whose registries may lack TLS.
         #[serde(rename = "InsecureRegistryCIDRs")]
         pub insecure_registry_cidrs: Vec<String>,
@@ -299,8 +302,8 @@ body! {
         #[serde(rename = "ID")]
         pub id: String,
         /// Commit that was expected; before 1.49.
-        #[serde(skip_serializing_if = "omit")]
-        pub expected: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub expected: Option<String>,
     }
 
     /// An address pool.
