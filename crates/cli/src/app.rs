@@ -117,6 +117,9 @@ impl Call<'_> {
 impl App<'_> {
     /// Where the daemon is.
     pub(crate) fn endpoint(&self) -> Result<Endpoint, Failure> {
+        if self.globals.is_given("host") && !self.globals.text("context").is_empty() {
+            return Err("conflicting options: cannot specify both --host and --context".into());
+        }
         endpoint(&self.globals, &self.config, &self.program).map_err(cannot_resolve)
     }
 
@@ -222,9 +225,15 @@ fn say(text: String) -> u8 {
     u8::from(out(text).is_err())
 }
 
+/// Prints help that nobody asked for, where it does not mix with answers.
+fn hint(text: &str) -> u8 {
+    err(text);
+    0
+}
+
 fn dispatch(app: &App<'_>, rest: &[String], all: &[String]) -> u8 {
     let program = app.program.as_str();
-    let Some(first) = rest.first() else { return say(help::top(program)) };
+    let Some(first) = rest.first() else { return hint(&help::top(program)) };
     if first == "help" {
         return help_for(app, &rest[1..]);
     }
@@ -246,7 +255,8 @@ fn dispatch(app: &App<'_>, rest: &[String], all: &[String]) -> u8 {
 fn dispatch_group(app: &App<'_>, group: &'static Group, rest: &[String]) -> u8 {
     let path = format!("{} {}", app.program, group.name);
     match rest.first().map(String::as_str) {
-        None | Some("--help" | "-h" | "help") => say(help::group(&app.program, group)),
+        None => hint(&help::group(&app.program, group)),
+        Some("--help" | "-h" | "help") => say(help::group(&app.program, group)),
         Some(flag) if flag.starts_with('-') => {
             let why = match flags::parse(&[], rest, false) {
                 Err(why) => why,

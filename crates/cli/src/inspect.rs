@@ -163,6 +163,9 @@ fn type_name(part: &str) -> &'static str {
     }
 }
 
+/// Docker's exit code for a template that is none.
+const TEMPLATE_ERROR: u8 = 64;
+
 /// Go's name for a volume's document, and for any other.
 const VOLUME: &str = "volume.Volume";
 const ANY: &str = "*container.InspectResponse";
@@ -182,13 +185,16 @@ where
     F: AsyncFnMut(&str) -> Result<Json, Failure>,
 {
     let source = call.flags.text("format");
-    let source = if source == "json" { "{{json .}}" } else { source };
+    let json = source == "json";
     let template = match source {
-        "" => None,
-        source => Some(
-            Template::parse(source, Functions::Docker)
-                .map_err(|error| format!("template parsing error: {error}"))?,
-        ),
+        "" | "json" => None,
+        source => match Template::parse(source, Functions::Docker) {
+            Ok(template) => Some(template),
+            Err(error) => {
+                err(format!("template parsing error: {error}\n"));
+                return Ok(TEMPLATE_ERROR);
+            }
+        },
     };
     let (mut documents, mut text, mut errors) = (Vec::new(), String::new(), Vec::new());
     for name in &call.args {
@@ -209,7 +215,9 @@ where
             (Err(failure), _) => errors.push(failure.text()),
         }
     }
-    if template.is_none() {
+    if json {
+        text = format!("{}\n", Json::Array(documents));
+    } else if template.is_none() {
         text = format::indent_plain(&Json::Array(documents), "    ") + "\n";
     } else if text.is_empty() {
         text.push('\n');
