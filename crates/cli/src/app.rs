@@ -10,6 +10,7 @@ use crate::config::{Config, Endpoint, context_name, endpoint};
 use crate::flags::{self, Flags, Parsed};
 use crate::help;
 use crate::output::{err, out};
+use crate::plugin;
 use crate::spec::{Arity, Command, Entry, GLOBAL, GROUPS, Group, TOP};
 
 /// The docker command line that ours behaves as when it is called by that name.
@@ -116,6 +117,9 @@ impl Call<'_> {
 impl App<'_> {
     /// Where the daemon is.
     pub(crate) fn endpoint(&self) -> Result<Endpoint, Failure> {
+        if self.globals.is_given("host") && !self.globals.text("context").is_empty() {
+            return Err("conflicting options: cannot specify both --host and --context".into());
+        }
         endpoint(&self.globals, &self.config, &self.program).map_err(cannot_resolve)
     }
 
@@ -202,7 +206,7 @@ pub(crate) fn main(args: Vec<OsString>, start: &dyn Fn(&Path) -> Result<(), Stri
         start_daemon: start,
         client: OnceCell::new(),
     };
-    dispatch(&app, &rest)
+    dispatch(&app, &rest, &args)
 }
 
 fn load_config(globals: &Flags) -> Config {
@@ -221,9 +225,15 @@ fn say(text: String) -> u8 {
     u8::from(out(text).is_err())
 }
 
-fn dispatch(app: &App<'_>, rest: &[String]) -> u8 {
+/// Prints help that nobody asked for, where it does not mix with answers.
+fn hint(text: &str) -> u8 {
+    err(text);
+    0
+}
+
+fn dispatch(app: &App<'_>, rest: &[String], all: &[String]) -> u8 {
     let program = app.program.as_str();
-    let Some(first) = rest.first() else { return say(help::top(program)) };
+    let Some(first) = rest.first() else { return hint(&help::top(program)) };
     if first == "help" {
         return help_for(app, &rest[1..]);
     }
@@ -233,6 +243,10 @@ fn dispatch(app: &App<'_>, rest: &[String]) -> u8 {
     if let Some(group) = GROUPS.iter().find(|group| group.name == first) {
         return dispatch_group(app, group, &rest[1..]);
     }
+    if let Some(path) = plugin::find(&app.config.directory, first) {
+        err(format!("{}\n", plugin::become_it(&path, all)));
+        return 1;
+    }
     let hint = format!("Run '{program} --help' for more information");
     err(format!("{program}: unknown command: {program} {first}\n\n{hint}\n"));
     1
@@ -241,7 +255,8 @@ fn dispatch(app: &App<'_>, rest: &[String]) -> u8 {
 fn dispatch_group(app: &App<'_>, group: &'static Group, rest: &[String]) -> u8 {
     let path = format!("{} {}", app.program, group.name);
     match rest.first().map(String::as_str) {
-        None | Some("--help" | "-h" | "help") => say(help::group(&app.program, group)),
+        None => hint(&help::group(&app.program, group)),
+        Some("--help" | "-h" | "help") => say(help::group(&app.program, group)),
         Some(flag) if flag.starts_with('-') => {
             let why = match flags::parse(&[], rest, false) {
                 Err(why) => why,

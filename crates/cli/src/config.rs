@@ -124,9 +124,6 @@ pub(crate) fn endpoint(flags: &Flags, config: &Config, program: &str) -> Result<
     if hosts.len() > 1 {
         return Err("Specify only one -H".into());
     }
-    if !hosts.is_empty() && !flags.text("context").is_empty() {
-        return Err("conflicting options: cannot specify both --host and --context".into());
-    }
     let name = context_name(flags, config);
     if name != DEFAULT_CONTEXT {
         let stored = Context::load(config, &name)?;

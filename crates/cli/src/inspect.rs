@@ -163,6 +163,9 @@ fn type_name(part: &str) -> &'static str {
     }
 }
 
+/// Docker's exit code for a template that is none.
+const TEMPLATE_ERROR: u8 = 64;
+
 /// Go's name for a volume's document, and for any other.
 const VOLUME: &str = "volume.Volume";
 const ANY: &str = "*container.InspectResponse";
@@ -182,13 +185,16 @@ where
     F: AsyncFnMut(&str) -> Result<Json, Failure>,
 {
     let source = call.flags.text("format");
-    let source = if source == "json" { "{{json .}}" } else { source };
+    let json = source == "json";
     let template = match source {
-        "" => None,
-        source => Some(
-            Template::parse(source, Functions::Docker)
-                .map_err(|error| format!("template parsing error: {error}"))?,
-        ),
+        "" | "json" => None,
+        source => match Template::parse(source, Functions::Docker) {
+            Ok(template) => Some(template),
+            Err(error) => {
+                err(format!("template parsing error: {error}\n"));
+                return Ok(TEMPLATE_ERROR);
+            }
+        },
     };
     let (mut documents, mut text, mut errors) = (Vec::new(), String::new(), Vec::new());
     for name in &call.args {
@@ -209,7 +215,9 @@ where
             (Err(failure), _) => errors.push(failure.text()),
         }
     }
-    if template.is_none() {
+    if json {
+        text = format!("{}\n", Json::Array(documents));
+    } else if template.is_none() {
         text = format::indent_plain(&Json::Array(documents), "    ") + "\n";
     } else if text.is_empty() {
         text.push('\n');
@@ -232,19 +240,12 @@ pub(crate) async fn containers(call: &Call<'_>) -> Outcome {
 /// `image inspect`.
 pub(crate) async fn images(call: &Call<'_>) -> Outcome {
     let client = call.client().await?;
-    show(call, ANY, async |name| image(client, name).await).await
-}
-
-async fn image(client: &Client, name: &str) -> Result<Json, Failure> {
-    client.image_inspect(name, &Query::new()).await.map_err(|error| match error.status() {
-        // Docker's client library puts its own words before the daemon's here.
-        Some(404) if !client.speaks("1.44") => {
-            let text = error.to_string();
-            let words = text.trim_start_matches("Error response from daemon: ");
-            format!("Error response from daemon: {words}").into()
-        }
-        _ => error.into(),
-    })
+    let mut query = Query::new();
+    if call.flags.is_given("platform") {
+        let platform = crate::image::transfer::platform_json(call.flags.text("platform"))?;
+        query = query.with("platform", platform);
+    }
+    show(call, ANY, async |name| Ok(client.image_inspect(name, &query).await?)).await
 }
 
 /// `volume inspect`.
@@ -289,7 +290,7 @@ pub(crate) async fn any(call: &Call<'_>) -> Outcome {
     let query = network_query(false);
     show(call, ANY, async |name| match kind {
         "container" => Ok(client.container_inspect(name, size).await?),
-        "image" => image(client, name).await,
+        "image" => Ok(client.image_inspect(name, &Query::new()).await?),
         "network" => Ok(client.network_inspect(name, &query).await?),
         "volume" => Ok(client.volume_inspect(name).await?),
         "" => first(client, name, size).await,

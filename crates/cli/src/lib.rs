@@ -20,6 +20,7 @@ mod help;
 mod image;
 mod inspect;
 mod output;
+mod plugin;
 mod prune;
 mod spec;
 mod system;

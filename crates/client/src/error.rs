@@ -71,6 +71,7 @@ pub(crate) fn from_body(status: u16, reason: &str, body: &[u8]) -> ClientError {
         .ok()
         .and_then(|body| body.get("message").and_then(|m| m.as_str()).map(str::to_owned))
         .unwrap_or_else(|| String::from_utf8_lossy(body).trim().to_owned());
+    let message = message.trim().to_owned();
     let message = if message.is_empty() {
         format!("request returned {reason} for API route and version")
     } else {

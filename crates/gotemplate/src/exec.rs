@@ -56,10 +56,7 @@ impl State<'_> {
         let before = &source[..self.at.0.min(source.len())];
         let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
         let column = before.iter().rev().take_while(|&&byte| byte != b'\n').count();
-        let mut at = self.at.1.clone();
-        if at.chars().count() > 20 {
-            at = format!("{}...", at.chars().take(20).collect::<String>());
-        }
+        let at = self.at.1.clone();
         Err(Failure::Done(TemplateError::Exec {
             name: self.name.clone(),
             line,
@@ -224,7 +221,14 @@ impl State<'_> {
             self.set_at(first.at, first);
             return self.fail("nil is not a command");
         }
-        self.operand(first, dot)
+        match self.operand(first, dot)? {
+            Value::Method(_) => {
+                let name = first.to_string();
+                let name = name.rsplit('.').next().unwrap_or_default().to_owned();
+                self.fail(format!("wrong number of args for {name}: want 1 got 0"))
+            }
+            value => Ok(value),
+        }
     }
 
     fn method(
@@ -347,7 +351,7 @@ impl State<'_> {
 
     fn fields(&self, value: &Value, names: &[String]) -> Result<Value> {
         let mut value = value;
-        for (index, name) in names.iter().enumerate() {
+        for name in names {
             value = match value {
                 Value::Struct(inner) => match inner.get(name) {
                     Some(field) => field,
@@ -366,9 +370,8 @@ impl State<'_> {
                     }
                     None => &Value::Missing,
                 },
-                Value::Missing if index == 0 => {
-                    return self.fail(format!("nil data; no entry for key {}", crate::quote(name)));
-                }
+                // Without a value there are no fields either; strictly, that is an error.
+                Value::Missing if !self.strict => &Value::Missing,
                 Value::Missing => {
                     return self.fail(format!("nil pointer evaluating interface {{}}.{name}"));
                 }

@@ -335,7 +335,6 @@ fn policies(flags: &Flags, host: &mut HostConfig) -> Result<(), String> {
     host.publish_all_ports = flags.is_on("publish-all");
     host.runtime = flags.text("runtime").to_owned();
     host.init = flags.is_given("init").then(|| flags.is_on("init"));
-    host.kernel_memory = flags.bytes("kernel-memory").min(0);
     Ok(())
 }
 

@@ -121,7 +121,10 @@ pub(crate) async fn rename(call: &Call<'_>) -> Outcome {
     if old.is_empty() || new.is_empty() {
         return Err("Error: Neither old nor new names may be empty".into());
     }
-    call.client().await?.container_rename(old, new).await?;
+    if let Err(error) = call.client().await?.container_rename(old, new).await {
+        err(format!("{error}\n"));
+        return Err(format!("Error: failed to rename container named {old}").into());
+    }
     Ok(0)
 }
 
@@ -216,9 +219,8 @@ pub(crate) async fn port(call: &Call<'_>) -> Outcome {
     let mut lines = Vec::new();
     if let Some(wanted) = call.args.get(1) {
         let (number, protocol) = wanted.split_once('/').unwrap_or((wanted, "tcp"));
-        if values::go_uint(number, 16).is_err() {
-            return Err(format!("Error: invalid port ({number})").into());
-        }
+        values::go_uint(number, 16)
+            .map_err(|why| format!("Error: invalid port ({number}): {why}"))?;
         let bindings = ports[format!("{number}/{protocol}")].as_array();
         match bindings.filter(|bindings| !bindings.is_empty()) {
             Some(bindings) => lines.extend(bindings.iter().map(address)),

@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::app::{Call, Failure, Outcome, USAGE_ERROR};
 use crate::container::attach::{End, Join, Proxy, beside, exit_code, join, keys_text};
 use crate::container::body::create_body;
+use crate::image::manage::check_reference;
 use crate::image::transfer;
 use crate::output::{err, out};
 use crate::term;
@@ -43,7 +44,10 @@ fn prepare(call: &Call<'_>) -> Result<ContainerCreateBody, Failure> {
         let text = "--use-api-socket is not implemented".to_owned();
         return Err(Failure::Run { text, code: USAGE_ERROR });
     }
-    create_body(&call.flags, &call.args).map_err(|text| Failure::Run { text, code: USAGE_ERROR })
+    transfer::platform_json(call.flags.text("platform"))
+        .and_then(|_| check_reference(&call.args[0]))
+        .and_then(|()| create_body(&call.flags, &call.args))
+        .map_err(|text| Failure::Run { text, code: USAGE_ERROR })
 }
 
 /// Creates the container, pulling its image if need be; gives its ID.
@@ -101,8 +105,7 @@ pub(crate) async fn run(call: &Call<'_>) -> Outcome {
     let flags = &call.flags;
     let detach = flags.is_on("detach");
     if detach && !flags.list("attach").is_empty() {
-        err("conflicting options: cannot specify both --attach and --detach\n");
-        return Ok(USAGE_ERROR);
+        return Err("conflicting options: cannot specify both --attach and --detach".into());
     }
     let mut body = prepare(call)?;
     if detach {

@@ -1,9 +1,11 @@
 //! `stats`.
 
 use std::cell::RefCell;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use futures_util::StreamExt as _;
 use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
 use gantry_client::{Client, Query};
 use serde_json::Value as Json;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -26,6 +28,10 @@ const FIELDS: &[(&str, &str)] = &[
 const COLUMNS: &str = "{{.ID}}\t{{.Name}}\t{{.CPUPerc}}\t{{.MemUsage}}\t{{.MemPerc}}\t{{.NetIO}}\t{{.BlockIO}}\t{{.PIDs}}";
 /// How often the table is drawn again.
 const REDRAW: Duration = Duration::from_millis(500);
+/// How long the first table waits for the first samples.
+const FIRST_SAMPLE: Duration = Duration::from_secs(3);
+/// How often the list of containers is asked for again.
+const LIST_AGAIN: Duration = Duration::from_secs(2);
 
 /// What is known of one container.
 #[derive(Debug, Clone, Default)]
@@ -173,35 +179,67 @@ pub(crate) async fn stats(call: &Call<'_>) -> Outcome {
     if call.flags.is_on("no-stream") {
         return once(call, client, usages).await;
     }
+    let names: Vec<String> = usages.iter().map(|usage| usage.container.clone()).collect();
     let shared = RefCell::new(usages);
-    let watches = (0..shared.borrow().len()).map(|index| watch(client, &shared, index));
-    let draw = async {
-        let mut ticks = tokio::time::interval(REDRAW);
-        loop {
-            ticks.tick().await;
-            let text = render(call, &shared.borrow())?;
-            // Home, the text with every line cleared to its end, then what was below.
-            let text = text.replace('\n', "\x1b[K\n");
-            out(format!("\x1b[H{text}\x1b[J"))?;
+    let mut watches: FuturesUnordered<_> =
+        names.into_iter().map(|name| watch(client, &shared, name)).collect();
+    let (started, mut ticks) = (Instant::now(), tokio::time::interval(REDRAW));
+    let mut listed = started;
+    loop {
+        tokio::select! {
+            Some(ended) = watches.next() => {
+                if !call.args.is_empty() {
+                    ended?;
+                }
+            }
+            _ = ticks.tick() => {
+                // What runs may change while we look, unless the user named what to watch.
+                if call.args.is_empty() && listed.elapsed() >= LIST_AGAIN {
+                    listed = Instant::now();
+                    let now = targets(call, client).await?;
+                    let added = merge(&mut shared.borrow_mut(), now);
+                    watches.extend(added.into_iter().map(|name| watch(client, &shared, name)));
+                }
+                let ready = shared.borrow().iter().all(|usage| usage.known);
+                if ready || started.elapsed() >= FIRST_SAMPLE {
+                    draw(&render(call, &shared.borrow())?)?;
+                }
+            }
         }
-    };
-    out("\x1b[2J")?;
-    tokio::select! {
-        failures = join_all(watches) => failures.into_iter().next().unwrap_or(Ok(0)),
-        done = draw => done,
     }
 }
 
-async fn watch(client: &Client, usages: &RefCell<Vec<Usage>>, index: usize) -> Outcome {
-    let name = usages.borrow()[index].container.clone();
+/// Drops what is gone and adds what is new, whose names it gives.
+fn merge(known: &mut Vec<Usage>, now: Vec<Usage>) -> Vec<String> {
+    known.retain(|usage| now.iter().any(|other| other.container == usage.container));
+    let new: Vec<Usage> = now
+        .into_iter()
+        .filter(|usage| known.iter().all(|other| other.container != usage.container))
+        .collect();
+    let names = new.iter().map(|usage| usage.container.clone()).collect();
+    known.extend(new);
+    names
+}
+
+/// Draws over what was there: home, each line cleared to its end, then what was below.
+fn draw(text: &str) -> std::io::Result<()> {
+    out(format!("\x1b[H{}\x1b[J", text.replace('\n', "\x1b[K\n")))
+}
+
+async fn watch(client: &Client, usages: &RefCell<Vec<Usage>>, name: String) -> Outcome {
+    let update = |change: &dyn Fn(&mut Usage)| {
+        if let Some(usage) = usages.borrow_mut().iter_mut().find(|usage| usage.container == name) {
+            change(usage);
+        }
+    };
     let response = client.container_stats(&name, true).await?;
     let mut lines = BufReader::new(response.body).lines();
     while let Some(line) = lines.next_line().await? {
         if let Ok(stats) = serde_json::from_str::<Json>(&line) {
-            usages.borrow_mut()[index].update(&stats);
+            update(&|usage| usage.update(&stats));
         }
     }
-    usages.borrow_mut()[index].known = false;
+    update(&|usage| usage.known = false);
     Ok(0)
 }
 

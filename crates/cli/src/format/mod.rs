@@ -89,7 +89,7 @@ pub(crate) fn render(view: &View, format: &str, table: &str) -> Result<String, S
     let template = parse(Functions::Docker).map_err(failed)?;
     let mut text = String::new();
     for row in &view.rows {
-        let line = template.execute(&view.value_of(row)).map_err(|error| failed(error) + "\n")?;
+        let line = template.execute(&view.value_of(row)).map_err(failed)?;
         text.push_str(&line);
         text.push('\n');
     }
@@ -97,7 +97,7 @@ pub(crate) fn render(view: &View, format: &str, table: &str) -> Result<String, S
         return Ok(text);
     }
     let header = parse(Functions::Header).map_err(failed)?;
-    let header = header.execute(&view.header()).map_err(|error| failed(error) + "\n")?;
+    let header = header.execute(&view.header()).map_err(failed)?;
     Ok(tabs::align(&format!("{header}\n{text}"), MINIMUM_WIDTH, PADDING))
 }
 

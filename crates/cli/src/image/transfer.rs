@@ -239,18 +239,16 @@ pub(crate) fn check_output(path: &str, what: &str) -> Result<(), Failure> {
     if let Some(parent) = parent
         && !parent.exists()
     {
-        return Err(format!(
-            "{what}invalid output path: directory \"{}\" does not exist",
-            parent.display()
-        )
-        .into());
+        let parent = parent.display();
+        let why = "no such file or directory";
+        return Err(format!("{what}invalid output path: stat {parent}: {why}").into());
     }
     match std::fs::metadata(path) {
-        Ok(metadata) if !metadata.is_dir() && !metadata.is_file() => {
-            Err(format!("{what}got a device").into())
-        }
         Ok(metadata) if metadata.is_dir() => {
-            Err(format!("{what}invalid output path: {} is a directory", path.display()).into())
+            Err(format!("{what}cannot write to a directory").into())
+        }
+        Ok(metadata) if !metadata.is_file() => {
+            Err(format!("{what}cannot write to a device").into())
         }
         _ => Ok(()),
     }

@@ -199,21 +199,29 @@ pub(crate) async fn info(call: &Call<'_>) -> Outcome {
     Ok(0)
 }
 
+/// Objects as structs, but those that are maps in Go.
+fn structs(type_name: &str, key: &str, json: Json) -> Value {
+    const MAPS: &[&str] = &["Runtimes", "IndexConfigs", "Options"];
+    match json {
+        Json::Object(ref object) if !MAPS.contains(&key) => {
+            let field = |(key, value): (&String, &Json)| {
+                (key.clone(), structs("struct", key, value.clone()))
+            };
+            Value::Struct(Box::new(gantry_gotemplate::Struct {
+                type_name: type_name.to_owned(),
+                fields: object.iter().map(field).collect(),
+                json: Some(json),
+                ..gantry_gotemplate::Struct::default()
+            }))
+        }
+        other => Value::from(other),
+    }
+}
+
 fn formatted(source: &str, server: Json, client: Json, failure: Option<Failure>) -> Outcome {
     let mut whole = if server.is_object() { server } else { json!({"ServerErrors": []}) };
     whole["ClientInfo"] = client;
-    let fields = match Value::from(whole.clone()) {
-        Value::Map(map) => map.entries.into_iter().collect(),
-        _ => Vec::new(),
-    };
-    let value = Value::Struct(Box::new(gantry_gotemplate::Struct {
-        type_name: "system.dockerInfo".into(),
-        fields,
-        json: Some(whole),
-        marshals: false,
-        text: None,
-    }));
-    match format::one(source, &value) {
+    match format::one(source, &structs("system.dockerInfo", "", whole)) {
         Ok(text) => out(text + "\n")?,
         Err(why) => {
             out("\n")?;

@@ -47,6 +47,17 @@ fn build_time(text: &str) -> String {
     }
 }
 
+/// Docker shows the engine's build time in C's form wherever it shows it.
+fn with_build_time(mut server: Json) -> Json {
+    for component in server["Components"].as_array_mut().into_iter().flatten() {
+        let details = &mut component["Details"];
+        if let Some(time) = details["BuildTime"].as_str().map(build_time) {
+            details["BuildTime"] = time.into();
+        }
+    }
+    server
+}
+
 fn client_text(client: &Json) -> String {
     let (version, default) = (word(&client["ApiVersion"]), word(&client["DefaultAPIVersion"]));
     let api = match version == default {
@@ -89,7 +100,7 @@ fn server_text(server: &Json) -> String {
                 word(&details["MinAPIVersion"]),
                 word(&details["GoVersion"]),
                 word(&details["GitCommit"]),
-                build_time(word(&details["BuildTime"])),
+                word(&details["BuildTime"]),
                 word(&details["Os"]),
                 word(&details["Arch"]),
                 word(&details["Experimental"]),
@@ -133,7 +144,7 @@ pub(crate) async fn version(call: &Call<'_>) -> Outcome {
     let source = call.flags.text("format");
     let connected = call.client().await;
     let answer: Result<Json, Failure> = match &connected {
-        Ok(client) => client.server_version().await.map_err(Failure::from),
+        Ok(client) => client.server_version().await.map(with_build_time).map_err(Failure::from),
         Err(_) => Ok(Json::Null),
     };
     let api = match &connected {

@@ -161,6 +161,9 @@ const LINES: &[&str] = &[
     "context create bad/name --docker host=a",
 ];
 
+/// More of them, mostly wrong in one way each.
+const MORE: &str = include_str!("lines.txt");
+
 /// A dockerd of our own, and where it keeps its things.
 struct Daemon {
     child: Child,
@@ -303,7 +306,8 @@ fn prints_what_docker_prints() {
     };
     daemon.furnish();
     let mut differences = Vec::new();
-    for line in LINES {
+    let all: Vec<&str> = LINES.iter().copied().chain(MORE.lines()).collect();
+    for &line in &all {
         // Ages tick while the two run, so a difference must show twice.
         let differs = || {
             let (theirs, ours) = (daemon.docker(line), daemon.run(&ours, line));
@@ -320,7 +324,7 @@ fn prints_what_docker_prints() {
         differences.is_empty(),
         "{} of {} differ\n{}",
         differences.len(),
-        LINES.len(),
+        all.len(),
         differences.join("\n")
     );
 }

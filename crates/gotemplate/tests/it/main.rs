@@ -22,6 +22,7 @@ fn prints_what_go_prints() {
     for (source, want) in [
         ("plain", "plain"),
         ("{{.Id}} {{.N}} {{.F}} {{.T}}", "abc 3 1.5 true"),
+        ("{{.Nope.Foo}}", "<no value>"),
         ("{{.Nope}}|{{.Null}}|{{.Big}}", "<no value>|<no value>|1e+21"),
         ("{{.L}} {{.M}} {{.S}}", "[x y z] map[a:1 b:2] map[In:map[K:v]]"),
         ("a {{- .Id -}} b", "aabcb"),
