@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use gantry_image::ImageUser;
 use gantry_oci::Digest;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{BUILT_IN_RUNTIME, EngineConfig, Parts};
-use crate::container::driver::Ask;
 use crate::events::{EventKind, Events};
 use crate::exec::Execs;
 use crate::identity::UserCache;
@@ -36,6 +36,8 @@ pub(crate) struct Inner {
     pub(crate) facts: Facts,
     /// Drivers, and the work that goes on behind answers.
     pub(crate) work: TaskTracker,
+    /// Tells drivers and watchers to let go; containers run on.
+    pub(crate) ending: CancellationToken,
     /// One prune at a time.
     pub(crate) pruning: tokio::sync::Mutex<()>,
     /// Directories that images are known to have, for working directories.
@@ -59,10 +61,7 @@ impl Engine {
     /// Ends the work in progress and the drivers, within the shutdown time. Containers run on.
     pub async fn shutdown(&self) {
         let inner = &self.0;
-        for cell in inner.registry.all() {
-            // A driver that is busy ends with its inbox.
-            let _ = cell.inbox.try_send(Ask::Leave);
-        }
+        inner.ending.cancel();
         inner.work.close();
         let limit = Duration::from_secs(u64::from(inner.config.shutdown_timeout_s));
         if tokio::time::timeout(limit, inner.work.wait()).await.is_err() {

@@ -402,7 +402,10 @@ impl Exec {
     }
 
     async fn see_end(&self) {
-        let exit = self.ended().await;
+        let exit = tokio::select! {
+            exit = self.ended() => exit,
+            () = self.engine.0.ending.cancelled() => return,
+        };
         let ended = ExecPhase::Ended { code: exit.code, at_ns: now_ns() };
         self.cell.phase.send_replace(ended);
         self.tell("exec_die", &[("exitCode", exit.code.to_string())]);

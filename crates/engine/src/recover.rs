@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex};
 use gantry_fault::chain;
 use gantry_store::Durability;
 use gantry_task::{Adopted, Exit, Task};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{EngineConfig, Parts};
@@ -261,6 +262,7 @@ fn inner(parts: Parts, config: EngineConfig) -> Result<Inner, RecoverError> {
         users: Default::default(),
         facts,
         work: TaskTracker::new(),
+        ending: CancellationToken::new(),
         pruning: tokio::sync::Mutex::new(()),
         known_dirs: Mutex::default(),
         started_ns: now_ns(),

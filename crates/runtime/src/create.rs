@@ -7,12 +7,12 @@ use std::path::PathBuf;
 use gantry_cgroup::{Cgroup, Host};
 use gantry_oci::runtime::{DeviceRule, Hook, NamespaceKind, Process, Spec, State, Status};
 use gantry_sys::namespace::Kind;
-use gantry_sys::process::{Fork, Forked, Namespaces};
 use rustix::thread::UnshareFlags;
 
 use crate::channel::{self, Failure, FailureKind, FromInit, ToInit};
+use crate::fork::{self, Fresh};
 use crate::init::{self, InitPlan};
-use crate::namespaces::{self, NamespacePlan};
+use crate::namespaces::NamespacePlan;
 use crate::process_plan::{self, ProcessPlan};
 use crate::{
     CgroupChoice, CreateError, CreateRequest, InitFailure, StartError, StartGate, Stdio, hooks,
@@ -87,18 +87,6 @@ impl AfterStart {
     }
 }
 
-/// A forked first process that is to end if its creation fails.
-struct Fresh {
-    pid: u32,
-    pidfd: OwnedFd,
-}
-
-impl Fresh {
-    fn end(&self) {
-        mount_plan::end(self.pidfd.as_fd());
-    }
-}
-
 /// Makes a container. On return its first process waits in [`Created`]; on failure nothing is left.
 ///
 /// The calling process must have a single thread.
@@ -106,6 +94,7 @@ impl Fresh {
 /// # Errors
 /// [`CreateError`] names the step.
 pub fn create(request: CreateRequest<'_>) -> Result<Created, CreateError> {
+    check_threads()?;
     let spec = request.spec;
     let linux = spec.linux.as_ref().ok_or_else(|| invalid("linux section must be set"))?;
     let process = spec.process.as_ref().ok_or_else(|| invalid("process section must be set"))?;
@@ -150,11 +139,20 @@ pub fn create(request: CreateRequest<'_>) -> Result<Created, CreateError> {
     }
 }
 
-fn invalid(text: &str) -> CreateError {
+/// A copy of a process with several threads could find locks taken for ever.
+pub(crate) fn check_threads() -> Result<(), CreateError> {
+    match gantry_sys::process::is_single_threaded() {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(CreateError::Threads),
+        Err(source) => Err(prepare("counting threads", source)),
+    }
+}
+
+pub(crate) fn invalid(text: &str) -> CreateError {
     CreateError::Invalid(text.to_owned())
 }
 
-fn prepare(what: &str, source: impl Into<std::io::Error>) -> CreateError {
+pub(crate) fn prepare(what: &str, source: impl Into<std::io::Error>) -> CreateError {
     CreateError::Prepare { what: what.to_owned(), source: source.into() }
 }
 
@@ -283,12 +281,17 @@ fn launch(
     let own: Vec<NamespaceKind> = OWNED.iter().map(|(kind, _)| *kind).collect();
     let own: Vec<bool> = own.into_iter().map(|kind| init.namespaces.is_own(kind)).collect();
     let new_user = init.namespaces.new.contains(UnshareFlags::NEWUSER);
-    let (fresh, ours) = fork(init, ours, theirs, listener)?;
+    // On v2 the process starts in its group; on v1 it is moved while it makes its mounts.
+    let directory = init.cgroup.directory_fd();
+    let born_inside = directory.is_some();
+    let (fresh, ours) = fork::fork(init, directory, (ours, theirs), listener)?;
     let mut lead = || -> Result<Option<OwnedFd>, CreateError> {
         if new_user {
             map_user(spec, fresh.pid, &ours)?;
         }
-        cgroup.attach(fresh.pid)?;
+        if !born_inside {
+            cgroup.attach(fresh.pid)?;
+        }
         limit(fresh.pid, &rlimits, oom_score)?;
         // Should the process have failed already, its report is read below.
         let _ = channel::tell(&ours, ToInit::Go(fresh.pid));
@@ -322,149 +325,6 @@ fn held(fresh: &Fresh, own: &[bool]) -> HeldNamespaces {
     // What cannot be held only costs time later.
     let open = |kind: Kind| gantry_sys::namespace::of_process(fresh.pidfd.as_fd(), kind).ok();
     HeldNamespaces { fds: wanted.filter_map(|((_, kind), _)| open(*kind)).collect() }
-}
-
-/// The fork itself: directly, or by a helper that enters a user namespace first.
-fn fork(
-    init: InitPlan<'_>,
-    ours: OwnedFd,
-    theirs: OwnedFd,
-    listener: Option<OwnedFd>,
-) -> Result<(Fresh, OwnedFd), CreateError> {
-    let directory = init.cgroup.directory_fd();
-    let request = Fork {
-        namespaces: Namespaces(init.namespaces.new),
-        cgroup: directory.as_ref().map(AsFd::as_fd),
-        sibling: false,
-    };
-    let back = match &init.namespaces.join_pid {
-        Some(namespace) => Some(enter_pid_namespace(namespace.as_fd())?),
-        None => None,
-    };
-    let outside = if request.namespaces.0.contains(UnshareFlags::NEWUSER) {
-        enter_from_outside(&init.namespaces)?
-    } else {
-        Vec::new()
-    };
-    let forked = match &init.namespaces.join_user {
-        Some(user) => fork_inside(user.as_fd(), request),
-        None => gantry_sys::process::fork(request).map_err(fork_error),
-    };
-    if let Ok(Forked::Child) = forked {
-        drop(ours);
-        let mut init = init;
-        if !outside.is_empty() {
-            // Entered by the parent, so they are this process's from birth.
-            init.namespaces.join.retain(|(kind, _)| !OUTSIDE.contains(kind));
-        }
-        init::main(init, &theirs, listener.as_ref());
-    }
-    for (kind, namespace) in outside {
-        namespaces::enter(namespace.as_fd(), kind)
-            .map_err(|e| prepare("leaving a namespace", e))?;
-    }
-    if let Some(own) = back {
-        namespaces::enter(own.as_fd(), NamespaceKind::Pid)
-            .map_err(|e| prepare("leaving a pid namespace", e))?;
-    }
-    match forked? {
-        Forked::Parent { pid, pidfd } => Ok((Fresh { pid, pidfd }, ours)),
-        Forked::Child => Err(CreateError::Threads),
-    }
-}
-
-fn fork_error(error: std::io::Error) -> CreateError {
-    if error.raw_os_error() == Some(libc::EBUSY) {
-        CreateError::Threads
-    } else {
-        prepare("clone3", error)
-    }
-}
-
-/// Has children born in a pid namespace; answers the way back.
-pub(crate) fn enter_pid_namespace(namespace: BorrowedFd<'_>) -> Result<OwnedFd, CreateError> {
-    let own = open_own("pid_for_children")?;
-    namespaces::enter(namespace, NamespaceKind::Pid)
-        .map_err(|e| prepare("joining the pid namespace", e))?;
-    Ok(own)
-}
-
-fn open_own(name: &str) -> Result<OwnedFd, CreateError> {
-    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
-    let path = format!("/proc/self/ns/{name}");
-    rustix::fs::open(path, flags, rustix::fs::Mode::empty())
-        .map_err(|e| prepare("opening a namespace", e))
-}
-
-/// Namespaces that a process in a new user namespace could not enter any more, being the host's.
-const OUTSIDE: [NamespaceKind; 3] =
-    [NamespaceKind::Network, NamespaceKind::Ipc, NamespaceKind::Uts];
-
-/// Enters them here for the time of the fork; answers the ways back.
-fn enter_from_outside(plan: &NamespacePlan) -> Result<Vec<(NamespaceKind, OwnedFd)>, CreateError> {
-    let mut back = Vec::new();
-    for (kind, namespace) in plan.join.iter().filter(|(kind, _)| OUTSIDE.contains(kind)) {
-        let name = match kind {
-            NamespaceKind::Network => "net",
-            NamespaceKind::Ipc => "ipc",
-            _ => "uts",
-        };
-        back.push((*kind, open_own(name)?));
-        namespaces::enter(namespace.as_fd(), *kind)
-            .map_err(|e| prepare("joining a namespace", e))?;
-    }
-    Ok(back)
-}
-
-/// Forks a helper that enters the user namespace and forks again, so that the other namespaces
-/// belong to it. The second process becomes this one's child by `CLONE_PARENT`.
-fn fork_inside(user: BorrowedFd<'_>, request: Fork<'_>) -> Result<Forked, CreateError> {
-    let (ours, theirs) = channel::pair().map_err(|e| prepare("making a socket pair", e))?;
-    match gantry_sys::process::fork(Fork::default()).map_err(fork_error)? {
-        Forked::Child => {
-            drop(ours);
-            let entered = namespaces::enter(user, NamespaceKind::User);
-            let forked = entered
-                .map_err(std::io::Error::from)
-                .and_then(|()| gantry_sys::process::fork(Fork { sibling: true, ..request }));
-            match forked {
-                Ok(Forked::Child) => return Ok(Forked::Child),
-                Ok(Forked::Parent { pidfd, .. }) => {
-                    let _ = channel::report(&theirs, &FromInit::Ready, Some(pidfd.as_fd()));
-                }
-                Err(error) => {
-                    let errno = error.raw_os_error().unwrap_or(0);
-                    let text = "joining the user namespace".to_owned();
-                    let failure = Failure { kind: FailureKind::Step, text, errno };
-                    let _ = channel::report(&theirs, &FromInit::Failed(failure), None);
-                }
-            }
-            gantry_sys::process::exit_now(0)
-        }
-        Forked::Parent { pidfd: helper, .. } => {
-            drop(theirs);
-            let answer = channel::await_report(&ours);
-            mount_plan::end(helper.as_fd());
-            match answer.map_err(|e| prepare("reading the helper's answer", e))? {
-                Some((FromInit::Ready, Some(pidfd))) => {
-                    let pid = pid_of(pidfd.as_fd()).map_err(|e| prepare("reading the pid", e))?;
-                    Ok(Forked::Parent { pid, pidfd })
-                }
-                Some((FromInit::Failed(failure), _)) => Err(create_failure(failure)),
-                _ => Err(invalid("the helper in the user namespace has gone")),
-            }
-        }
-    }
-}
-
-/// The number behind a pidfd, as this process sees it.
-fn pid_of(pidfd: BorrowedFd<'_>) -> std::io::Result<u32> {
-    use std::os::fd::AsRawFd;
-    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()))?;
-    let number = info.lines().find_map(|line| line.strip_prefix("Pid:"));
-    number
-        .and_then(|text| text.trim().parse().ok())
-        .ok_or_else(|| std::io::Error::other("no pid behind the descriptor"))
 }
 
 fn map_user(spec: &Spec, pid: u32, channel: &OwnedFd) -> Result<(), CreateError> {
@@ -533,7 +393,7 @@ fn await_ready(
     }
 }
 
-fn create_failure(failure: Failure) -> CreateError {
+pub(crate) fn create_failure(failure: Failure) -> CreateError {
     match failure.kind {
         FailureKind::Program => {
             CreateError::Program { program: failure.text, errno: failure.errno }

@@ -12,6 +12,7 @@ use rustix::thread::ThreadNameSpaceType;
 
 use crate::channel::{self, During, Failure, FailureKind, FromInit, ToInit};
 use crate::create::{self, HeldNamespaces};
+use crate::fork;
 use crate::init::{self, Ends, process};
 use crate::process_plan::{self, ProcessPlan};
 use crate::{CreateError, ExecError, ExecRequest, Running, Stdio, mount_plan, resolve};
@@ -35,6 +36,7 @@ pub fn exec(request: ExecRequest<'_>) -> Result<Running, ExecError> {
     if process.terminal != matches!(request.stdio, Stdio::Terminal) {
         return Err(ExecError::Invalid("process.terminal and the streams given differ".to_owned()));
     }
+    create::check_threads().map_err(exec_error)?;
     create::check_preserved(request.preserve_fds).map_err(exec_error)?;
     let mut plan = process_plan::parse(process).map_err(ExecError::Invalid)?;
     plan.filter = process_plan::filter(request.seccomp, request.seccomp_flags, None)?;
@@ -44,9 +46,11 @@ pub fn exec(request: ExecRequest<'_>) -> Result<Running, ExecError> {
     }
     let join = Join::of(request.pidfd)?;
     let rlimits = plan.rlimits.clone();
-    let (pid, pidfd, ours) = fork(&request, plan, &join)?;
+    let directory = request.cgroup.and_then(gantry_cgroup::Cgroup::directory_fd);
+    let born_inside = directory.is_some();
+    let (pid, pidfd, ours) = fork_into(&request, plan, &join, directory)?;
     let lead = || -> Result<Option<OwnedFd>, ExecError> {
-        if let Some(cgroup) = request.cgroup {
+        if let Some(cgroup) = request.cgroup.filter(|_| !born_inside) {
             cgroup.attach(pid)?;
         }
         create::limit(pid, &rlimits, process.oom_score_adj).map_err(exec_error)?;
@@ -104,20 +108,21 @@ fn prepare(what: &str, source: impl Into<std::io::Error>) -> ExecError {
 
 fn exec_error(error: CreateError) -> ExecError {
     match error {
+        CreateError::Threads => ExecError::Threads,
         CreateError::Invalid(text) => ExecError::Invalid(text),
         CreateError::Prepare { what, source } => ExecError::Prepare { what, source },
         other => ExecError::Invalid(other.to_string()),
     }
 }
 
-fn fork(
+fn fork_into(
     request: &ExecRequest<'_>,
     plan: ProcessPlan<'_>,
     join: &Join,
+    directory: Option<OwnedFd>,
 ) -> Result<(u32, OwnedFd, OwnedFd), ExecError> {
     let (ours, theirs) = channel::pair().map_err(|e| prepare("making a socket pair", e))?;
-    let directory = request.cgroup.and_then(gantry_cgroup::Cgroup::directory_fd);
-    let back = create::enter_pid_namespace(join.pid.as_fd()).map_err(exec_error)?;
+    let back = fork::enter_pid_namespace(join.pid.as_fd()).map_err(exec_error)?;
     let forked = gantry_sys::process::fork(Fork {
         namespaces: Namespaces::default(),
         cgroup: directory.as_ref().map(AsFd::as_fd),
@@ -137,7 +142,6 @@ fn fork(
             })?;
             Ok((pid, pidfd, ours))
         }
-        Err(error) if error.raw_os_error() == Some(libc::EBUSY) => Err(ExecError::Threads),
         // The pid namespace takes no new processes once its first has ended.
         Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => Err(ExecError::Gone),
         Err(error) => Err(prepare("clone3", error)),

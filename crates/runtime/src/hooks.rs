@@ -61,12 +61,12 @@ fn run_one(hook: &Hook, state: &[u8]) -> Result<(), String> {
         let why = error.raw_os_error().map_or_else(|| error.to_string(), crate::reason);
         format!("fork/exec {}: {why}", hook.path.display())
     })?;
-    if let Some(seconds) = hook.timeout {
-        if !ended_within(child.id(), Duration::from_secs(seconds)) {
-            let _ = child.kill();
-            let _ = child.wait();
-            return Err(format!("hook ran past specified timeout of {seconds}s"));
-        }
+    if let Some(seconds) = hook.timeout
+        && !ended_within(child.id(), Duration::from_secs(seconds))
+    {
+        let _ = child.kill();
+        let _ = child.wait();
+        return Err(format!("hook ran past specified timeout of {seconds}s"));
     }
     let status = child.wait().map_err(|error| error.to_string())?;
     if status.success() {

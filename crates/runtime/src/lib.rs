@@ -14,6 +14,7 @@ pub mod command;
 mod create;
 mod error;
 mod exec;
+mod fork;
 mod hooks;
 mod init;
 mod mount_options;

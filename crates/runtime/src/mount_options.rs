@@ -133,13 +133,16 @@ fn take(parsed: &mut Options, option: &str) {
         word => {
             if let Some(propagation) = propagation(word) {
                 parsed.propagation.push(propagation);
-            } else if parsed.attributes.take(word) {
-            } else if word.strip_prefix('r').is_some_and(|w| parsed.recursive_attributes.take(w)) {
-            } else {
+            } else if !parsed.attributes.take(word) && !take_recursive(parsed, word) {
                 data(&mut parsed.data, word);
             }
         }
     }
+}
+
+/// Takes the recursive form of an attribute's word, with an `r` before it.
+fn take_recursive(parsed: &mut Options, word: &str) -> bool {
+    word.strip_prefix('r').is_some_and(|word| parsed.recursive_attributes.take(word))
 }
 
 /// Propagation by its word, and whether it is for all mounts below.

@@ -99,19 +99,11 @@ enum Made {
 /// Makes the missing part of `path`, whose names are normal.
 fn make(root: BorrowedFd<'_>, path: &Path, want: Want) -> Result<Made, Errno> {
     let names: Vec<_> = path.components().collect();
-    let mut at = open(root, Path::new("."), OFlags::PATH | OFlags::DIRECTORY)?;
-    let mut walked = PathBuf::new();
-    for (index, name) in names.iter().enumerate() {
+    let (existing, mut at) = deepest(root, &names)?;
+    let mut walked: PathBuf = names[..existing].iter().collect();
+    for (index, name) in names.iter().enumerate().skip(existing) {
         let parent = walked.clone();
         walked.push(name);
-        match open(root, &walked, OFlags::PATH) {
-            Ok(fd) => {
-                at = fd;
-                continue;
-            }
-            Err(Errno::NOENT) => {}
-            Err(errno) => return Err(errno),
-        }
         let name: &Path = name.as_ref();
         let last = index + 1 == names.len();
         let made = if last && want == Want::File {
@@ -134,6 +126,19 @@ fn make(root: BorrowedFd<'_>, path: &Path, want: Want) -> Result<Made, Errno> {
         at = open_plain(at.as_fd(), name, OFlags::PATH | OFlags::NOFOLLOW)?;
     }
     Ok(Made::Done(at))
+}
+
+/// The longest part of a path that exists, without its last name: how many names, and the directory.
+fn deepest(root: BorrowedFd<'_>, names: &[Component<'_>]) -> Result<(usize, OwnedFd), Errno> {
+    for count in (0..names.len()).rev() {
+        let prefix: PathBuf = names[..count].iter().collect();
+        match open(root, &prefix, OFlags::PATH) {
+            Ok(fd) => return Ok((count, fd)),
+            Err(Errno::NOENT) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Err(Errno::NOENT)
 }
 
 /// Where a symbolic link in `parent` points, as a path from the root; `None` if it is no link.

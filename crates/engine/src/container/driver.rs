@@ -32,8 +32,6 @@ use crate::{AttachError, ChangeError, RemoveError, StartError};
 
 /// Attachments that wait for a start; older ones are dropped for newer.
 const EARLY_LIMIT: usize = 64;
-/// How long freezing and thawing may take.
-const FREEZE_LIMIT: Duration = Duration::from_secs(10);
 
 /// Where an answer goes.
 pub(crate) type Reply<T> = oneshot::Sender<T>;
@@ -59,8 +57,6 @@ pub(crate) enum Ask {
     Attach(Attachment, Reply<Result<(), AttachError>>),
     /// Remove it.
     Remove(RemoveOptions, Reply<Result<(), RemoveError>>),
-    /// End the driver; the container runs on.
-    Leave,
 }
 
 /// A signal and what it means.
@@ -88,11 +84,11 @@ pub(crate) struct Driver {
     /// behind the exit and not within it.
     pub(super) netns: Option<Arc<OwnedFd>>,
     restarts: Restarts,
-    restart_at: Option<Instant>,
+    pub(super) restart_at: Option<Instant>,
     pub(super) early: Vec<Attachment>,
     /// The last run's leftovers being taken away.
     pub(super) teardown: Option<JoinHandle<()>>,
-    keep: bool,
+    pub(super) keep: bool,
     exits: u64,
     removal: Option<(RemoveOptions, Reply<Result<(), RemoveError>>)>,
     pub(super) health: Option<JoinHandle<()>>,
@@ -141,7 +137,7 @@ impl Driver {
         }
         loop {
             let goes_on = match self.wake().await {
-                Woken::Asked(Some(Ask::Leave) | None) => false,
+                Woken::Asked(None) => false,
                 Woken::Asked(Some(ask)) => self.answer(ask).await,
                 Woken::Exited(exit) => self.exited(exit).await,
                 Woken::RestartDue => self.restart().await,
@@ -175,6 +171,7 @@ impl Driver {
         tokio::select! {
             biased;
             exit = ended => Woken::Exited(exit),
+            () = self.engine.ending.cancelled() => Woken::Asked(None),
             ask = self.inbox.recv() => Woken::Asked(ask),
             () = due => Woken::RestartDue,
         }
@@ -184,7 +181,10 @@ impl Driver {
     async fn answer(&mut self, ask: Ask) -> bool {
         match ask {
             Ask::Start(reply) => {
-                self.restarts.reset();
+                if !self.phase.is_up() {
+                    self.restarts.reset();
+                    self.state.restart_count = 0;
+                }
                 // The future of a start is large; it is on the heap only while one runs.
                 let started = Box::pin(self.start()).await;
                 let failed =
@@ -217,7 +217,6 @@ impl Driver {
                 let _ = reply.send(self.attach(attachment).await);
             }
             Ask::Remove(options, reply) => return self.remove(options, reply).await,
-            Ask::Leave => return false,
         }
         true
     }
@@ -251,8 +250,7 @@ impl Driver {
     }
 
     async fn exited(&mut self, exit: Exit) -> bool {
-        let _span = tracing::debug_span!("exit", id = self.cell.id, code = exit.code).entered();
-        drop(_span);
+        tracing::debug!(id = self.record.short_id(), code = exit.code, "exit");
         self.exit = None;
         let task = self.task.take();
         let run = Duration::from_nanos(
@@ -370,83 +368,6 @@ impl Driver {
             false => Durability::Durable,
         };
         Ok(self.engine.parts.store.commit_async(batch, durability).await?)
-    }
-
-    fn reject(&self, reject: Reject) -> ChangeError {
-        ChangeError::Rejected { reject, words: reject.words(&self.cell.id, &self.record.name) }
-    }
-
-    async fn signal(&mut self, signal: Signal) -> Result<(), ChangeError> {
-        let asked = self.phase.on(Event::Kill).map_err(|reject| self.reject(reject))?;
-        let Some(task) = &self.task else { return Err(self.reject(Reject::NotRunning)) };
-        if signal.by_hand {
-            self.state.stopped_by_hand = true;
-            self.keep |= signal.keep;
-        }
-        debug_assert_eq!(asked.1, Effect::Signal);
-        match task.kill(signal.number, false).await {
-            // Its exit is on the way.
-            Ok(()) | Err(gantry_task::TaskError::NotRunning(_)) => {}
-            Err(source) => return Err(ChangeError::Kill { id: self.cell.id.clone(), source }),
-        }
-        if signal.by_hand {
-            self.save_state(Durability::Relaxed).await;
-        }
-        self.tell("kill", &[("signal", &signal.number.to_string())]);
-        // A frozen process takes no signal before it is thawed.
-        if signal.by_hand && matches!(self.phase, Phase::Paused { .. }) {
-            self.freeze(Event::Unpause).await?;
-        }
-        Ok(())
-    }
-
-    async fn cancel_restart(&mut self) -> Result<(), ChangeError> {
-        let (phase, effect) =
-            self.phase.on(Event::StopByHand).map_err(|reject| self.reject(reject))?;
-        if effect == Effect::CancelRestart {
-            self.phase = phase;
-            self.restart_at = None;
-            self.state.status = Status::Exited;
-            self.state.stopped_by_hand = true;
-            self.save_state(Durability::Relaxed).await;
-            self.show();
-        }
-        Ok(())
-    }
-
-    async fn freeze(&mut self, event: Event) -> Result<(), ChangeError> {
-        let (phase, effect) = self.phase.on(event).map_err(|reject| self.reject(reject))?;
-        let freezes = effect == Effect::Freeze;
-        let what = if freezes { "pause" } else { "unpause" };
-        let group = self.engine.parts.cgroups.open(&self.engine.cgroup_path(&self.record));
-        let done = tokio::task::spawn_blocking(move || match freezes {
-            true => group.freeze(FREEZE_LIMIT),
-            false => group.thaw(FREEZE_LIMIT),
-        });
-        let gone = |_| ChangeError::Gone(self.cell.id.clone());
-        let failed = |source| ChangeError::Freeze { what, id: self.cell.id.clone(), source };
-        done.await.map_err(gone)?.map_err(failed)?;
-        self.phase = phase;
-        self.show();
-        self.tell(what, &[]);
-        Ok(())
-    }
-
-    async fn rename(&mut self, name: String) -> Result<(), ChangeError> {
-        if matches!(self.phase, Phase::Removing | Phase::Dead) {
-            return Err(self.reject(Reject::Removing));
-        }
-        let old = self.record.name.clone();
-        let renamed = ContainerRecord { name: name.clone(), ..(*self.record).clone() };
-        if let Err(error) = self.save_record(&renamed).await {
-            self.engine.registry.release(&name, &self.cell.id);
-            return Err(error);
-        }
-        self.engine.registry.release(&old, &self.cell.id);
-        self.record = Arc::new(renamed);
-        self.show();
-        self.tell("rename", &[("oldName", &format!("/{old}"))]);
-        Ok(())
     }
 
     async fn attach(&mut self, attachment: Attachment) -> Result<(), AttachError> {

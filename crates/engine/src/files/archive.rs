@@ -34,7 +34,8 @@ impl Container {
     /// # Errors
     /// [`FileError`].
     pub async fn archive_stat(&self, path: &str) -> Result<ContainerPathStat, FileError> {
-        let stat = self.with_place(path, |place| gantry_archive::stat(place.root.as_fd(), &place.path));
+        let stat =
+            self.with_place(path, |place| gantry_archive::stat(place.root.as_fd(), &place.path));
         Ok(shown(&stat.await?))
     }
 
@@ -53,7 +54,9 @@ impl Container {
         self.tell("archive-path");
         let tar = written_by(move |out| {
             let (root, path) = place;
-            gantry_archive::copy_out(root.as_fd(), &path, out).map(drop).map_err(std::io::Error::other)
+            gantry_archive::copy_out(root.as_fd(), &path, out)
+                .map(drop)
+                .map_err(std::io::Error::other)
         });
         Ok(ArchiveDownload { stat: shown(&stat), tar })
     }
@@ -126,8 +129,6 @@ fn shown(stat: &PathStat) -> ContainerPathStat {
 }
 
 fn rfc3339(time: SystemTime) -> String {
-    jiff::Timestamp::try_from(time).map_or_else(
-        |_| gantry_api_types::ZERO_TIME.to_owned(),
-        |time| time.to_string(),
-    )
+    jiff::Timestamp::try_from(time)
+        .map_or_else(|_| gantry_api_types::ZERO_TIME.to_owned(), |time| time.to_string())
 }

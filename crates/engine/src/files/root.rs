@@ -61,9 +61,8 @@ impl Container {
     }
 
     fn open_directory(&self, path: &Path) -> Result<OwnedFd, FileError> {
-        openat(CWD, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map_err(
-            |errno| FileError::Root { id: self.id().to_owned(), source: errno.into() },
-        )
+        openat(CWD, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|errno| FileError::Root { id: self.id().to_owned(), source: errno.into() })
     }
 }
 

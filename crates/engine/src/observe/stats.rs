@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use gantry_api_types::stats::{
-    BlkioEntry, BlkioStats, ContainerStats, CpuStats, CpuUsage, MemoryStats, NetworkStats, PidsStats,
-    ThrottlingData,
-};
 use gantry_api_types::ZERO_TIME;
+use gantry_api_types::stats::{
+    BlkioEntry, BlkioStats, ContainerStats, CpuStats, CpuUsage, MemoryStats, NetworkStats,
+    PidsStats, ThrottlingData,
+};
 use tokio::time::{Instant, sleep_until};
 
 use crate::{Container, ObserveError};

@@ -22,10 +22,10 @@ impl Container {
         if self.pid().is_none() {
             return Err(ObserveError::NotRunning(self.id().to_owned()));
         }
-        let pids = self.cgroup().pids().map_err(|source| ObserveError::Cgroup {
-            id: self.id().to_owned(),
-            source,
-        })?;
+        let pids = self
+            .cgroup()
+            .pids()
+            .map_err(|source| ObserveError::Cgroup { id: self.id().to_owned(), source })?;
         let users = Users::of_host();
         let clock = process::Clock::read();
         let mut pids = pids;
@@ -42,6 +42,11 @@ impl Container {
     }
 }
 
-fn row(columns: &[Column], process: &Process, users: &Users, clock: &process::Clock) -> Vec<String> {
+fn row(
+    columns: &[Column],
+    process: &Process,
+    users: &Users,
+    clock: &process::Clock,
+) -> Vec<String> {
     columns.iter().map(|column| column.value(process, users, clock)).collect()
 }

@@ -5,6 +5,8 @@
 
 pub(crate) mod caps;
 pub(crate) mod devices;
+#[cfg(test)]
+mod golden;
 pub(crate) mod mounts;
 pub(crate) mod points;
 pub(crate) mod process;

@@ -118,9 +118,9 @@ fn claim(own: &mut Vec<String>, target: &str) -> Result<(), Invalid> {
 fn parse_bind(text: &str) -> Result<MountRecord, Invalid> {
     let wrong = || Invalid(format!("invalid volume specification: '{text}'"));
     let parts: Vec<&str> = text.split(':').collect();
-    let (source, target, mode) = match parts.as_slice() {
-        &[source, target] => (source, target, ""),
-        &[source, target, mode] => (source, target, mode),
+    let (source, target, mode) = match *parts.as_slice() {
+        [source, target] => (source, target, ""),
+        [source, target, mode] => (source, target, mode),
         _ => return Err(wrong()),
     };
     if source.is_empty() || target.is_empty() {

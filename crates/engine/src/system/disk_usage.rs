@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use gantry_api_types::image::ImageSummary;
 use gantry_api_types::system::DiskUsage;
-use gantry_api_types::volume::{VolumeUsage, Volume};
+use gantry_api_types::volume::{Volume, VolumeUsage};
 use gantry_image::Image;
 use gantry_oci::Digest;
 

@@ -46,13 +46,17 @@ impl Engine {
             init_binary: "docker-init".to_owned(),
             swarm: SwarmInfo { local_node_state: "inactive".to_owned(), ..SwarmInfo::default() },
             security_options: security_options(config.seccomp_profile.as_deref()),
-            firewall_backend: Some(FirewallBackend { driver: "nftables".to_owned(), info: Vec::new() }),
+            firewall_backend: Some(FirewallBackend {
+                driver: "nftables".to_owned(),
+                info: Vec::new(),
+            }),
             containerd_commit: Commit::default(),
             runc_commit: Commit::default(),
             init_commit: Commit::default(),
             ..Info::default()
         };
-        let names = config.runtimes.iter().map(|(name, path)| (name.clone(), path.display().to_string()));
+        let names =
+            config.runtimes.iter().map(|(name, path)| (name.clone(), path.display().to_string()));
         let built_in = (BUILT_IN_RUNTIME.to_owned(), BUILT_IN_RUNTIME.to_owned());
         info.runtimes = names
             .chain([built_in])
@@ -101,7 +105,8 @@ fn plugins() -> PluginsInfo {
 }
 
 fn registries(insecure: &[String]) -> RegistryConfig {
-    let index = IndexInfo { name: INDEX.to_owned(), mirrors: Vec::new(), secure: true, official: true };
+    let index =
+        IndexInfo { name: INDEX.to_owned(), mirrors: Vec::new(), secure: true, official: true };
     RegistryConfig {
         insecure_registry_cidrs: std::iter::once("127.0.0.0/8".to_owned())
             .chain(insecure.iter().filter(|entry| entry.contains('/')).cloned())

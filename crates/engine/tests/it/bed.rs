@@ -23,7 +23,7 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(40);
 
 /// The directories of one daemon; a second [`Bed::engine`] on them is that daemon's next start.
 pub(crate) struct Bed {
-    pub(crate) root: tempfile::TempDir,
+    root: PathBuf,
     name: String,
 }
 
@@ -45,8 +45,7 @@ pub(crate) fn on_host<F: Future<Output = ()>>(test: impl FnOnce(Arc<Bed>) -> F +
             .unwrap();
         runtime.block_on(async {
             let root = tempfile::tempdir().unwrap();
-            let name = root.path().file_name().unwrap().to_string_lossy().replace('.', "");
-            let bed = Arc::new(Bed { root, name });
+            let bed = Arc::new(Bed::at(root.path().to_owned()));
             let done = tokio::time::timeout(LIMIT, test(Arc::clone(&bed))).await;
             bed.clean().await;
             done.expect("the test takes too long");
@@ -81,9 +80,20 @@ fn shim() -> PathBuf {
 }
 
 impl Bed {
+    /// A bed in a directory.
+    pub(crate) fn at(root: PathBuf) -> Bed {
+        let name = root.file_name().unwrap().to_string_lossy().replace('.', "");
+        Bed { root, name }
+    }
+
+    /// Its directory.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// A daemon on these directories.
     pub(crate) async fn engine(&self) -> Engine {
-        let (data, exec) = (self.root.path().join("data"), self.root.path().join("exec"));
+        let (data, exec) = (self.root.join("data"), self.root.join("exec"));
         fs::create_dir_all(&data).unwrap();
         fs::create_dir_all(&exec).unwrap();
         let store = gantry_store::Store::open(&data.join("store.db")).unwrap();
@@ -121,7 +131,9 @@ impl Bed {
             text("etc/group", "root:x:0:\nweb:x:33:\ndisk:x:6:web\n"),
             text("seed/file", "from the image"),
         ];
-        files.push(LayerFile { path: "bin/sh".into(), mode: 0o755, data: busybox });
+        for path in ["bin/sh", "bin/busybox"] {
+            files.push(LayerFile { path: path.into(), mode: 0o755, data: busybox.clone() });
+        }
         files.push(text("bin/plain", "not executable"));
         let config = ImageConfig {
             architecture: "amd64".into(),
@@ -139,7 +151,7 @@ impl Bed {
 
     /// Removes what a failed test has left running.
     async fn clean(&self) {
-        let tasks = self.root.path().join("exec/tasks");
+        let tasks = self.root.join("exec/tasks");
         if fs::read_dir(&tasks).map_or(0, Iterator::count) == 0 {
             self.remove_groups();
             return;

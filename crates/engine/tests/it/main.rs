@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may panic and print")]
 
 mod bed;
+mod crash;
 mod life;
 mod recovery;
 mod requests;

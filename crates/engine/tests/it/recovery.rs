@@ -18,8 +18,8 @@ async fn leave(engine: Engine) {
 fn running_and_ended_containers_are_found_again() {
     on_host(|bed| async move {
         let engine = bed.engine().await;
-        let sleeper = create(&engine, script("exec /bin/sh sleep 100", |_| {})).await;
-        let talker = create(&engine, script("/bin/sh sleep 1; echo late; exit 9", |_| {})).await;
+        let sleeper = create(&engine, script("exec busybox sleep 100", |_| {})).await;
+        let talker = create(&engine, script("busybox sleep 1; echo late; exit 9", |_| {})).await;
         let quick = create(&engine, script("exit 6", |body| host(body).auto_remove = true)).await;
         sleeper.start().await.unwrap();
         talker.start().await.unwrap();
@@ -35,7 +35,7 @@ fn running_and_ended_containers_are_found_again() {
         assert!(sleeper.is_running());
         let now = sleeper.inspect(false).network_settings.networks["bridge"].ip_address.clone();
         assert_eq!(now, address);
-        let other = create(&engine, script("exec /bin/sh sleep 100", |_| {})).await;
+        let other = create(&engine, script("exec busybox sleep 100", |_| {})).await;
         other.start().await.unwrap();
         let theirs = other.inspect(false).network_settings.networks["bridge"].ip_address.clone();
         assert_ne!(theirs, address, "the address is still the sleeper's");
@@ -62,7 +62,7 @@ fn policies_hold_over_a_restart() {
     on_host(|bed| async move {
         let engine = bed.engine().await;
         let policy = |name: &'static str| {
-            script("exec /bin/sh sleep 100", move |body| {
+            script("exec busybox sleep 100", move |body| {
                 host(body).restart_policy.name = name.into();
             })
         };

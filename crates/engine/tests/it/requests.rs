@@ -47,7 +47,7 @@ fn bad_requests_get_dockers_words_and_leave_nothing() {
             (
                 script("", |body| host(body).log_config.kind = "odd".into()),
                 Kind::InvalidArgument,
-                "no log driver named 'odd'",
+                "\"odd\" not found",
             ),
         ] {
             let error = engine.create(request).await.unwrap_err();
@@ -70,7 +70,7 @@ fn lists_names_and_prefixes() {
         });
         request.name = Some("one".into());
         let one = create(&engine, request).await;
-        let two = create(&engine, script("exec /bin/sh sleep 100", |_| {})).await;
+        let two = create(&engine, script("exec busybox sleep 100", |_| {})).await;
         two.start().await.unwrap();
         assert_eq!(engine.container(&one.id()[..10]).unwrap().id(), one.id());
         assert_eq!(engine.container("/one").unwrap().id(), one.id());

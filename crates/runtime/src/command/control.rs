@@ -95,10 +95,10 @@ fn send(known: &Known, number: i32) -> Result<(), Failed> {
     rustix::process::pidfd_send_signal(pidfd, signal).map_err(|_| gone())?;
     if number == libc::SIGKILL {
         // A frozen process takes the signal only once it is thawed.
-        if let Ok(group) = known.cgroup() {
-            if matches!(group.is_frozen(), Ok(true)) {
-                group.thaw(FREEZE_LIMIT).map_err(Failed::from_error)?;
-            }
+        if let Ok(group) = known.cgroup()
+            && matches!(group.is_frozen(), Ok(true))
+        {
+            group.thaw(FREEZE_LIMIT).map_err(Failed::from_error)?;
         }
     }
     Ok(())

@@ -95,11 +95,11 @@ impl Watch {
 }
 
 fn forward(pidfd: &OwnedFd, _pid: u32, signal: i32, relay: Option<&Relay>) {
-    if signal == libc::SIGWINCH {
-        if let Some(relay) = relay {
-            relay.resize();
-            return;
-        }
+    if signal == libc::SIGWINCH
+        && let Some(relay) = relay
+    {
+        relay.resize();
+        return;
     }
     if let Some(signal) = Signal::from_named_raw(signal) {
         // It may just have ended; then there is nobody to signal.
@@ -161,10 +161,10 @@ impl Relay {
 
     /// Gives the container's terminal the size of ours.
     fn resize(&self) {
-        if self.saved.is_some() {
-            if let Ok(size) = rustix::termios::tcgetwinsize(rustix::stdio::stdin()) {
-                let _ = rustix::termios::tcsetwinsize(&self.master, size);
-            }
+        if self.saved.is_some()
+            && let Ok(size) = rustix::termios::tcgetwinsize(rustix::stdio::stdin())
+        {
+            let _ = rustix::termios::tcsetwinsize(&self.master, size);
         }
     }
 

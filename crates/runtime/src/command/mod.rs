@@ -2,6 +2,7 @@
 
 mod args;
 mod control;
+mod exec;
 mod executable;
 mod foreground;
 mod inspect;
@@ -160,7 +161,7 @@ fn dispatch(context: &Context, name: &str, rest: &[String]) -> Result<u8, Failed
         "create" => launch::create(context, rest),
         "run" => launch::run(context, rest),
         "start" => launch::start(context, rest),
-        "exec" => launch::exec(context, rest),
+        "exec" => exec::exec(context, rest),
         "kill" => control::kill(context, rest),
         "delete" => control::delete(context, rest),
         "pause" => control::pause(context, rest),

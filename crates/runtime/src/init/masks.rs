@@ -81,10 +81,10 @@ fn empty_directory() -> Result<OwnedFd, Errno> {
 /// used, so that a link or another file under its name makes no hole in the mask.
 fn null_device(root: BorrowedFd<'_>) -> Result<OwnedFd, Failure> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW;
-    if let Ok(fd) = resolve::open_plain(root, Path::new("dev/null"), flags) {
-        if resolve::is_char_device(&fd, 1, 3) {
-            return Ok(fd);
-        }
+    if let Ok(fd) = resolve::open_plain(root, Path::new("dev/null"), flags)
+        && resolve::is_char_device(&fd, 1, 3)
+    {
+        return Ok(fd);
     }
     let host = open_host(Path::new("/dev/null")).during(|| "opening /dev/null")?;
     if resolve::is_char_device(&host, 1, 3) {

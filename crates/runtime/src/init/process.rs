@@ -50,11 +50,11 @@ pub(crate) fn label(plan: &ProcessPlan<'_>, proc: BorrowedFd<'_>) -> Result<(), 
         }
         .during(text)?;
     }
-    if let Some(label) = plan.process.selinux_label.as_deref().filter(|l| !l.is_empty()) {
-        if Path::new("/sys/fs/selinux/enforce").exists() {
-            write("thread-self/attr/exec", label)
-                .during(|| format!("unable to apply selinux label {label:?}"))?;
-        }
+    if let Some(label) = plan.process.selinux_label.as_deref().filter(|l| !l.is_empty())
+        && Path::new("/sys/fs/selinux/enforce").exists()
+    {
+        write("thread-self/attr/exec", label)
+            .during(|| format!("unable to apply selinux label {label:?}"))?;
     }
     Ok(())
 }

@@ -202,10 +202,9 @@ impl Drop for House {
     }
 }
 
-/// The program that calls the command line: cargo builds examples beside the tests.
+/// The command line as a program of its own.
 pub(crate) fn ours() -> PathBuf {
-    let own = std::env::current_exe().unwrap();
-    own.parent().and_then(Path::parent).unwrap().join("examples/oci")
+    PathBuf::from(env!("CARGO_BIN_EXE_gantry-oci"))
 }
 
 /// Mounts that this process sees, and processes called after our runtime.

@@ -166,10 +166,8 @@ pub(super) fn parse(ps_args: &str) -> Result<Vec<Column>, String> {
         }
     }
     if asked.is_empty() {
-        let column = |(title, field): &(&str, Field)| Column {
-            title: (*title).to_owned(),
-            field: *field,
-        };
+        let column =
+            |(title, field): &(&str, Field)| Column { title: (*title).to_owned(), field: *field };
         asked = layout.iter().map(column).collect();
     }
     if !asked.iter().any(|column| column.field == Field::Pid) {
@@ -184,8 +182,8 @@ fn named(list: &str, columns: &mut Vec<Column>) -> Result<(), String> {
         let (name, title) = item.split_once('=').map_or((item, None), |(n, t)| (n, Some(t)));
         let lower = name.to_ascii_lowercase();
         let known = NAMES.iter().find(|(known, _, _)| *known == lower);
-        let (_, own, field) =
-            known.ok_or_else(|| format!("error: unknown user-defined format specifier \"{name}\""))?;
+        let (_, own, field) = known
+            .ok_or_else(|| format!("error: unknown user-defined format specifier \"{name}\""))?;
         columns.push(Column { title: title.unwrap_or(own).to_owned(), field: *field });
     }
     Ok(())

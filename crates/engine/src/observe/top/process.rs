@@ -159,7 +159,8 @@ mod tests {
 
     #[test]
     fn names_with_parentheses_and_blanks_are_read() {
-        let stat = "42 (a) b (c) S 1 42 42 34816 42 4194304 1 0 0 0 150 50 0 0 20 0 3 0 1000 8192000 0";
+        let stat =
+            "42 (a) b (c) S 1 42 42 34816 42 4194304 1 0 0 0 150 50 0 0 20 0 3 0 1000 8192000 0";
         let status = "Uid:\t0\t5\t0\t0\nGid:\t0\t6\t0\t0\nVmRSS:\t  100 kB\nVmLck:\t 0 kB\n";
         let process = parse(stat, status, b"prog\0-x\0").unwrap();
         assert_eq!((process.pid, process.ppid, process.uid, process.gid), (42, 1, 5, 6));

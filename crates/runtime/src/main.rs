@@ -1,5 +1,7 @@
 //! The runtime's command line as a program of its own, for tests and measurements.
 
+#![forbid(unsafe_code)]
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
