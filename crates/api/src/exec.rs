@@ -84,7 +84,8 @@ async fn serve(mut connection: RawConnection, exec: &Exec, start: ExecStart) -> 
     };
     match attached.stream {
         Some(stream) => {
-            pump::run(connection, stream, keys(attached.tty, attached.detach_keys)).await
+            pump::run(connection, stream.into_inner(), keys(attached.tty, attached.detach_keys))
+                .await
         }
         None => {
             pump::finish(&mut connection.io).await;

@@ -78,7 +78,7 @@ pub(crate) async fn stream_worker(
         let done = work(&mut sink);
         let flushed = sink.flush();
         // A client that has left is not told anything.
-        done.map(|()| drop(flushed)).map_err(|error| (error, sink))
+        done.map(|()| drop(flushed))
     });
     let first = written.recv().await;
     if first.is_none() {
@@ -87,7 +87,7 @@ pub(crate) async fn stream_worker(
                 body::status(hyper::StatusCode::OK),
                 HeaderValue::from_static(content_type),
             )),
-            Ok(Err((error, _))) => Err(error),
+            Ok(Err(error)) => Err(error),
             Err(failed) => Err(ApiError::internal(&failed)),
         };
     }
@@ -102,7 +102,7 @@ pub(crate) async fn stream_worker(
             }
             let end = match worker?.await {
                 Ok(Ok(())) => return None,
-                Ok(Err((error, _))) => tell(late, &error),
+                Ok(Err(error)) => tell(late, &error),
                 Err(failed) => Err(io::Error::other(failed)),
             };
             Some((end, (None, written, None)))

@@ -10,9 +10,9 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use gantry_engine::DetachScanner;
-use gantry_task::AttachStream;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::UnixStream;
 use tokio::net::unix::{ReadHalf, WriteHalf};
 
 use crate::connection::{RawConnection, RawIo};
@@ -44,10 +44,9 @@ pub(crate) enum End {
 /// Those of either side; a client that is gone is one.
 pub(crate) async fn run(
     client: RawConnection,
-    container: AttachStream,
+    mut container: UnixStream,
     detach_keys: Vec<u8>,
 ) -> io::Result<End> {
-    let mut container = container.into_inner();
     let (output, stdin) = container.split();
     let scanner = DetachScanner::new(detach_keys);
     let early = &client.early[..];

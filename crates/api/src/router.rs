@@ -206,8 +206,10 @@ pub(crate) mod tests {
     pub(crate) fn fake(
         answer: impl Fn(&'static str) -> Response + Send + Sync + 'static,
     ) -> Router {
+        let answer = Arc::new(answer);
         let answer = move |asked: Asked| -> BoxFuture<'static, Result<Response, ApiError>> {
-            Box::pin(std::future::ready(Ok(answer(asked.route.pattern))))
+            let answer = Arc::clone(&answer);
+            Box::pin(async move { Ok(answer(asked.route.pattern)) })
         };
         Router {
             door: Arc::new(Door::of("1.0", false, ApiVersion::MIN, &[])),

@@ -6,10 +6,10 @@
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{SinkExt, StreamExt};
 use gantry_engine::{DetachScanner, LogStream};
-use gantry_task::AttachStream;
 use hyper::HeaderMap;
 use hyper::header::{CONNECTION, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
@@ -60,7 +60,7 @@ pub(crate) struct Messages {
 pub(crate) async fn run(
     client: RawConnection,
     logs: Option<LogStream>,
-    container: AttachStream,
+    mut container: UnixStream,
     messages: Messages,
     detach_keys: Vec<u8>,
 ) -> Result<End, SocketError> {
@@ -72,7 +72,6 @@ pub(crate) async fn run(
             to_client.send(message(bytes, messages.binary)).await?;
         }
     }
-    let mut container = container.into_inner();
     let (mut output, mut stdin) = container.split();
     let mut scanner = DetachScanner::new(detach_keys);
     let mut unframe = Unframe::default();

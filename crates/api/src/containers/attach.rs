@@ -42,7 +42,8 @@ async fn serve(mut connection: RawConnection, attached: Attached) -> io::Result<
     }
     match attached.stream {
         Some(stream) => {
-            pump::run(connection, stream, keys(attached.tty, attached.detach_keys)).await
+            pump::run(connection, stream.into_inner(), keys(attached.tty, attached.detach_keys))
+                .await
         }
         None => {
             pump::finish(&mut connection.io).await;
@@ -79,7 +80,9 @@ async fn serve_messages(
     keys: Vec<u8>,
 ) -> io::Result<End> {
     let logs = attached.logs;
-    websocket::run(connection, logs, stream, messages, keys).await.map_err(io::Error::other)
+    websocket::run(connection, logs, stream.into_inner(), messages, keys)
+        .await
+        .map_err(io::Error::other)
 }
 
 fn options(call: &Call) -> AttachOptions {
