@@ -1,5 +1,70 @@
-//! Gantry's own chores: check, test, bench, compare.
+//! Gantry's own chores: `cargo xtask check | setup | test | bench | compare`.
 
 #![forbid(unsafe_code)]
+// A chore speaks to the person who runs it.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
 
-fn main() {}
+mod bench;
+mod chore;
+mod compare;
+mod house;
+mod setup;
+mod suite;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(about = "Gantry's own chores")]
+struct Args {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Format, lints, the house's invariants and the dependency rules.
+    Check,
+    /// Install from Debian what the tests need.
+    Setup,
+    /// Install, build, and run every test: unit, integration, real clients, comparison.
+    Test {
+        /// Leave out what needs root or Debian's packages.
+        #[arg(long)]
+        unit: bool,
+    },
+    /// Run the same commands on docker.io and on Gantry, and print every difference.
+    Compare {
+        /// Only cases whose name contains this.
+        filter: Option<String>,
+        /// Print what both answered also where they agree.
+        #[arg(long)]
+        verbose: bool,
+    },
+    /// Measure Gantry beside docker.io and crun, as ratios of medians.
+    Bench {
+        /// Only rows whose name contains this.
+        filter: Option<String>,
+        /// Few repetitions, small images: to see that it works.
+        #[arg(long)]
+        smoke: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let done = match Args::parse().chore {
+        Chore::Check => house::check(),
+        Chore::Setup => setup::install(),
+        Chore::Test { unit } => suite::run_suite(unit),
+        Chore::Compare { filter, verbose } => compare::run(filter.as_deref(), verbose),
+        Chore::Bench { filter, smoke } => bench::run(filter.as_deref(), smoke),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,11 +1,9 @@
-//! `gantry oci`: the OCI runtime's command line.
+//! `gantry oci`: the OCI runtime with runc's command line.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-/// Runs the command line of the OCI runtime; `args` are those after `oci`.
-///
-/// The caller must not have started any thread: containers are made by a plain fork.
-pub fn main(args: Vec<OsString>) -> ExitCode {
-    gantry_runtime::command::main(args)
+/// Runs `gantry oci …`; `args` begins with the program's name and `oci`.
+pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
+    gantry_runtime::command::main(args.into_iter().skip(2).collect())
 }

@@ -10,7 +10,7 @@ use hyper::StatusCode;
 use tokio::io::AsyncWriteExt;
 
 use crate::body::{self, Response};
-use crate::call::{Call, blocking, unhurried};
+use crate::call::{Call, unhurried};
 use crate::connection::{RawConnection, take_over};
 use crate::containers::attach::keys;
 use crate::containers::terminal_size;
@@ -97,11 +97,7 @@ async fn serve(mut connection: RawConnection, exec: &Exec, start: ExecStart) -> 
 /// `POST /exec/{id}/resize`.
 pub(crate) async fn resize(call: Call) -> Result<Response, ApiError> {
     let (height, width) = terminal_size(&call)?;
-    let exec = call.api.engine.exec(call.name())?;
-    // The engine's future waits for the start while it holds a lock's guard, so it cannot move
-    // between threads; here it stays on one.
-    let runtime = tokio::runtime::Handle::current();
-    blocking(move || runtime.block_on(exec.resize(height, width))).await?;
+    call.api.engine.exec(call.name())?.resize(height, width).await?;
     Ok(body::status(StatusCode::OK))
 }
 

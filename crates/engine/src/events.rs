@@ -123,6 +123,11 @@ impl Events {
         let _ = self.0.live.send(event);
     }
 
+    /// Tells everybody what happened to an image.
+    pub fn publish_image(&self, event: gantry_image::ImageEvent) {
+        self.publish(EventKind::Image, event.action.name(), event.id, event.attributes);
+    }
+
     /// Listens: what was from `since_ns` on, then what comes, until `until_ns`.
     ///
     /// # Errors

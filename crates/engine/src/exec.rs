@@ -334,11 +334,13 @@ impl Exec {
     pub async fn resize(&self, height: u16, width: u16) -> Result<(), ExecError> {
         let mut phase = self.cell.phase.subscribe();
         let begun = |phase: &ExecPhase| !matches!(phase, ExecPhase::Created | ExecPhase::Starting);
-        let begun = tokio::time::timeout(RESIZE_WAIT, phase.wait_for(begun)).await;
+        // Mapped at once: what `wait_for` gives holds a lock.
+        let wait = async { phase.wait_for(begun).await.map(|phase| *phase) };
+        let begun = tokio::time::timeout(RESIZE_WAIT, wait).await;
         let not_running = || ExecError::NotRunning(self.cell.id.clone());
-        match begun {
-            Ok(Ok(phase)) if matches!(*phase, ExecPhase::Running { .. }) => {}
-            _ => return Err(not_running()),
+        let runs = matches!(begun, Ok(Ok(ExecPhase::Running { .. })));
+        if !runs {
+            return Err(not_running());
         }
         let task = self.cell.container.view().task.ok_or_else(not_running)?;
         let failed = |source| ExecError::Resize { id: self.cell.id.clone(), source };

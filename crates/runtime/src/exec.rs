@@ -130,8 +130,10 @@ fn fork_into(
     });
     if let Ok(Forked::Child) = forked {
         drop(ours);
-        let Err((failure, _)) = inside(request, plan, join, &theirs);
-        init::fail(&theirs, failure);
+        init::contained(&theirs, || {
+            let Err((failure, _)) = inside(request, plan, join, &theirs);
+            init::fail(&theirs, failure)
+        });
     }
     let returned = crate::namespaces::enter(back.as_fd(), gantry_oci::runtime::NamespaceKind::Pid);
     match forked {

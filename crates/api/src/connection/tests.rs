@@ -268,3 +268,16 @@ async fn attach_throughput() {
     let seconds = began.elapsed().as_secs_f64();
     eprintln!("{:.0} MB/s", total as f64 / 1e6 / seconds);
 }
+
+#[tokio::test]
+async fn refusals_on_stream_routes_keep_their_length() {
+    let (mut client, server) = UnixStream::pair().unwrap();
+    serve(server, fake(|pattern| body::full(hyper::StatusCode::BAD_REQUEST, pattern)));
+    client
+        .write_all(b"GET /events HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    let answer = read_all(&mut client).await;
+    assert!(answer.contains("\r\nContent-Length: 7\r\n"), "{answer}");
+    assert!(answer.ends_with("\r\n\r\n/events"), "{answer}");
+}

@@ -181,7 +181,10 @@ impl Driver {
     async fn answer(&mut self, ask: Ask) -> bool {
         match ask {
             Ask::Start(reply) => {
-                self.restarts.reset();
+                if !self.phase.is_up() {
+                    self.restarts.reset();
+                    self.state.restart_count = 0;
+                }
                 // The future of a start is large; it is on the heap only while one runs.
                 let started = Box::pin(self.start()).await;
                 let failed =

@@ -204,11 +204,15 @@ impl Container {
             .registry
             .claim(name, &self.cell.id)
             .map_err(|holder| refused(CreateError::NameInUse { name: name.to_owned(), holder }))?;
-        let asked = self.ask(|reply| Ask::Rename(name.to_owned(), reply)).await;
-        if matches!(asked, None | Some(Err(ChangeError::Rejected { .. }))) {
-            self.engine.0.registry.release(name, &self.cell.id);
-        }
-        asked.unwrap_or_else(|| Err(self.gone()))
+        let (container, name) = (self.clone(), name.to_owned());
+        let renamed = async move {
+            let asked = container.ask(|reply| Ask::Rename(name.clone(), reply)).await;
+            if matches!(asked, None | Some(Err(ChangeError::Rejected { .. }))) {
+                container.engine.0.registry.release(&name, &container.cell.id);
+            }
+            asked.unwrap_or_else(|| Err(container.gone()))
+        };
+        self.behind(renamed).await
     }
 
     /// Changes limits and restart policy.

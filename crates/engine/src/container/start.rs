@@ -66,6 +66,7 @@ impl Driver {
             }
             Err(error) => {
                 let code = error.exit_code();
+                self.restart_at = None;
                 let failed = self.phase.on(Event::StartFailed { code });
                 self.phase = failed.map_or(self.phase, |(phase, _)| phase);
                 self.state.status = match self.phase {

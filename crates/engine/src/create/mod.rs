@@ -58,11 +58,21 @@ impl Drop for Claim<'_> {
 }
 
 impl Engine {
-    /// Makes a container.
+    /// Makes a container. Goes on to the end when the caller gives up, so that nothing is left
+    /// half made.
     ///
     /// # Errors
     /// [`CreateError`]; nothing is left of the container then.
     pub async fn create(
+        &self,
+        request: CreateRequest,
+    ) -> Result<ContainerCreateResponse, CreateError> {
+        let engine = self.clone();
+        let made = self.0.work.spawn(async move { engine.create_now(request).await });
+        made.await.unwrap_or(Err(CreateError::Closed))
+    }
+
+    async fn create_now(
         &self,
         request: CreateRequest,
     ) -> Result<ContainerCreateResponse, CreateError> {

@@ -80,10 +80,10 @@ fn merged(mut given: ContainerConfig, own: &ContainerConfig) -> ContainerConfig 
         given.labels.get_or_insert_default().entry(name.clone()).or_insert_with(|| value.clone());
     }
     for (port, set) in &own.exposed_ports {
-        given.exposed_ports.entry(port.clone()).or_insert_with(|| set.clone());
+        given.exposed_ports.entry(port.clone()).or_insert(*set);
     }
     for (path, set) in own.volumes.iter().flatten() {
-        given.volumes.get_or_insert_default().entry(path.clone()).or_insert_with(|| set.clone());
+        given.volumes.get_or_insert_default().entry(path.clone()).or_insert(*set);
     }
     if given.entrypoint.is_none() {
         if given.cmd.is_none() {

@@ -46,6 +46,8 @@ impl Engine {
 /// The `until` filter: seconds since 1970, RFC 3339, or a duration before now.
 fn until_ns(filters: &Filters, now_ns: i64) -> Result<Option<i64>, QueryError> {
     let Some(text) = filters.get("until").first().copied() else { return Ok(None) };
+    // A float's cast saturates, so a time beyond i64 is the last one.
+    #[allow(clippy::cast_possible_truncation)]
     let seconds = || Some((text.parse::<f64>().ok()? * 1e9) as i64);
     let point = || i64::try_from(text.parse::<jiff::Timestamp>().ok()?.as_nanosecond()).ok();
     let before = || Some(now_ns - parse_duration(text).ok()?);

@@ -47,7 +47,7 @@ fn bad_requests_get_dockers_words_and_leave_nothing() {
             (
                 script("", |body| host(body).log_config.kind = "odd".into()),
                 Kind::InvalidArgument,
-                "no log driver named 'odd'",
+                "\"odd\" not found",
             ),
         ] {
             let error = engine.create(request).await.unwrap_err();

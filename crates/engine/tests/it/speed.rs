@@ -36,3 +36,32 @@ fn create_start_wait_remove() {
         engine.shutdown().await;
     });
 }
+
+#[test]
+fn many_at_once() {
+    on_host(|bed| async move {
+        let engine = bed.engine().await;
+        let began = Instant::now();
+        let lanes = (0..8).map(|lane| {
+            let engine = engine.clone();
+            tokio::spawn(async move {
+                for turn in 0..5 {
+                    let script_text = format!("exit {}", lane * 8 + turn);
+                    let container = create(&engine, script(&script_text, |_| {})).await;
+                    let ended = container.wait(WaitCondition::NextExit);
+                    container.start().await.unwrap();
+                    assert_eq!(ended.await.status_code, lane * 8 + turn);
+                    container.remove(RemoveOptions::default()).await.unwrap();
+                }
+            })
+        });
+        for lane in lanes.collect::<Vec<_>>() {
+            lane.await.unwrap();
+        }
+        eprintln!("40 containers, 8 at once: {:?}", began.elapsed());
+        engine.shutdown().await;
+        assert!(engine.containers().is_empty());
+        assert_eq!(engine.parts().tasks.leftovers().unwrap(), Vec::<String>::new());
+        assert_eq!(engine.parts().snapshots.containers().unwrap(), Vec::<String>::new());
+    });
+}

@@ -5,7 +5,8 @@ use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
-use gantry_oci::runtime::{BlockIo, Cpu, Memory, Pids, Resources, Status};
+use gantry_cgroup::Cgroup;
+use gantry_oci::runtime::{BlockIo, Cpu, Hook, Memory, Pids, Resources, State, Status};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::Signal;
 
@@ -154,27 +155,48 @@ fn end(known: &Known) -> Result<(), Failed> {
 
 /// Removes what is left of a container that has ended; collects errors and goes on.
 fn remove(known: &Known) -> Result<(), Failed> {
-    let mut errors = Vec::new();
-    match known.cgroup() {
-        Err(failed) => errors.push(failed.text),
-        Ok(group) => {
-            if !known.record.own_pid_namespace {
-                // Others may live on without the first process.
-                let _ = group.kill_all(libc::SIGKILL);
-            }
-            if let Err(error) = group.remove() {
-                errors.push(Failed::from_error(error).text);
+    let hooks = known.directory.spec().ok().and_then(|spec| spec.hooks);
+    let remains = Remains {
+        directory: &known.directory,
+        group: known.cgroup(),
+        own_pid_namespace: known.record.own_pid_namespace,
+        poststop: hooks.map(|hooks| hooks.poststop).unwrap_or_default(),
+    };
+    remains.remove(|| launch::stopped(known))
+}
+
+/// What is left of a container that has ended.
+pub(super) struct Remains<'a> {
+    pub(super) directory: &'a Directory,
+    pub(super) group: Result<Cgroup, Failed>,
+    pub(super) own_pid_namespace: bool,
+    pub(super) poststop: Vec<Hook>,
+}
+
+impl Remains<'_> {
+    /// Removes it; collects errors and goes on.
+    pub(super) fn remove(self, state: impl FnOnce() -> State) -> Result<(), Failed> {
+        let mut errors = Vec::new();
+        match self.group {
+            Err(failed) => errors.push(failed.text),
+            Ok(group) => {
+                if !self.own_pid_namespace {
+                    // Others may live on without the first process.
+                    let _ = group.kill_all(libc::SIGKILL);
+                }
+                if let Err(error) = group.remove() {
+                    errors.push(Failed::from_error(error).text);
+                }
             }
         }
+        if let Err(failed) = self.directory.remove() {
+            errors.push(failed.text);
+        }
+        if !self.poststop.is_empty() {
+            errors.extend(hooks::run_all("poststop", &self.poststop, &state()));
+        }
+        if errors.is_empty() { Ok(()) } else { Err(Failed::new(errors.join("; "))) }
     }
-    let hooks = known.directory.spec().ok().and_then(|spec| spec.hooks);
-    if let Err(failed) = known.directory.remove() {
-        errors.push(failed.text);
-    }
-    if let Some(hooks) = hooks {
-        errors.extend(hooks::run_all("poststop", &hooks.poststop, &launch::stopped(known)));
-    }
-    if errors.is_empty() { Ok(()) } else { Err(Failed::new(errors.join("; "))) }
 }
 
 /// Removes a container of `run` after its end; one that was never recorded is no error.

@@ -5,10 +5,12 @@ use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use gantry_cgroup::Cgroup;
 use gantry_oci::runtime::{NamespaceKind, Spec, State, Status};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use super::args::{Flag, Parsed, switch, value};
+use super::control::Remains;
 use super::foreground::Watch;
 use super::state::{self, Directory, Known, Record};
 use super::{Context, Failed, control, executable};
@@ -62,12 +64,32 @@ pub(super) fn run(context: &Context, rest: Vec<OsString>) -> Result<u8, Failed> 
     check_console(&parsed, bundle.wants_terminal(), detach)?;
     let directory = Directory::make(&context.root, &id)?;
     let ended = run_made(&directory, &bundle, &id, &parsed, detach);
-    if ended.is_err() || (!detach && !parsed.is_set("keep")) {
-        let cleaned = control::destroy(&context.root, &id);
-        let _ = directory.remove();
-        return ended.and_then(|code| cleaned.map(|()| code));
+    match ended {
+        Ok(Ended { code, group: Some(group) }) if !parsed.is_set("keep") => {
+            let hooks = bundle.spec.hooks.as_ref();
+            let remains = Remains {
+                directory: &directory,
+                group: Ok(group),
+                own_pid_namespace: has_own_pid_namespace(&bundle.spec),
+                poststop: hooks.map(|hooks| hooks.poststop.clone()).unwrap_or_default(),
+            };
+            remains.remove(|| bundle.stopped(&id)).map(|()| code)
+        }
+        Ok(ended) => Ok(ended.code),
+        Err(failed) => {
+            // The first error is the one to tell.
+            let _ = control::destroy(&context.root, &id);
+            let _ = directory.remove();
+            Err(failed)
+        }
     }
-    ended
+}
+
+/// How `run` came out.
+struct Ended {
+    code: u8,
+    /// The control group of a container that has ended; none if it lives on.
+    group: Option<Cgroup>,
 }
 
 fn run_made(
@@ -76,24 +98,28 @@ fn run_made(
     id: &str,
     parsed: &Parsed,
     detach: bool,
-) -> Result<u8, Failed> {
+) -> Result<Ended, Failed> {
     let watch = if detach { None } else { Some(Watch::new()?) };
     let mut created = make(directory, bundle, id, parsed, false)?;
     let terminal = created.terminal.take();
     let pid = created.pid;
-    let running = match created.start() {
-        Ok(running) => running,
-        Err(error) => return Err(start_failed(error)),
+    let running = created.start().map_err(start_failed)?;
+    let Some(watch) = watch else {
+        return Ok(Ended { code: 0, group: None });
     };
-    match watch {
-        None => Ok(0),
-        Some(watch) => watch.until_exit(&running.pidfd, pid, terminal),
-    }
+    let code = watch.until_exit(&running.pidfd, pid, terminal)?;
+    Ok(Ended { code, group: running.cgroup })
 }
 
 fn start_failed(error: crate::StartError) -> Failed {
     let failed = Failed::from_error(error);
     Failed { text: format!("unable to start container process: {}", failed.text), ..failed }
+}
+
+fn has_own_pid_namespace(spec: &Spec) -> bool {
+    spec.linux.as_ref().is_some_and(|linux| {
+        linux.namespaces.iter().any(|n| n.kind == NamespaceKind::Pid && n.path.is_none())
+    })
 }
 
 /// A bundle as it lies on disk.
@@ -114,6 +140,17 @@ impl Bundle {
 
     fn wants_terminal(&self) -> bool {
         self.spec.process.as_ref().is_some_and(|process| process.terminal)
+    }
+
+    fn stopped(&self, id: &str) -> State {
+        State {
+            oci_version: self.spec.oci_version.clone(),
+            id: id.to_owned(),
+            status: Status::Stopped,
+            pid: Some(0),
+            bundle: self.path.clone(),
+            annotations: self.spec.annotations.clone(),
+        }
     }
 
     fn rootfs(&self) -> Result<PathBuf, Failed> {
@@ -243,7 +280,6 @@ fn record(
     let start_time = state::process_stat(created.pid)
         .map(|(_, started)| started)
         .ok_or_else(|| Failed::new("container init is gone"))?;
-    let linux = bundle.spec.linux.as_ref();
     let record = Record {
         oci_version: bundle.spec.oci_version.clone(),
         id: id.to_owned(),
@@ -254,9 +290,7 @@ fn record(
         created: state::now(),
         cgroup: created.cgroup.path().to_owned(),
         owner: String::new(),
-        own_pid_namespace: linux.is_some_and(|linux| {
-            linux.namespaces.iter().any(|n| n.kind == NamespaceKind::Pid && n.path.is_none())
-        }),
+        own_pid_namespace: has_own_pid_namespace(&bundle.spec),
         annotations: bundle.spec.annotations.clone(),
     };
     directory.save(&record, &bundle.config)

@@ -117,9 +117,12 @@ impl Directory {
         self.path.join("start.sock")
     }
 
-    /// Writes record and configuration, each whole or not at all.
+    /// Writes configuration and record. The record comes last, whole or not at all: without it there
+    /// is no container.
     pub(super) fn save(&self, record: &Record, config: &[u8]) -> Result<(), Failed> {
-        self.write("config.json", config)?;
+        let path = self.path.join("config.json");
+        fs::write(&path, config)
+            .map_err(Failed::during(|| format!("writing {}", path.display())))?;
         let text = serde_json::to_vec(record).map_err(|e| Failed::new(e.to_string()))?;
         self.write("state.json", &text)
     }
@@ -138,6 +141,13 @@ impl Directory {
 
     /// Removes the directory and what it holds.
     pub(super) fn remove(&self) -> Result<(), Failed> {
+        // The usual files by name: no need to look what is there.
+        for name in ["state.json", "config.json"] {
+            let _ = fs::remove_file(self.path.join(name));
+        }
+        if fs::remove_dir(&self.path).is_ok() {
+            return Ok(());
+        }
         match fs::remove_dir_all(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(Failed::during(|| format!("removing {}", self.path.display()))(error))

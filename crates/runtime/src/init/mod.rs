@@ -61,9 +61,19 @@ pub(crate) const NOTIFY_SOCKET: &str = "/run/host/notify";
 
 /// The first process, from the fork on.
 pub(crate) fn main(mut plan: InitPlan<'_>, channel: &OwnedFd, listener: Option<&OwnedFd>) -> ! {
-    let ends = Ends { channel, listener, waits: true };
-    let Err((failure, starter)) = run(&mut plan, &ends);
-    fail(starter.as_ref().unwrap_or(channel), failure)
+    contained(channel, || {
+        let ends = Ends { channel, listener, waits: true };
+        let Err((failure, starter)) = run(&mut plan, &ends);
+        fail(starter.as_ref().unwrap_or(channel), failure)
+    })
+}
+
+/// Runs the copy's part. Should it panic, the copy must not unwind into what its parent is doing.
+pub(crate) fn contained(channel: &OwnedFd, part: impl FnOnce() -> Infallible) -> ! {
+    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(part)) {
+        Ok(never) => match never {},
+        Err(_) => fail(channel, Failure::new("internal error in container init")),
+    }
 }
 
 /// Says what failed and ends.

@@ -1,0 +1,21 @@
+//! What this program calls itself.
+
+use gantry_api::ServerVersion;
+
+/// The program's version.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The commit it was built from, when the build knew it.
+pub(crate) const COMMIT: &str = match option_env!("GANTRY_COMMIT") {
+    Some(commit) => commit,
+    None => "unknown",
+};
+
+/// What `--version` prints.
+pub(crate) fn line(program: &str) -> String {
+    format!("{program} version {VERSION}, build {COMMIT}")
+}
+
+/// What `/version` says of this program.
+pub(crate) fn server() -> ServerVersion {
+    ServerVersion { version: VERSION.to_owned(), git_commit: COMMIT.to_owned(), ..Default::default() }
+}

@@ -1,0 +1,28 @@
+//! Whole-program tests: the release build of Gantry, the real docker CLI and other real clients.
+//!
+//! They need root, and Debian's packages that `cargo xtask setup` installs.
+
+#![forbid(unsafe_code)]
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod bad_input;
+mod clients;
+mod crash;
+mod debian;
+mod hello;
+mod leaks;
+mod terminal;
+
+use gantry_rig::{Daemon, Kind, Net, images};
+
+/// A daemon with the busybox image, in a network namespace of its own.
+fn gantry() -> Daemon {
+    gantry_with(Net::Private, &[])
+}
+
+fn gantry_with(net: Net, extra: &[&str]) -> Daemon {
+    gantry_rig::need_root();
+    let daemon = Daemon::start(Kind::Gantry, net, extra).expect("gantry starts");
+    images::import_busybox(&daemon.client()).expect("busybox can be imported");
+    daemon
+}

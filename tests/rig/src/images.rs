@@ -1,0 +1,130 @@
+//! Images for tests, made on the spot: no public registry is needed.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+
+use crate::client::Client;
+
+/// Applets that get a link in the busybox image.
+const APPLETS: &[&str] = &[
+    "ash", "cat", "chmod", "chown", "cp", "cut", "date", "dd", "df", "dmesg", "echo", "env",
+    "expr", "false", "find", "free", "grep", "head", "hostname", "id", "ifconfig", "ip", "kill",
+    "ln", "ls", "md5sum", "mkdir", "mknod", "mount", "mv", "nc", "nproc", "nslookup", "ping",
+    "printenv", "printf", "ps", "pwd", "readlink", "rm", "route", "sed", "seq", "sh", "sleep",
+    "sort", "stat", "stty", "sync", "tail", "tar", "test", "top", "touch", "tr", "true", "tty",
+    "ulimit", "umount", "uname", "uniq", "wc", "wget", "whoami", "yes",
+];
+
+const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1:daemon:/usr/sbin:/bin/false\nuser:x:1000:1000:A User:/home/user:/bin/sh\n";
+const GROUP: &str = "root:x:0:\ndaemon:x:1:\nuser:x:1000:\nwheel:x:10:root,user\n";
+
+/// A root file system with a static busybox, as a tar archive: Debian's `busybox-static`.
+///
+/// # Errors
+/// When busybox is not installed.
+pub fn busybox_root() -> io::Result<Vec<u8>> {
+    let busybox = ["/bin/busybox", "/usr/bin/busybox"]
+        .iter()
+        .find(|path| Path::new(path).is_file())
+        .ok_or_else(|| io::Error::other("busybox-static is not installed"))?;
+    let mut tar = tar::Builder::new(Vec::new());
+    for directory in [
+        "bin",
+        "dev",
+        "etc",
+        "home",
+        "home/user",
+        "proc",
+        "root",
+        "sys",
+        "tmp",
+        "usr",
+        "usr/bin",
+        "var",
+    ] {
+        add(
+            &mut tar,
+            directory,
+            tar::EntryType::Directory,
+            if directory == "tmp" { 0o1777 } else { 0o755 },
+            b"",
+            "",
+        )?;
+    }
+    add(&mut tar, "bin/busybox", tar::EntryType::Regular, 0o755, &fs::read(busybox)?, "")?;
+    for applet in APPLETS {
+        add(&mut tar, &format!("bin/{applet}"), tar::EntryType::Symlink, 0o777, b"", "busybox")?;
+    }
+    add(&mut tar, "etc/passwd", tar::EntryType::Regular, 0o644, PASSWD.as_bytes(), "")?;
+    add(&mut tar, "etc/group", tar::EntryType::Regular, 0o644, GROUP.as_bytes(), "")?;
+    tar.into_inner()
+}
+
+/// Imports the busybox image under the name `busybox`.
+///
+/// # Errors
+/// When busybox is not installed or the import fails.
+pub fn import_busybox(client: &Client) -> io::Result<()> {
+    import(client, &busybox_root()?, "busybox", &["CMD [\"sh\"]", "ENV PATH=/bin:/usr/bin"])
+}
+
+/// Imports a root file system as an image.
+///
+/// # Errors
+/// When the daemon refuses it.
+pub fn import(client: &Client, root: &[u8], name: &str, changes: &[&str]) -> io::Result<()> {
+    let mut args = vec!["import"];
+    for change in changes {
+        args.extend(["--change", change]);
+    }
+    args.extend(["-", name]);
+    let ran = client.docker_with(&args, root);
+    if ran.code == 0 { Ok(()) } else { Err(io::Error::other(ran.stderr)) }
+}
+
+fn add(
+    tar: &mut tar::Builder<Vec<u8>>,
+    path: &str,
+    kind: tar::EntryType,
+    mode: u32,
+    content: &[u8],
+    target: &str,
+) -> io::Result<()> {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_size(content.len() as u64);
+    header.set_mtime(1_700_000_000);
+    if kind == tar::EntryType::Symlink {
+        return tar.append_link(&mut header, path, target);
+    }
+    tar.append_data(&mut header, path, content)
+}
+
+/// Writes a file tree's tar to `out`: many small files, for load and unpack measurements.
+///
+/// # Errors
+/// When `out` cannot be written.
+pub fn many_files(out: impl Write, files: u32, bytes_each: usize) -> io::Result<()> {
+    let mut tar = tar::Builder::new(out);
+    let mut content = vec![0u8; bytes_each];
+    let mut state = 0x9e37_79b9_7f4a_7c15u64;
+    for number in 0..files {
+        for chunk in content.chunks_mut(8) {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            // Half noise, half text: compresses about two to one, as programs do.
+            let bytes = (state & 0x00ff_00ff_00ff_00ff).to_le_bytes();
+            chunk.copy_from_slice(&bytes[..chunk.len()]);
+        }
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(0o644);
+        header.set_size(bytes_each as u64);
+        header.set_mtime(1_700_000_000);
+        let path = format!("data/d{:03}/f{number:06}", number / 100);
+        tar.append_data(&mut header, path, &content[..])?;
+    }
+    tar.finish()
+}

@@ -1,0 +1,57 @@
+//! Gantry beside docker.io and crun, in one run: ratios of medians, since machines are noisy.
+//!
+//! Both daemons run at the same time, each in a network namespace and directories of its own;
+//! samples alternate, so that a slow moment of the machine hits both.
+
+mod api;
+mod rows;
+mod sample;
+
+use gantry_rig::{Daemon, Kind, Net, images};
+
+use crate::chore::{ChoreError, io};
+use rows::{ROWS, Rig};
+
+/// Measures every row whose name contains `filter`.
+pub(crate) fn run(filter: Option<&str>, smoke: bool) -> Result<(), ChoreError> {
+    let start = |kind| Daemon::start(kind, Net::Private, &[]).map_err(io("starting a daemon"));
+    let rig = Rig { docker: start(Kind::Docker)?, gantry: start(Kind::Gantry)?, smoke };
+    for daemon in [&rig.docker, &rig.gantry] {
+        images::import_busybox(&daemon.client()).map_err(io("importing busybox"))?;
+    }
+    println!(
+        "{:<44} {:>12} {:>12} {:>9} {:>9}",
+        "what", "docker.io", "gantry", "ratio", "to reach"
+    );
+    let (mut reached, mut missed, mut failed) = (0, 0, 0);
+    for row in ROWS {
+        if filter.is_some_and(|filter| !row.name.contains(filter)) {
+            continue;
+        }
+        match (row.measure)(&rig) {
+            Ok(pair) => {
+                let ratio = pair.gantry / pair.reference;
+                let good = if row.more_is_better { ratio >= row.goal } else { ratio <= row.goal };
+                *(if good { &mut reached } else { &mut missed }) += 1;
+                println!(
+                    "{:<44} {:>12} {:>12} {:>9.3} {:>9.3} {}",
+                    row.name,
+                    sample::show(pair.reference, row.unit),
+                    sample::show(pair.gantry, row.unit),
+                    ratio,
+                    row.goal,
+                    if good { "" } else { "MISSED" }
+                );
+            }
+            Err(error) => {
+                failed += 1;
+                println!("{:<44} FAILED: {error}", row.name);
+            }
+        }
+        for daemon in [&rig.docker, &rig.gantry] {
+            daemon.remove_containers();
+        }
+    }
+    println!("bench: {reached} reached, {missed} missed, {failed} could not be measured");
+    if failed == 0 { Ok(()) } else { Err(ChoreError::Failed("the bench".to_owned())) }
+}

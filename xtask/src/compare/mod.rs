@@ -1,0 +1,91 @@
+//! The same commands on docker.io and on Gantry: compatibility is a difference, not an opinion.
+//!
+//! Cases are shell snippets in `tests/compare/*.cases`; `docker` in them is the real docker CLI. A
+//! case's exit code, standard output and standard error must be the same on both, after what must
+//! differ (ids, times, random ports) is replaced. A difference that is meant carries its reason in
+//! the case file (`#! reason`); one that has a reason but no longer differs fails too.
+
+mod cases;
+mod normal;
+
+use gantry_rig::{Client, Daemon, Kind, Net, Ran, images};
+
+use crate::chore::{ChoreError, io};
+use cases::Case;
+
+/// Runs every case whose name contains `filter`.
+pub(crate) fn run(filter: Option<&str>, verbose: bool) -> Result<(), ChoreError> {
+    let cases = cases::read(filter)?;
+    let start = |kind| Daemon::start(kind, Net::Private, &[]).map_err(io("starting a daemon"));
+    let (docker, gantry) = (start(Kind::Docker)?, start(Kind::Gantry)?);
+    for daemon in [&docker, &gantry] {
+        images::import_busybox(&daemon.client()).map_err(io("importing busybox"))?;
+    }
+    let (mut passed, mut failed, mut explained) = (0, 0, 0);
+    for case in &cases {
+        let theirs = answer(&docker.client(), case);
+        let ours = answer(&gantry.client(), case);
+        match (theirs == ours, &case.reason) {
+            (true, None) => passed += 1,
+            (false, Some(reason)) => {
+                explained += 1;
+                println!("explained  {}: {reason}", case.name);
+            }
+            (true, Some(reason)) => {
+                failed += 1;
+                println!("NO LONGER DIFFERENT  {} ({reason})", case.name);
+            }
+            (false, None) => {
+                failed += 1;
+                println!("DIFFERENT  {}", case.name);
+                print_difference(&theirs, &ours);
+            }
+        }
+        if verbose {
+            println!("== {}\n{theirs:#?}\n{ours:#?}", case.name);
+        }
+    }
+    println!("compare: {passed} the same, {explained} explained, {failed} different");
+    println!("{} passed, {failed} failed", passed + explained);
+    if failed == 0 { Ok(()) } else { Err(ChoreError::Differences(failed, cases.len())) }
+}
+
+fn answer(client: &Client, case: &Case) -> Ran {
+    let directory = std::env::temp_dir().join(format!("gantry-case-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&directory);
+    let _ = std::fs::create_dir_all(&directory);
+    let script = format!("cd {} || exit 1\n{}", directory.display(), case.script);
+    let ran = client.shell(&script);
+    // What a case leaves must not reach the next one.
+    let _ = client.shell(
+        "ids=$(docker ps -aq); [ -z \"$ids\" ] || docker rm -fv $ids >/dev/null 2>&1; \
+         docker image prune -f >/dev/null 2>&1; docker volume prune -f >/dev/null 2>&1",
+    );
+    let _ = std::fs::remove_dir_all(&directory);
+    let clean = |text: &str| normal::normalise(text, &case.replace, &directory);
+    Ran { code: ran.code, stdout: clean(&ran.stdout), stderr: clean(&ran.stderr) }
+}
+
+fn print_difference(theirs: &Ran, ours: &Ran) {
+    if theirs.code != ours.code {
+        println!("  exit code: docker {}, gantry {}", theirs.code, ours.code);
+    }
+    for (stream, theirs, ours) in
+        [("stdout", &theirs.stdout, &ours.stdout), ("stderr", &theirs.stderr, &ours.stderr)]
+    {
+        let (mut a, mut b) = (theirs.lines(), ours.lines());
+        loop {
+            match (a.next(), b.next()) {
+                (None, None) => break,
+                (x, y) if x == y => {}
+                (x, y) => {
+                    for (mark, line) in [('-', x), ('+', y)] {
+                        if let Some(line) = line {
+                            println!("  {stream} {mark} {line}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

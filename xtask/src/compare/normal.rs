@@ -1,0 +1,35 @@
+//! Replaces what differs between any two runs.
+
+use std::path::Path;
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+static ALWAYS: LazyLock<Vec<(Regex, &'static str)>> = LazyLock::new(|| {
+    [
+        (r"\b[0-9a-f]{64}\b", "<id>"),
+        (r"\b[0-9a-f]{12}\b", "<id>"),
+        (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", "<time>"),
+        (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)? [+-]\d{4} [A-Z]+", "<time>"),
+        (
+            r"(Less than a second|About an? (minute|hour)|\d+ (second|minute|hour)s?)( ago)?",
+            "<age>",
+        ),
+        (r"gtr\d+x\d+", "<daemon>"),
+    ]
+    .into_iter()
+    .map(|(pattern, by)| (Regex::new(pattern).expect("a constant pattern compiles"), by))
+    .collect()
+});
+
+/// Replaces ids, times, ages, the daemon's and the case's directories, and what the case names.
+pub(crate) fn normalise(text: &str, rules: &[(Regex, String)], directory: &Path) -> String {
+    let mut text = text.replace(&directory.display().to_string(), "<dir>");
+    for (pattern, by) in rules {
+        text = pattern.replace_all(&text, by.as_str()).into_owned();
+    }
+    for (pattern, by) in &*ALWAYS {
+        text = pattern.replace_all(&text, *by).into_owned();
+    }
+    text
+}
