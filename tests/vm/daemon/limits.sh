@@ -24,7 +24,7 @@ has "fork" "$out" 'fork'
 
 out=$(gantry run --rm busybox sh -c 'grep " /sys/fs/cgroup " /proc/self/mountinfo
     mkdir /sys/fs/cgroup/own 2>&1; mknod /tmp/loop b 7 0; dd if=/tmp/loop of=/dev/null count=1 2>&1')
-has "mount" "$out" ' /sys/fs/cgroup ro,.* - cgroup2 '
+has "mount" "$out" ' /sys/fs/cgroup ro,.*- cgroup2 '
 has "read-only" "$out" 'Read-only file system'
 has "device" "$out" 'Operation not permitted'
 daemon_end
