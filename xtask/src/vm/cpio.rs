@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
 
 const DIRECTORY: u32 = 0o040_000;
 const REGULAR: u32 = 0o100_000;
@@ -42,9 +41,9 @@ impl Tree {
         self.put(path, SYMLINK | 0o777, target.as_bytes().to_vec());
     }
 
-    /// Writes the archive into a new file.
-    pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
-        let mut out = BufWriter::new(File::create(path)?);
+    /// Writes the archive into an empty file.
+    pub(crate) fn write(&self, file: &File) -> io::Result<()> {
+        let mut out = BufWriter::new(file);
         self.write_to(&mut out)?;
         out.flush()
     }

@@ -20,27 +20,11 @@ mod plan;
 mod report;
 mod userland;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::chore::{ChoreError, io, root};
-
-/// A directory that goes when its owner does.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn make() -> Result<Self, ChoreError> {
-        let path = std::env::temp_dir().join(format!("gantry-vm-{}", std::process::id()));
-        std::fs::create_dir_all(&path).map_err(io("making a directory for the machine"))?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 /// Boots the machine and runs the tests whose name contains `filter`; with `smoke`, only a few.
 pub(crate) fn run(filter: Option<&str>, smoke: bool) -> Result<(), ChoreError> {
@@ -52,14 +36,12 @@ pub(crate) fn run(filter: Option<&str>, smoke: bool) -> Result<(), ChoreError> {
     crate::setup::install_for_vm()?;
     let kernel = kernel::obtain(&cache()?)?;
 
-    let scratch = Scratch::make()?;
-    let initramfs = scratch.0.join("initramfs");
     let begin = Instant::now();
     let mut tree = cpio::Tree::default();
     modules::add(&mut tree, &kernel)?;
     userland::add(&mut tree, gantry.as_deref(), &root().join("tests/vm"))?;
     tree.file("tests/plan", 0o644, plan::text(&tests).into_bytes());
-    tree.write(&initramfs).map_err(io("writing the initramfs"))?;
+    let initramfs = in_memory(&tree).map_err(io("writing the initramfs"))?;
     let mib = initramfs.metadata().map_or(0, |metadata| metadata.len() >> 20);
     println!("vm: linux {}, initramfs of {mib} MiB in {:.1?}", kernel.release, begin.elapsed());
 
@@ -71,6 +53,13 @@ pub(crate) fn run(filter: Option<&str>, smoke: bool) -> Result<(), ChoreError> {
     } else {
         Err(ChoreError::Failed("the machine's suite".to_owned()))
     }
+}
+
+/// The tree as an archive that no directory has: nothing is left of it, however this program ends.
+fn in_memory(tree: &cpio::Tree) -> std::io::Result<File> {
+    let file = rustix::fs::memfd_create("initramfs", rustix::fs::MemfdFlags::CLOEXEC)?.into();
+    tree.write(&file)?;
+    Ok(file)
 }
 
 /// The program under test: `GANTRY`, or the release build.

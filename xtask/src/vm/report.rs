@@ -14,7 +14,7 @@
 use std::collections::VecDeque;
 
 /// How many lines of firmware and kernel are kept.
-const KEPT_LINES: usize = 40;
+const KEPT_LINES: usize = 100;
 
 /// What one line was.
 #[derive(Debug, PartialEq, Eq)]
