@@ -2,4 +2,15 @@
 
 #![forbid(unsafe_code)]
 
+mod digest;
+pub mod image;
+mod platform;
+mod reference;
 pub mod runtime;
+
+pub use digest::{Algorithm, ChainId, Digest, DigestError, Hasher};
+pub use image::{
+    ContainerConfig, Descriptor, Healthcheck, History, ImageConfig, Index, Manifest, RootFs,
+};
+pub use platform::{Platform, PlatformError};
+pub use reference::{Reference, ReferenceError};

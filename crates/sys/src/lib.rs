@@ -1,3 +1,24 @@
 //! Every unsafe and raw system call, as safe functions.
+//!
+//! `rustix` comes first: here is only what it lacks, or offers in a form that is unsafe to call.
+//! A module holds one subject; each function says what the kernel wants and from which version on.
 
+pub mod bpf;
 pub mod netns;
+pub mod descriptors;
+pub mod exec;
+pub mod kill;
+pub mod mount;
+pub mod namespace;
+pub mod process;
+pub mod sched;
+pub mod seccomp;
+pub mod signal;
+pub mod spawn;
+
+use std::io;
+
+/// Turns the answer of `syscall(2)` into a result.
+fn check(rc: libc::c_long) -> io::Result<libc::c_long> {
+    if rc == -1 { Err(io::Error::last_os_error()) } else { Ok(rc) }
+}

@@ -203,7 +203,7 @@ fn inherited(host: &str, name: &str) -> Result<Vec<Listener>, ListenError> {
     let mut listeners = Vec::new();
     for fd in (FIRST_INHERITED_FD..FIRST_INHERITED_FD + count).filter(|fd| for_us && wanted(*fd)) {
         let failed = |error| ListenError::Bind(host.to_owned(), error);
-        let owned: OwnedFd = gantry_sys::fd::take_inherited(fd).map_err(failed)?;
+        let owned: OwnedFd = gantry_sys::descriptors::duplicate_inherited(fd).map_err(failed)?;
         let listener = std::os::unix::net::UnixListener::from(owned);
         listener.set_nonblocking(true).map_err(failed)?;
         let listener = UnixListener::from_std(listener).map_err(failed)?;

@@ -18,6 +18,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 
 use gantry_api::Api;
+use gantry_api_types::ApiVersion;
 use gantry_content::Content;
 use gantry_engine::{Engine, Parts};
 use gantry_image::Images;
@@ -27,7 +28,7 @@ use gantry_store::Store;
 use gantry_task::{Tasks, TasksConfig};
 use gantry_volume::Volumes;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 pub(crate) use launch::start_in_background;
 use listen::Listener;
@@ -146,6 +147,7 @@ fn run(settings: Settings) -> Result<(), DaemonError> {
 }
 
 async fn serve(settings: Settings) -> Result<(), DaemonError> {
+    raise_open_files();
     // Others may pass through to volumes and sockets, but list nothing.
     make_directory(&settings.data_root, 0o711)?;
     make_directory(&settings.exec_root, 0o711)?;
@@ -155,14 +157,20 @@ async fn serve(settings: Settings) -> Result<(), DaemonError> {
         listeners.extend(Listener::bind(host, &settings.tls, settings.group.as_deref()).await?);
     }
     let hosts = settings.hosts.join(", ");
-    let parts = build(&settings).await?;
-    let (images, networks) = (parts.0.images.clone(), parts.0.networks.clone());
-    let (parts, image_events) = parts;
+    let (parts, image_events) = build(&settings).await?;
+    let (images, networks) = (parts.images.clone(), parts.networks.clone());
     let mut engine_config = settings.engine;
-    engine_config.init_binary = crate::embedded_shim::path(&settings.exec_root);
+    engine_config.init_binary =
+        crate::embedded_shim::install_init(&settings.data_root.join("bin")).map_err(DaemonError::Shim)?;
     let engine = Engine::recover(parts, engine_config).await?;
     let _ = image_events.set(engine.clone());
-    let api = Api { engine: engine.clone(), images, version: crate::version::server() };
+    let api = Api {
+        engine: engine.clone(),
+        images,
+        version: crate::version::server(),
+        min_version: ApiVersion::MIN,
+        host_names: vec![engine.config().name.clone()],
+    };
     tracing::info!("gantry {} listens on {hosts}", crate::version::VERSION);
     accept_until_told(&listeners, api).await?;
     tracing::info!("ending; containers run on");
@@ -179,10 +187,8 @@ async fn build(settings: &Settings) -> Result<(Parts, Arc<OnceLock<Engine>>), Da
     let root = &settings.data_root;
     let shim = crate::embedded_shim::install(&settings.exec_root).map_err(DaemonError::Shim)?;
     let cgroups = gantry_cgroup::Host::detect()?;
-    if settings.favor_dynamic_cgroups
-        && let Err(error) = gantry_cgroup::favor_dynamic_moves(&cgroups)
-    {
-        tracing::info!("control group attaches stay slow: {error}");
+    if settings.favor_dynamic_cgroups {
+        favor_dynamic_cgroups(&cgroups);
     }
     let store = Store::open(&root.join("gantry.db"))?;
     let content = Content::open(&root.join("content"))?;
@@ -191,9 +197,9 @@ async fn build(settings: &Settings) -> Result<(Parts, Arc<OnceLock<Engine>>), Da
     let engine: Arc<OnceLock<Engine>> = Arc::default();
     let publish = {
         let engine = engine.clone();
-        Arc::new(move |event| {
+        Arc::new(move |event: gantry_image::ImageEvent| {
             if let Some(engine) = engine.get() {
-                engine.publish_image_event(event);
+                engine.events().publish_image(event);
             }
         })
     };
@@ -210,9 +216,26 @@ async fn build(settings: &Settings) -> Result<(Parts, Arc<OnceLock<Engine>>), Da
     Ok((parts, engine))
 }
 
+/// Asks the kernel for fast moves between control groups; held for the daemon's life.
+fn favor_dynamic_cgroups(cgroups: &gantry_cgroup::Host) {
+    static HELD: OnceLock<gantry_cgroup::DynamicMoves> = OnceLock::new();
+    match gantry_cgroup::favor_dynamic_moves(cgroups) {
+        Ok(moves) => drop(HELD.set(moves)),
+        Err(error) => tracing::info!("control group attaches stay slow: {error}"),
+    }
+}
+
+/// Lifts the limit of open files as far as it goes: each published port holds one.
+fn raise_open_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
 /// Accepts connections until a signal says to end.
 async fn accept_until_told(listeners: &[Listener], api: Api) -> Result<(), DaemonError> {
-    let (ending, told) = watch::channel(false);
+    let told = CancellationToken::new();
     let router = gantry_api::router(api);
     let accepting = listeners.iter().map(|listener| {
         let (router, told) = (router.clone(), told.clone());
@@ -250,7 +273,7 @@ async fn accept_until_told(listeners: &[Listener], api: Api) -> Result<(), Daemo
             _ = hangup.recv() => tracing::info!("a reload of the configuration is not implemented"),
         }
     }
-    let _ = ending.send(true);
+    told.cancel();
     Ok(())
 }
 

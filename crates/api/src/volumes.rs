@@ -1,0 +1,133 @@
+//! `/volumes`.
+
+use std::collections::BTreeMap;
+
+use gantry_api_types::Filters;
+use gantry_api_types::volume::{
+    Volume as VolumeBody, VolumeCreateBody, VolumeList, VolumesPruneReport,
+};
+use gantry_engine::Engine;
+use gantry_engine::events::EventKind;
+use gantry_volume::{CreateVolume, Volume, VolumeError};
+use hyper::StatusCode;
+
+use crate::body::{self, Response};
+use crate::call::{Call, blocking};
+use crate::error::{self, ApiError};
+
+const DRIVER: &str = "local";
+
+/// `GET /volumes`.
+pub(crate) async fn list(call: Call) -> Result<Response, ApiError> {
+    let filters = call.query.filters()?;
+    let refused = |refused| error::filter(&refused);
+    filters.validate(&["dangling", "driver", "label", "name"]).map_err(refused)?;
+    let dangling = filters.get_bool("dangling").map_err(refused)?;
+    let engine = call.api.engine;
+    let fits = |volume: &Volume| {
+        filters.substring_match("name", &volume.name)
+            && filters.exact_match("driver", DRIVER)
+            && filters.match_nullable_labels("label", &volume.labels)
+            && dangling.is_none_or(|want| want == engine.volume_users(&volume.name).is_empty())
+    };
+    let volumes = engine.volumes().list();
+    let volumes = volumes.into_iter().filter(fits).map(|volume| document(&engine, volume));
+    body::ok(&VolumeList { volumes: volumes.collect(), warnings: None })
+}
+
+/// `POST /volumes/create`: 201, also for a volume that exists.
+pub(crate) async fn create(call: Call) -> Result<Response, ApiError> {
+    let engine = call.api.engine.clone();
+    let body: VolumeCreateBody = call.json().await?;
+    if body.cluster_volume_spec.is_some() {
+        return Err(ApiError::not_implemented("cluster volumes"));
+    }
+    let created = blocking(move || {
+        let known = engine.volumes().get(&body.name).is_ok();
+        let volume = engine.volumes().create(CreateVolume {
+            name: (!body.name.is_empty()).then_some(body.name),
+            driver: body.driver,
+            labels: body.labels,
+            options: body.driver_opts,
+        })?;
+        if !known {
+            tell(&engine, "create", &volume.name);
+        }
+        Ok::<_, VolumeError>(document(&engine, volume))
+    })
+    .await?;
+    Ok(body::json(StatusCode::CREATED, &created))
+}
+
+/// `GET /volumes/{name}`.
+pub(crate) async fn inspect(call: Call) -> Result<Response, ApiError> {
+    let volume = call.api.engine.volumes().get(call.name())?;
+    body::ok(&document(&call.api.engine, volume))
+}
+
+/// `DELETE /volumes/{name}`: 204, 409 in use.
+pub(crate) async fn remove(call: Call) -> Result<Response, ApiError> {
+    let force = call.query.flag("force");
+    let name = call.name().to_owned();
+    let engine = call.api.engine;
+    blocking(move || {
+        let known = engine.volumes().get(&name).is_ok();
+        engine.volumes().remove(&name, force, &|name| engine.volume_users(name))?;
+        if known {
+            tell(&engine, "destroy", &name);
+        }
+        Ok::<_, VolumeError>(())
+    })
+    .await?;
+    Ok(body::status(StatusCode::NO_CONTENT))
+}
+
+/// `POST /volumes/prune`: anonymous volumes alone from 1.42, unless `all` is asked for.
+pub(crate) async fn prune(call: Call) -> Result<Response, ApiError> {
+    let filters = call.query.filters()?;
+    let refused = |refused| error::filter(&refused);
+    filters.validate(&["all", "label", "label!"]).map_err(refused)?;
+    let all = !call.version.at_least(42) || filters.get_bool("all").map_err(refused)? == Some(true);
+    let engine = call.api.engine;
+    let (names, bytes) = blocking(move || {
+        let wanted =
+            |volume: &Volume| (all || volume.anonymous) && labels_match(&filters, &volume.labels);
+        let in_use = |name: &str| !engine.volume_users(name).is_empty();
+        let pruned = engine.volumes().prune(&wanted, &in_use)?;
+        pruned.0.iter().for_each(|name| tell(&engine, "destroy", name));
+        let reclaimed = BTreeMap::from([("reclaimed".to_owned(), pruned.1.to_string())]);
+        engine.events().publish(EventKind::Volume, "prune", "", reclaimed);
+        Ok::<_, VolumeError>(pruned)
+    })
+    .await?;
+    body::ok(&VolumesPruneReport {
+        volumes_deleted: (!names.is_empty()).then_some(names),
+        space_reclaimed: bytes,
+    })
+}
+
+fn labels_match(filters: &Filters, labels: &Option<BTreeMap<String, String>>) -> bool {
+    let unwanted = |value: &&str| {
+        let one: Filters = [("label", *value)].into_iter().collect();
+        one.match_nullable_labels("label", labels)
+    };
+    filters.match_nullable_labels("label", labels) && !filters.get("label!").iter().any(unwanted)
+}
+
+fn tell(engine: &Engine, action: &str, name: &str) {
+    let attributes = BTreeMap::from([("driver".to_owned(), DRIVER.to_owned())]);
+    engine.events().publish(EventKind::Volume, action, name, attributes);
+}
+
+fn document(engine: &Engine, volume: Volume) -> VolumeBody {
+    VolumeBody {
+        mountpoint: engine.volumes().mountpoint(&volume.name).display().to_string(),
+        created_at: volume.created_at,
+        driver: DRIVER.to_owned(),
+        labels: volume.labels,
+        name: volume.name,
+        options: volume.options,
+        scope: "local".to_owned(),
+        ..VolumeBody::default()
+    }
+}

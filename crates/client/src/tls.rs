@@ -1,0 +1,127 @@
+//! TLS to a daemon: certificates from files, aws-lc-rs as the provider.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+
+use crate::ClientError;
+
+/// Which certificates to use.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TlsOptions {
+    /// Authority that signed the daemon's certificate.
+    pub ca: Option<PathBuf>,
+    /// Our certificate.
+    pub cert: Option<PathBuf>,
+    /// Its key.
+    pub key: Option<PathBuf>,
+    /// Whether the daemon's certificate must be good.
+    pub verify: bool,
+}
+
+/// Builds the configuration of a connection.
+pub(crate) fn config(options: &TlsOptions) -> Result<Arc<ClientConfig>, ClientError> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| ClientError::Tls(error.to_string()))?;
+    let builder = if options.verify {
+        let roots = roots(options)?;
+        let verifier =
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+                .build()
+                .map_err(|error| ClientError::Tls(error.to_string()))?;
+        builder.with_webpki_verifier(verifier)
+    } else {
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+    };
+    let (Some(cert), Some(key)) = (&options.cert, &options.key) else {
+        return Ok(Arc::new(builder.with_no_client_auth()));
+    };
+    let chain = certificates(cert)?;
+    let key = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|error| {
+        ClientError::Tls(format!("could not load X509 key pair: {}: {error}", key.display()))
+    })?;
+    builder
+        .with_client_auth_cert(chain, key)
+        .map(Arc::new)
+        .map_err(|error| ClientError::Tls(format!("could not load X509 key pair: {error}")))
+}
+
+fn read(path: &std::path::Path) -> Result<Vec<u8>, ClientError> {
+    std::fs::read(path).map_err(|error| {
+        let why = match error.kind() {
+            std::io::ErrorKind::NotFound => "no such file or directory".to_owned(),
+            std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+            _ => error.to_string(),
+        };
+        ClientError::Tls(format!("open {}: {why}", path.display()))
+    })
+}
+
+fn certificates(path: &std::path::Path) -> Result<Vec<CertificateDer<'static>>, ClientError> {
+    CertificateDer::pem_slice_iter(&read(path)?)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| ClientError::Tls(format!("{}: {error}", path.display())))
+}
+
+/// Roots of trust: the named authority alone, as no other may speak for the daemon.
+fn roots(options: &TlsOptions) -> Result<RootCertStore, ClientError> {
+    let mut roots = RootCertStore::empty();
+    let Some(ca) = &options.ca else {
+        return Err(ClientError::Tls(
+            "TLS verification needs a CA certificate (--tlscacert)".into(),
+        ));
+    };
+    for certificate in certificates(ca)? {
+        roots
+            .add(certificate)
+            .map_err(|error| ClientError::Tls(format!("{}: {error}", ca.display())))?;
+    }
+    Ok(roots)
+}
+
+/// `--tls` without `--tlsverify`: encrypted, to whoever answers.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

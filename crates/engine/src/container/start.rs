@@ -1,0 +1,391 @@
+//! Bringing a container up, step by step, each with its span: resolve, join, record, spec, spawn.
+//! What a failed step has acquired is released before the error is told.
+
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use gantry_api_types::NullableList as _;
+use gantry_network::Endpoint;
+use gantry_oci::runtime::Spec;
+use gantry_snapshot::Rootfs;
+use gantry_store::Durability;
+use gantry_task::{Attachment, RootfsMount, RunError, RunTask, StdioConfig, Task};
+use tracing::Instrument as _;
+
+use super::driver::Driver;
+use super::phase::{Event, Phase};
+use crate::engine::Inner;
+use crate::events::now_ns;
+use crate::record::{ContainerRecord, MountKind, MountRecord, NetworkMode, Status};
+use crate::seccomp_cache::Filter;
+use crate::spec::mounts::{MountInput, Shm};
+use crate::spec::security::SecurityOptions;
+use crate::spec::user::Identity;
+use crate::spec::{self, Namespaces, Ns, caps, devices, process, resources, security, user};
+use crate::{StartError, error::Invalid, net};
+
+/// What was looked up before anything is acquired.
+struct Plan {
+    rootfs: Rootfs,
+    options: SecurityOptions,
+    caps: Vec<String>,
+    filter: Option<Arc<Filter>>,
+    identity: Identity,
+    namespaces: Namespaces,
+    mounts: Vec<(MountRecord, PathBuf)>,
+    files: Vec<(&'static str, PathBuf)>,
+    shm: Shm,
+    devices: devices::Devices,
+    runtime: Option<String>,
+}
+
+impl Driver {
+    /// Starts the container.
+    pub(super) async fn start(&mut self) -> Result<(), StartError> {
+        self.phase.on(Event::Start).map_err(|reject| StartError::Rejected {
+            reject,
+            words: reject.words(&self.cell.id, &self.record.name),
+        })?;
+        if let Some(teardown) = self.teardown.take() {
+            // The last run's address and task directory must be free.
+            let _ = teardown.await;
+        }
+        let span = tracing::info_span!("start", id = self.record.short_id());
+        let attachments = std::mem::take(&mut self.early);
+        match self.bring_up(attachments).instrument(span).await {
+            Ok((task, netns)) => {
+                let event = Event::Started { pid: task.pid() };
+                self.phase = self.phase.on(event).map_or(self.phase, |(phase, _)| phase);
+                self.hold(task, netns);
+                self.show();
+                self.tell("start", &[]);
+                self.watch_health();
+                Ok(())
+            }
+            Err(error) => {
+                let code = error.exit_code();
+                let failed = self.phase.on(Event::StartFailed { code });
+                self.phase = failed.map_or(self.phase, |(phase, _)| phase);
+                self.state.status = match self.phase {
+                    Phase::Created => Status::Created,
+                    _ => Status::Exited,
+                };
+                self.state.exit_code = code;
+                self.state.error = error.state_error();
+                self.state.endpoint = None;
+                self.save_state(Durability::Relaxed).await;
+                self.show();
+                Err(error)
+            }
+        }
+    }
+
+    async fn bring_up(
+        &mut self,
+        attachments: Vec<Attachment>,
+    ) -> Result<(Task, Option<Arc<OwnedFd>>), StartError> {
+        let (engine, record) = (Arc::clone(&self.engine), Arc::clone(&self.record));
+        let span = tracing::debug_span!("resolve");
+        let plan = Plan::make(&engine, &record).instrument(span).await?;
+        let span = tracing::debug_span!("join");
+        let endpoint = join(&engine, &record).instrument(span).await?;
+        let started = self.spawn(plan, endpoint.as_ref(), attachments).await;
+        match started {
+            Ok(task) => {
+                if endpoint.is_some() {
+                    engine.tell_network("connect", &record.id);
+                }
+                engine.tell_mounts(&record);
+                Ok((task, endpoint.map(|endpoint| endpoint.netns)))
+            }
+            Err(error) => {
+                if let Some(endpoint) = endpoint
+                    && let Err(error) = engine.parts.networks.leave(&endpoint.record).await
+                {
+                    tracing::error!(id = record.id, %error, "leaving the network");
+                }
+                engine.unmount_shm(&record.id);
+                Err(error)
+            }
+        }
+    }
+
+    /// Records what must be found again if this daemon dies now, then runs the task.
+    async fn spawn(
+        &mut self,
+        plan: Plan,
+        endpoint: Option<&Endpoint>,
+        attachments: Vec<Attachment>,
+    ) -> Result<Task, StartError> {
+        let (engine, record) = (Arc::clone(&self.engine), Arc::clone(&self.record));
+        write_network_files(&engine, &record, endpoint)?;
+        self.state.status = Status::Up;
+        self.state.error.clear();
+        self.state.oom_killed = false;
+        self.state.stopped_by_hand = false;
+        self.state.exit_code = 0;
+        self.state.started_at_ns = now_ns();
+        self.state.endpoint = endpoint.map(|endpoint| endpoint.record.clone());
+        let save = self.save_state(Durability::Relaxed).instrument(tracing::debug_span!("record"));
+        let built = async {
+            let _span = tracing::debug_span!("spec").entered();
+            plan.spec(&engine, &record)
+        };
+        let ((), spec) = tokio::join!(save, built);
+        let request = plan.request(&record, spec?, endpoint, attachments);
+        let span = tracing::debug_span!("spawn");
+        engine.parts.tasks.run(request).instrument(span).await.map_err(run_error)
+    }
+}
+
+fn run_error(error: RunError) -> StartError {
+    match error {
+        RunError::Start { kind, message } => StartError::Runtime { kind, message },
+        RunError::UnknownRuntime(name) => {
+            StartError::Invalid(Invalid(format!("unknown or invalid runtime name: {name}")))
+        }
+        other => StartError::Task(other),
+    }
+}
+
+async fn join(engine: &Inner, record: &ContainerRecord) -> Result<Option<Endpoint>, StartError> {
+    match record.network() {
+        NetworkMode::Bridge if !record.config.network_disabled => {}
+        NetworkMode::Other(name) => {
+            return Err(StartError::NotImplemented(format!("user-defined network {name:?}")));
+        }
+        _ => return Ok(None),
+    }
+    let request = net::join_request(record)?;
+    let failed =
+        |source| StartError::Network { name: record.name.clone(), id: record.id.clone(), source };
+    engine.parts.networks.join(request).await.map(Some).map_err(failed)
+}
+
+fn write_network_files(
+    engine: &Inner,
+    record: &ContainerRecord,
+    endpoint: Option<&Endpoint>,
+) -> Result<(), StartError> {
+    let written = match record.network() {
+        // The other container's files are mounted.
+        NetworkMode::Container(_) => Ok(()),
+        NetworkMode::Host => net::write_host_files(&engine.config, record),
+        _ => {
+            let endpoint = endpoint.map(|endpoint| &endpoint.record);
+            let addresses = endpoint.map(|e| IpAddr::V4(e.address)).into_iter().collect();
+            net::write_files(&engine.config, record, addresses, endpoint.map(|e| e.gateway))
+        }
+    };
+    written.map_err(|(path, source)| StartError::File { step: "writing", path, source })
+}
+
+impl Plan {
+    async fn make(engine: &Inner, record: &ContainerRecord) -> Result<Self, StartError> {
+        let host = &record.host;
+        if let Some(request) = host.device_requests.items().first() {
+            return Err(Invalid(format!(
+                "could not select device driver {:?} with capabilities: {:?}",
+                request.driver,
+                request.capabilities.clone().unwrap_or_default()
+            ))
+            .into());
+        }
+        let options = security::parse(host.security_opt.items())?;
+        let add = caps::normalize("CapAdd", host.cap_add.items())?;
+        let drop = caps::normalize("CapDrop", host.cap_drop.items())?;
+        let caps = caps::resolve(&add, &drop, host.privileged, engine.facts.caps);
+        let filter = match host.privileged {
+            true => None,
+            false => engine.seccomp.filter(&options.seccomp, &caps)?,
+        };
+        let rootfs = engine.parts.snapshots.rootfs(&record.id)?;
+        let users = engine.users.of(&engine.parts.snapshots, record, &rootfs).await?;
+        let identity = user::resolve(&record.config.user, host.group_add.items(), &users)?;
+        let namespaces = namespaces(engine, record)?;
+        let files_of = match record.network() {
+            NetworkMode::Container(other) => engine.registry.find(other)?.id.clone(),
+            _ => record.id.clone(),
+        };
+        let shm = engine.shm_of(record)?;
+        Ok(Self {
+            mounts: mount_sources(engine, record)?,
+            files: net::file_paths(&engine.config.container_dir(&files_of)),
+            devices: devices::of(host)?,
+            runtime: engine.runtime_of(record),
+            rootfs,
+            options,
+            caps,
+            filter,
+            identity,
+            namespaces,
+            shm,
+        })
+    }
+
+    fn spec(&self, engine: &Inner, record: &ContainerRecord) -> Result<Spec, StartError> {
+        let (host, config) = (&record.host, &record.config);
+        let init = host.init.unwrap_or(engine.config.init);
+        let mounts = spec::mounts::build(&MountInput {
+            host,
+            asked: &self.mounts,
+            files: &self.files,
+            shm: self.shm.clone(),
+            host_mqueue: self.namespaces.ipc == Ns::Host,
+            writable_cgroups: self.options.writable_cgroups,
+            init: init.then_some(engine.config.init_binary.as_path()),
+        });
+        let env = config.env.items();
+        let no_new = self.options.no_new_privileges.unwrap_or(engine.config.no_new_privileges);
+        let process = process::build(process::ProcessInput {
+            args: process::args(&record.path, &record.args, init),
+            env: process::environment(&config.hostname, config.tty, env, &self.identity.home),
+            cwd: &config.working_dir,
+            identity: &self.identity,
+            caps: self.caps.clone(),
+            tty: config.tty,
+            console: host.console_size,
+            rlimits: resources::rlimits(host.ulimits.items(), &engine.config.default_ulimits)?,
+            no_new_privileges: no_new,
+            apparmor: self.options.apparmor.clone(),
+            oom_score_adj: i32::try_from(host.oom_score_adj).ok(),
+        });
+        let own_compiler = self.runtime.is_some()
+            || self.filter.as_ref().is_some_and(|filter| filter.bpf.is_none());
+        Ok(spec::build(spec::Input {
+            record,
+            process,
+            mounts,
+            namespaces: self.namespaces.clone(),
+            devices: self.devices.clone(),
+            resources: resources::limits(host)?,
+            cgroup_path: engine.cgroup_path(record),
+            seccomp: self.filter.as_ref().filter(|_| own_compiler).map(|f| f.profile.clone()),
+        }))
+    }
+
+    fn request(
+        self,
+        record: &ContainerRecord,
+        spec: Spec,
+        endpoint: Option<&Endpoint>,
+        attachments: Vec<Attachment>,
+    ) -> RunTask {
+        let config = &record.config;
+        RunTask {
+            id: record.id.clone(),
+            spec,
+            rootfs: RootfsMount {
+                lower: self.rootfs.lower,
+                upper: self.rootfs.upper,
+                work: self.rootfs.work,
+            },
+            netns: endpoint.map(|endpoint| Arc::clone(&endpoint.netns)),
+            stdio: StdioConfig {
+                tty: config.tty,
+                open_stdin: config.open_stdin,
+                stdin_once: config.stdin_once,
+                console_size: process::console_size(record.host.console_size),
+            },
+            log: record.log.clone(),
+            seccomp_bpf: match self.runtime {
+                Some(_) => None,
+                None => self.filter.and_then(|filter| filter.bpf.clone()),
+            },
+            runtime: self.runtime,
+            attachments,
+        }
+    }
+}
+
+/// The host path of each mount; missing sources of `-v` are made, volumes too.
+fn mount_sources(
+    engine: &Inner,
+    record: &ContainerRecord,
+) -> Result<Vec<(MountRecord, PathBuf)>, StartError> {
+    record.mounts.iter().map(|mount| Ok((mount.clone(), mount_source(engine, mount)?))).collect()
+}
+
+fn mount_source(engine: &Inner, mount: &MountRecord) -> Result<PathBuf, StartError> {
+    match mount.kind {
+        MountKind::Tmpfs => Ok(PathBuf::new()),
+        MountKind::Bind => {
+            let path = PathBuf::from(&mount.source);
+            if path.symlink_metadata().is_err() {
+                if !mount.create_source {
+                    return Err(Invalid(format!(
+                        "invalid mount config for type \"bind\": bind source path does not exist: {}",
+                        mount.source
+                    ))
+                    .into());
+                }
+                let made = std::fs::create_dir_all(&path);
+                made.map_err(|source| StartError::File {
+                    step: "creating",
+                    path: path.clone(),
+                    source,
+                })?;
+            }
+            Ok(path)
+        }
+        MountKind::Volume => {
+            let volumes = &engine.parts.volumes;
+            volumes.get(&mount.source)?;
+            let path = volumes.mountpoint(&mount.source);
+            if mount.subpath.is_empty() { Ok(path) } else { subpath(path, &mount.subpath) }
+        }
+    }
+}
+
+/// A directory inside a volume, with links resolved inside it.
+fn subpath(volume: PathBuf, below: &str) -> Result<PathBuf, StartError> {
+    let failed = |source: std::io::Error| StartError::File {
+        step: "opening",
+        path: volume.join(below),
+        source,
+    };
+    let root = std::fs::File::open(&volume).map_err(failed)?;
+    let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
+    let resolve = rustix::fs::ResolveFlags::IN_ROOT | rustix::fs::ResolveFlags::NO_MAGICLINKS;
+    let found = rustix::fs::openat2(&root, below, flags, rustix::fs::Mode::empty(), resolve)
+        .map_err(|error| failed(error.into()))?;
+    let link = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&found));
+    std::fs::read_link(link).map_err(failed)
+}
+
+fn namespaces(engine: &Inner, record: &ContainerRecord) -> Result<Namespaces, StartError> {
+    let host = &record.host;
+    let other = |what: &'static str, name: &str| -> Result<u32, StartError> {
+        let cell = engine.registry.find(name)?;
+        let phase = cell.phase();
+        let state = phase.word();
+        phase.pid().ok_or(StartError::NotJoinable { what, id: cell.id.clone(), state })
+    };
+    let join = |what, name: &str, file: &str| -> Result<Ns, StartError> {
+        Ok(Ns::Join(format!("/proc/{}/ns/{file}", other(what, name)?).into()))
+    };
+    let network = match record.network() {
+        NetworkMode::Host => Ns::Host,
+        NetworkMode::Container(name) => join("network", name, "net")?,
+        _ => Ns::New,
+    };
+    let pid = match host.pid_mode.as_str() {
+        "host" => Ns::Host,
+        mode => match mode.strip_prefix("container:") {
+            Some(name) => join("PID", name, "pid")?,
+            None => Ns::New,
+        },
+    };
+    let ipc = match host.ipc_mode.as_str() {
+        "host" => Ns::Host,
+        mode => match mode.strip_prefix("container:") {
+            Some(name) => join("IPC", name, "ipc")?,
+            None => Ns::New,
+        },
+    };
+    let uts = if host.uts_mode == "host" { Ns::Host } else { Ns::New };
+    let cgroup = if host.cgroupns_mode == "host" { Ns::Host } else { Ns::New };
+    Ok(Namespaces { pid, network, ipc, uts, cgroup })
+}

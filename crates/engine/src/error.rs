@@ -1,0 +1,772 @@
+//! Errors by operation family. `Display` is Docker's text where clients match on it.
+
+use gantry_api_types::Filters;
+use gantry_api_types::filters::FilterError;
+use gantry_fault::{Fault, Kind, chain};
+
+use crate::container::phase::Reject;
+use crate::container::restart_policy::PolicyError;
+
+/// A name that gives no container, exec or network.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LookupError {
+    /// No container has this id, name or id prefix.
+    #[error("No such container: {0}")]
+    NoContainer(String),
+    /// An id prefix that several containers have.
+    #[error("multiple IDs found with provided prefix: {0}")]
+    Ambiguous(String),
+    /// No exec has this id.
+    #[error("No such exec instance: {0}")]
+    NoExec(String),
+    /// No network has this name or id.
+    #[error("network {0} not found")]
+    NoNetwork(String),
+}
+
+impl Fault for LookupError {
+    fn kind(&self) -> Kind {
+        match self {
+            LookupError::Ambiguous(_) => Kind::InvalidArgument,
+            _ => Kind::NotFound,
+        }
+    }
+}
+
+/// A request that says something that cannot be; shared by create, update and exec.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Invalid(pub String);
+
+impl Fault for Invalid {
+    fn kind(&self) -> Kind {
+        Kind::InvalidArgument
+    }
+}
+
+/// Why a container was not made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CreateError {
+    /// The name does not fit Docker's pattern.
+    #[error("Invalid container name ({0}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")]
+    InvalidName(String),
+    /// The name belongs to another container.
+    #[error(
+        "Conflict. The container name \"/{name}\" is already in use by container \"{holder}\". You have to remove (or rename) that container to be able to reuse that name."
+    )]
+    NameInUse {
+        /// The name.
+        name: String,
+        /// Id of the container that has it.
+        holder: String,
+    },
+    /// Neither request nor image says what to run.
+    #[error("no command specified")]
+    NoCommand,
+    /// The image.
+    #[error(transparent)]
+    Image(#[from] gantry_image::ResolveError),
+    /// The image is for another platform than asked for.
+    #[error(
+        "image with reference {image} was found but its platform ({found}) does not match the specified platform ({wanted})"
+    )]
+    Platform {
+        /// As the client named it.
+        image: String,
+        /// What it is for.
+        found: String,
+        /// What was asked for.
+        wanted: String,
+    },
+    /// A part of the request.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// The restart policy.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// The log driver or its options.
+    #[error(transparent)]
+    Log(#[from] gantry_logs::LogConfigError),
+    /// Another container that the request names.
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
+    /// A feature that is not there.
+    #[error("{0} is not implemented")]
+    NotImplemented(String),
+    /// The root file system could not be made.
+    #[error("preparing the root file system")]
+    Snapshot(#[from] gantry_snapshot::SnapshotError),
+    /// A volume could not be made or filled.
+    #[error(transparent)]
+    Volume(#[from] gantry_volume::VolumeError),
+    /// The record could not be written.
+    #[error("recording the container")]
+    Store(#[from] gantry_store::StoreError),
+    /// A directory of the container could not be made.
+    #[error("creating {path}")]
+    Directory {
+        /// The directory.
+        path: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A worker ended before its time.
+    #[error("engine is shutting down")]
+    Closed,
+}
+
+impl Fault for CreateError {
+    fn kind(&self) -> Kind {
+        match self {
+            CreateError::InvalidName(_)
+            | CreateError::NoCommand
+            | CreateError::Policy(_)
+            | CreateError::Log(_) => Kind::InvalidArgument,
+            CreateError::NameInUse { .. } => Kind::Conflict,
+            CreateError::Image(error) => error.kind(),
+            CreateError::Platform { .. } => Kind::NotFound,
+            CreateError::Invalid(error) => error.kind(),
+            CreateError::Lookup(error) => error.kind(),
+            CreateError::NotImplemented(_) => Kind::NotImplemented,
+            CreateError::Snapshot(error) => error.kind(),
+            CreateError::Volume(error) => error.kind(),
+            CreateError::Store(error) => error.kind(),
+            CreateError::Directory { .. } => Kind::Internal,
+            CreateError::Closed => Kind::Unavailable,
+        }
+    }
+}
+
+/// Why a container was not started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The phase does not allow it; [`Kind::NotModified`] when it runs already.
+    #[error("{words}")]
+    Rejected {
+        /// Why.
+        reject: Reject,
+        /// Docker's text.
+        words: String,
+    },
+    /// The runtime could not start the process.
+    #[error(
+        "failed to create task for container: failed to create shim task: OCI runtime create failed: {message}"
+    )]
+    Runtime {
+        /// The step.
+        kind: gantry_task::StartKind,
+        /// The runtime's words.
+        message: String,
+    },
+    /// The runtime or its shim failed otherwise.
+    #[error("failed to create task for container")]
+    Task(#[source] gantry_task::RunError),
+    /// The container's configuration cannot be brought up.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// A container whose namespace is to be joined.
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
+    /// A container whose namespace is to be joined does not run.
+    #[error("cannot join {what} namespace of a non running container: container {id} is {state}")]
+    NotJoinable {
+        /// `network`, `pid`, `ipc`.
+        what: &'static str,
+        /// The other container.
+        id: String,
+        /// Its state.
+        state: &'static str,
+    },
+    /// A feature that is not there.
+    #[error("{0} is not implemented")]
+    NotImplemented(String),
+    /// The network.
+    #[error(
+        "failed to set up container networking: driver failed programming external connectivity on endpoint {name} ({id})"
+    )]
+    Network {
+        /// The container's name.
+        name: String,
+        /// The container's id.
+        id: String,
+        /// Why.
+        #[source]
+        source: gantry_network::JoinError,
+    },
+    /// The root file system.
+    #[error("mounting the root file system")]
+    Snapshot(#[from] gantry_snapshot::SnapshotError),
+    /// A volume.
+    #[error(transparent)]
+    Volume(#[from] gantry_volume::VolumeError),
+    /// The seccomp profile.
+    #[error("seccomp profile")]
+    Seccomp(#[from] gantry_seccomp::SeccompError),
+    /// A file of the container.
+    #[error("{step} {path}")]
+    File {
+        /// What was being done.
+        step: &'static str,
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The record could not be written.
+    #[error("recording the container")]
+    Store(#[from] gantry_store::StoreError),
+    /// The driver has ended: the container is gone or the engine shuts down.
+    #[error("No such container: {0}")]
+    Gone(String),
+}
+
+impl StartError {
+    /// The exit code that Docker gives a container that did not start: 127 for a program that
+    /// does not exist, 126 for one that cannot be executed, 128 for everything else.
+    #[must_use]
+    pub fn exit_code(&self) -> i32 {
+        use gantry_task::StartKind as Step;
+        match self {
+            StartError::Runtime { kind: Step::NotFound, .. } => 127,
+            StartError::Runtime { kind: Step::NotExecutable | Step::BadCwd, .. } => 126,
+            StartError::Runtime { kind: Step::Mount, message }
+                if message.contains("not a directory") =>
+            {
+                127
+            }
+            _ => 128,
+        }
+    }
+
+    /// The text of `State.Error`: the whole chain.
+    #[must_use]
+    pub fn state_error(&self) -> String {
+        chain(self)
+    }
+}
+
+impl Fault for StartError {
+    fn kind(&self) -> Kind {
+        use gantry_task::StartKind as Step;
+        match self {
+            StartError::Rejected { reject, .. } => reject.kind(),
+            StartError::Runtime {
+                kind: Step::NotFound | Step::NotExecutable | Step::BadCwd,
+                ..
+            }
+            | StartError::Invalid(_)
+            | StartError::Seccomp(_) => Kind::InvalidArgument,
+            StartError::Runtime { kind: Step::Mount, message }
+                if message.contains("not a directory") =>
+            {
+                Kind::InvalidArgument
+            }
+            StartError::Lookup(error) => error.kind(),
+            StartError::NotJoinable { .. } => Kind::Conflict,
+            StartError::NotImplemented(_) => Kind::NotImplemented,
+            StartError::Snapshot(error) => error.kind(),
+            StartError::Volume(error) => error.kind(),
+            StartError::Store(error) => error.kind(),
+            StartError::Gone(_) => Kind::NotFound,
+            StartError::Runtime { .. }
+            | StartError::Task(_)
+            | StartError::Network { .. }
+            | StartError::File { .. } => Kind::Internal,
+        }
+    }
+}
+
+/// Why a running container was not changed: stop, kill, pause, rename, update, resize.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChangeError {
+    /// The phase does not allow it; [`Kind::NotModified`] when it is so already.
+    #[error("{words}")]
+    Rejected {
+        /// Why.
+        reject: Reject,
+        /// Docker's text.
+        words: String,
+    },
+    /// A signal that is none.
+    #[error("invalid signal: {0}")]
+    Signal(String),
+    /// The signal could not be sent.
+    #[error("cannot kill container: {id}")]
+    Kill {
+        /// The container.
+        id: String,
+        /// Why.
+        #[source]
+        source: gantry_task::TaskError,
+    },
+    /// The process did not go.
+    #[error(
+        "cannot stop container: {0}: tried to kill container, but did not receive an exit event"
+    )]
+    Undead(String),
+    /// The control group refused.
+    #[error("Cannot update container {id}")]
+    Cgroup {
+        /// The container.
+        id: String,
+        /// Why.
+        #[source]
+        source: gantry_cgroup::CgroupError,
+    },
+    /// The processes could not be frozen or thawed.
+    #[error("Cannot {what} container {id}")]
+    Freeze {
+        /// `pause` or `unpause`.
+        what: &'static str,
+        /// The container.
+        id: String,
+        /// Why.
+        #[source]
+        source: gantry_cgroup::CgroupError,
+    },
+    /// The terminal.
+    #[error("cannot resize container {id}")]
+    Resize {
+        /// The container.
+        id: String,
+        /// Why.
+        #[source]
+        source: gantry_task::TaskError,
+    },
+    /// A part of the request.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// The restart policy.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// The new name.
+    #[error("Error when allocating new name")]
+    Name(#[source] Box<CreateError>),
+    /// The second half of a restart.
+    #[error(transparent)]
+    Start(Box<StartError>),
+    /// The record could not be written.
+    #[error("recording the container")]
+    Store(#[from] gantry_store::StoreError),
+    /// The driver has ended: the container is gone or the engine shuts down.
+    #[error("No such container: {0}")]
+    Gone(String),
+}
+
+impl Fault for ChangeError {
+    fn kind(&self) -> Kind {
+        match self {
+            ChangeError::Rejected { reject, .. } => reject.kind(),
+            ChangeError::Signal(_) | ChangeError::Invalid(_) | ChangeError::Policy(_) => {
+                Kind::InvalidArgument
+            }
+            ChangeError::Name(error) => error.kind(),
+            ChangeError::Start(error) => error.kind(),
+            ChangeError::Store(error) => error.kind(),
+            ChangeError::Gone(_) => Kind::NotFound,
+            ChangeError::Resize { source: gantry_task::TaskError::NotRunning(_), .. } => {
+                Kind::Conflict
+            }
+            ChangeError::Kill { .. }
+            | ChangeError::Undead(_)
+            | ChangeError::Cgroup { .. }
+            | ChangeError::Freeze { .. }
+            | ChangeError::Resize { .. } => Kind::Internal,
+        }
+    }
+}
+
+/// Why a container was not removed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RemoveError {
+    /// The phase does not allow it.
+    #[error("{words}")]
+    Rejected {
+        /// Why.
+        reject: Reject,
+        /// Docker's text.
+        words: String,
+    },
+    /// Another removal is on its way.
+    #[error("removal of container {0} is already in progress")]
+    InProgress(String),
+    /// The program could not be killed for it.
+    #[error("cannot remove container \"/{name}\": could not kill container")]
+    Kill {
+        /// The container's name.
+        name: String,
+        /// Why.
+        #[source]
+        source: gantry_task::TaskError,
+    },
+    /// `link=1`: links are not there.
+    #[error("removing a link is not implemented")]
+    Link,
+    /// The record could not be written.
+    #[error("recording the removal")]
+    Store(#[from] gantry_store::StoreError),
+    /// The driver has ended: the container is gone or the engine shuts down.
+    #[error("No such container: {0}")]
+    Gone(String),
+}
+
+impl Fault for RemoveError {
+    fn kind(&self) -> Kind {
+        match self {
+            RemoveError::Rejected { reject, .. } => reject.kind(),
+            RemoveError::InProgress(_) => Kind::Conflict,
+            RemoveError::Kill { .. } => Kind::Internal,
+            RemoveError::Link => Kind::NotImplemented,
+            RemoveError::Store(error) => error.kind(),
+            RemoveError::Gone(_) => Kind::NotFound,
+        }
+    }
+}
+
+/// Why a client was not attached, or has no logs.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AttachError {
+    /// The container is frozen.
+    #[error("container {0} is paused, unpause the container before attach")]
+    Paused(String),
+    /// The container is between two runs.
+    #[error("container {0} is restarting, wait until the container is running before attach")]
+    Restarting(String),
+    /// Detach keys that are none.
+    #[error("Invalid detach keys ({0}) provided: invalid escape keys")]
+    DetachKeys(String),
+    /// Logs of neither stream.
+    #[error("Bad parameters: you must choose at least one stream")]
+    NoStream,
+    /// The log driver keeps nothing to read.
+    #[error("configured logging driver does not support reading")]
+    Unreadable,
+    /// The log cannot be read.
+    #[error("reading the log of container {id}")]
+    Log {
+        /// The container.
+        id: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The streams could not be made.
+    #[error("attaching to container {id}")]
+    Streams {
+        /// The container.
+        id: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The task refused.
+    #[error("attaching to container {id}")]
+    Task {
+        /// The container.
+        id: String,
+        /// Why.
+        #[source]
+        source: gantry_task::TaskError,
+    },
+}
+
+impl Fault for AttachError {
+    fn kind(&self) -> Kind {
+        match self {
+            AttachError::Paused(_) | AttachError::Restarting(_) => Kind::Conflict,
+            AttachError::DetachKeys(_) | AttachError::NoStream => Kind::InvalidArgument,
+            AttachError::Unreadable => Kind::NotImplemented,
+            AttachError::Log { .. } | AttachError::Streams { .. } | AttachError::Task { .. } => {
+                Kind::Internal
+            }
+        }
+    }
+}
+
+/// Why an exec was not made, started or resized.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExecError {
+    /// The container does not run, or is frozen or restarting.
+    #[error("{0}")]
+    Container(String),
+    /// No command.
+    #[error("No exec command specified")]
+    NoCommand,
+    /// It has run before.
+    #[error("exec command {0} has already run")]
+    AlreadyRun(String),
+    /// It runs already.
+    #[error("exec command {0} is already running")]
+    Running(String),
+    /// It is not running (resize).
+    #[error("exec {0} is not running")]
+    NotRunning(String),
+    /// The process could not be started.
+    #[error("OCI runtime exec failed: exec failed: {message}")]
+    Runtime {
+        /// The step.
+        kind: gantry_task::StartKind,
+        /// The runtime's words.
+        message: String,
+    },
+    /// The task failed otherwise.
+    #[error("exec failed")]
+    Task(#[source] gantry_task::ExecError),
+    /// The terminal.
+    #[error("cannot resize exec {id}")]
+    Resize {
+        /// The exec.
+        id: String,
+        /// Why.
+        #[source]
+        source: gantry_task::TaskError,
+    },
+    /// A part of the request.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// Another container is gone.
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
+    /// The streams could not be made.
+    #[error("attaching to exec {id}")]
+    Streams {
+        /// The exec.
+        id: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl Fault for ExecError {
+    fn kind(&self) -> Kind {
+        use gantry_task::StartKind as Step;
+        match self {
+            ExecError::Container(_) | ExecError::AlreadyRun(_) | ExecError::Running(_) => {
+                Kind::Conflict
+            }
+            ExecError::NoCommand
+            | ExecError::NotRunning(_)
+            | ExecError::Invalid(_)
+            | ExecError::Runtime {
+                kind: Step::NotFound | Step::NotExecutable | Step::BadCwd | Step::User,
+                ..
+            } => Kind::InvalidArgument,
+            ExecError::Lookup(error) => error.kind(),
+            ExecError::Runtime { .. }
+            | ExecError::Task(_)
+            | ExecError::Resize { .. }
+            | ExecError::Streams { .. } => Kind::Internal,
+        }
+    }
+}
+
+/// Why a list, prune or subscription was refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum QueryError {
+    /// A filter.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
+    /// A container named by `before` or `since`.
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
+    /// A prune that is running already.
+    #[error("a prune operation is already running")]
+    PruneRunning,
+}
+
+impl QueryError {
+    /// The error for a value of a key.
+    pub(crate) fn value(filters: &Filters, key: &str) -> Self {
+        Self::Filter(filters.value_error(key))
+    }
+}
+
+impl Fault for QueryError {
+    fn kind(&self) -> Kind {
+        match self {
+            QueryError::Filter(_) => Kind::InvalidArgument,
+            QueryError::Lookup(error) => error.kind(),
+            QueryError::PruneRunning => Kind::Conflict,
+        }
+    }
+}
+
+/// Why processes or figures could not be read: top, stats.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ObserveError {
+    /// It does not run.
+    #[error("container {0} is not running")]
+    NotRunning(String),
+    /// It is between two runs.
+    #[error("container {0} is restarting, wait until the container is running")]
+    Restarting(String),
+    /// Arguments of `ps` that cannot be.
+    #[error("{0}")]
+    PsArgs(String),
+    /// The control group could not be read.
+    #[error("reading the control group of container {id}")]
+    Cgroup {
+        /// The container.
+        id: String,
+        /// Why.
+        #[source]
+        source: gantry_cgroup::CgroupError,
+    },
+    /// A file of the kernel could not be read.
+    #[error("reading {path}")]
+    Read {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl Fault for ObserveError {
+    fn kind(&self) -> Kind {
+        match self {
+            ObserveError::NotRunning(_) | ObserveError::Restarting(_) => Kind::Conflict,
+            ObserveError::PsArgs(_) => Kind::InvalidArgument,
+            ObserveError::Cgroup { .. } | ObserveError::Read { .. } => Kind::Internal,
+        }
+    }
+}
+
+/// Why files of a container were not read or written: archive, changes, export, commit.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FileError {
+    /// The path, or the archive.
+    #[error(transparent)]
+    Archive(#[from] gantry_archive::ArchiveError),
+    /// No such path in the container.
+    #[error("Could not find the file {path} in container {container}")]
+    NoSuchPath {
+        /// The path.
+        path: String,
+        /// The container as the client named it.
+        container: String,
+    },
+    /// The root file system or a volume is mounted read-only.
+    #[error("{0} is marked read-only")]
+    ReadOnly(&'static str),
+    /// The root file system.
+    #[error("opening the root file system")]
+    Snapshot(#[from] gantry_snapshot::SnapshotError),
+    /// The image could not be made.
+    #[error(transparent)]
+    Image(#[from] gantry_image::ImageError),
+    /// A part of the request.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// The container could not be paused for it.
+    #[error(transparent)]
+    Pause(#[from] ChangeError),
+    /// The root of the running container.
+    #[error("opening the root of container {id}")]
+    Root {
+        /// The container.
+        id: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl Fault for FileError {
+    fn kind(&self) -> Kind {
+        match self {
+            FileError::Archive(error) => error.kind(),
+            FileError::NoSuchPath { .. } => Kind::NotFound,
+            FileError::ReadOnly(_) | FileError::Invalid(_) => Kind::InvalidArgument,
+            FileError::Snapshot(error) => error.kind(),
+            FileError::Image(error) => error.kind(),
+            FileError::Pause(error) => error.kind(),
+            FileError::Root { .. } => Kind::Internal,
+        }
+    }
+}
+
+/// Why the daemon's own figures could not be had: info, disk usage.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SystemError {
+    /// A volume's size.
+    #[error(transparent)]
+    Volume(#[from] gantry_volume::VolumeError),
+    /// A container's size.
+    #[error(transparent)]
+    Snapshot(#[from] gantry_snapshot::SnapshotError),
+    /// A list.
+    #[error(transparent)]
+    Query(#[from] QueryError),
+}
+
+impl Fault for SystemError {
+    fn kind(&self) -> Kind {
+        match self {
+            SystemError::Volume(error) => error.kind(),
+            SystemError::Snapshot(error) => error.kind(),
+            SystemError::Query(error) => error.kind(),
+        }
+    }
+}
+
+/// Why the engine did not come up.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecoverError {
+    /// The records.
+    #[error("reading the containers' records")]
+    Store(#[from] gantry_store::StoreError),
+    /// A directory.
+    #[error("creating {path}")]
+    Directory {
+        /// The directory.
+        path: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The tasks directory.
+    #[error("reading the tasks directory")]
+    Tasks(#[source] std::io::Error),
+    /// The network.
+    #[error("taking over the network")]
+    Network(#[from] gantry_network::NetworkError),
+    /// The default log driver.
+    #[error(transparent)]
+    Log(#[from] gantry_logs::LogConfigError),
+    /// The seccomp profile of the daemon.
+    #[error("reading seccomp profile {path}")]
+    Seccomp {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl Fault for RecoverError {
+    fn kind(&self) -> Kind {
+        match self {
+            RecoverError::Store(error) => error.kind(),
+            RecoverError::Log(_) => Kind::InvalidArgument,
+            _ => Kind::Internal,
+        }
+    }
+}

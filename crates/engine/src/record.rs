@@ -1,0 +1,212 @@
+//! What is kept of a container: its record, written at create, rename and update, and its state,
+//! written with every change of phase.
+
+use std::collections::BTreeMap;
+
+use gantry_api_types::container::ContainerConfig;
+use gantry_api_types::host_config::HostConfig;
+use gantry_api_types::network::EndpointSettings;
+use gantry_logs::LogConfig;
+use gantry_network::EndpointRecord;
+use gantry_oci::Digest;
+use serde::{Deserialize, Serialize};
+
+/// A container as it was asked for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ContainerRecord {
+    /// Full id.
+    pub(crate) id: String,
+    /// Name without the leading slash.
+    pub(crate) name: String,
+    /// Creation, in nanoseconds since 1970.
+    pub(crate) created_ns: i64,
+    /// The image's id.
+    pub(crate) image: Digest,
+    /// Layers of the image, bottom first.
+    pub(crate) layers: Vec<Digest>,
+    /// Program.
+    pub(crate) path: String,
+    /// Its arguments.
+    pub(crate) args: Vec<String>,
+    /// Configuration, the image's merged in.
+    pub(crate) config: ContainerConfig,
+    /// Host side, with Docker's defaults filled in.
+    pub(crate) host: HostConfig,
+    /// What was asked of networks, by name.
+    pub(crate) endpoints: BTreeMap<String, EndpointSettings>,
+    /// Binds, volumes and tmpfs of the Mounts API, by destination.
+    pub(crate) mounts: Vec<MountRecord>,
+    /// The log, with its path.
+    pub(crate) log: LogConfig,
+}
+
+/// Kind of a mount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum MountKind {
+    /// A path of the host.
+    Bind,
+    /// A volume.
+    Volume,
+    /// A file system in memory.
+    Tmpfs,
+}
+
+/// A mount that the user or the image asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct MountRecord {
+    /// What it is.
+    pub(crate) kind: MountKind,
+    /// Host path, or the volume's name; empty for tmpfs.
+    pub(crate) source: String,
+    /// Path in the container.
+    pub(crate) target: String,
+    /// Options of the bind string, as written.
+    pub(crate) mode: String,
+    /// Without write access.
+    pub(crate) read_only: bool,
+    /// Mount propagation; empty for the default.
+    pub(crate) propagation: String,
+    /// Leave submounts out.
+    pub(crate) non_recursive: bool,
+    /// Submounts keep their write access.
+    pub(crate) read_only_non_recursive: bool,
+    /// Make a missing host path.
+    pub(crate) create_source: bool,
+    /// The volume is not filled from the image.
+    pub(crate) no_copy: bool,
+    /// The volume got its name from us and goes with `rm -v`.
+    pub(crate) anonymous: bool,
+    /// Directory in the volume.
+    pub(crate) subpath: String,
+    /// Options of a tmpfs.
+    pub(crate) tmpfs_options: Vec<String>,
+}
+
+impl Default for MountRecord {
+    fn default() -> Self {
+        Self {
+            kind: MountKind::Bind,
+            source: String::new(),
+            target: String::new(),
+            mode: String::new(),
+            read_only: false,
+            propagation: String::new(),
+            non_recursive: false,
+            read_only_non_recursive: false,
+            create_source: false,
+            no_copy: false,
+            anonymous: false,
+            subpath: String::new(),
+            tmpfs_options: Vec::new(),
+        }
+    }
+}
+
+/// The phase as it is written; what only the kernel knows is found again by asking it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Status {
+    /// Made, never started.
+    #[default]
+    Created,
+    /// Being started, running, or frozen.
+    Up,
+    /// Between two runs.
+    Restarting,
+    /// Ended.
+    Exited,
+    /// Removal began; it is finished after a restart of the daemon.
+    Removing,
+    /// Removal failed.
+    Dead,
+}
+
+/// How a container is.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct StateRecord {
+    /// The phase.
+    pub(crate) status: Status,
+    /// Exit code of the last run.
+    pub(crate) exit_code: i32,
+    /// Why the last start failed.
+    pub(crate) error: String,
+    /// Whether the last run was ended for want of memory.
+    pub(crate) oom_killed: bool,
+    /// Last start, in nanoseconds since 1970; 0 is never.
+    pub(crate) started_at_ns: i64,
+    /// Last end, in nanoseconds since 1970; 0 is never.
+    pub(crate) finished_at_ns: i64,
+    /// Whether the last run was ended by hand, so that policies leave it down.
+    pub(crate) stopped_by_hand: bool,
+    /// Restarts in a row by the policy.
+    pub(crate) restart_count: u32,
+    /// Its place on the network while it is up.
+    pub(crate) endpoint: Option<EndpointRecord>,
+    /// While removing: whether anonymous volumes go too.
+    pub(crate) remove_volumes: bool,
+}
+
+impl gantry_store::Record for ContainerRecord {
+    const TABLE: &'static str = "containers";
+    const VERSION: u32 = 1;
+}
+
+impl gantry_store::Record for StateRecord {
+    const TABLE: &'static str = "container_states";
+    const VERSION: u32 = 1;
+}
+
+impl ContainerRecord {
+    /// The first twelve digits of the id.
+    pub(crate) fn short_id(&self) -> &str {
+        self.id.get(..12).unwrap_or(&self.id)
+    }
+
+    /// The network mode.
+    pub(crate) fn network(&self) -> NetworkMode<'_> {
+        NetworkMode::parse(&self.host.network_mode)
+    }
+
+    /// Its anonymous volumes.
+    pub(crate) fn anonymous_volumes(&self) -> impl Iterator<Item = &str> {
+        self.volumes().filter(|mount| mount.anonymous).map(|mount| mount.source.as_str())
+    }
+
+    /// Its volume mounts.
+    pub(crate) fn volumes(&self) -> impl Iterator<Item = &MountRecord> {
+        self.mounts.iter().filter(|mount| mount.kind == MountKind::Volume)
+    }
+}
+
+/// Where a container's network comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NetworkMode<'a> {
+    /// The default bridge.
+    Bridge,
+    /// The host's.
+    Host,
+    /// Loopback alone.
+    None,
+    /// Another container's.
+    Container(&'a str),
+    /// A user-defined network.
+    Other(&'a str),
+}
+
+impl<'a> NetworkMode<'a> {
+    /// Reads `HostConfig.NetworkMode`.
+    pub(crate) fn parse(mode: &'a str) -> Self {
+        match mode {
+            "" | "default" | "bridge" => Self::Bridge,
+            "host" => Self::Host,
+            "none" => Self::None,
+            other => match other.strip_prefix("container:") {
+                Some(container) => Self::Container(container),
+                None => Self::Other(other),
+            },
+        }
+    }
+}

@@ -1,0 +1,409 @@
+//! All images in memory, and the one place where they change.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        TryLockError, atomic::AtomicBool,
+    },
+};
+
+use gantry_content::Content;
+use gantry_oci::{Digest, ImageConfig, Reference};
+use gantry_snapshot::Snapshots;
+use gantry_store::{Batch, Durability, Store};
+use jiff::Timestamp;
+
+use crate::{
+    Image, ImageAction, ImageError, ImageEvent, LayerRecord, OnEvent, ResolveError,
+    record::{ImageRecord, NameRecord},
+};
+
+/// Largest configuration document or manifest.
+pub(crate) const DOCUMENT_MAX: u64 = 8 << 20;
+
+/// The images; clones share them.
+#[derive(Clone)]
+pub struct Images(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) store: Store,
+    pub(crate) content: Content,
+    pub(crate) snapshots: Snapshots,
+    pub(crate) on_event: OnEvent,
+    state: RwLock<State>,
+    /// Held by whoever changes images or names, over the commit.
+    change: Mutex<()>,
+    /// Shared by all work whose blobs and layers are in no record yet; garbage is collected alone.
+    activity: RwLock<()>,
+    pub(crate) syncing: AtomicBool,
+}
+
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) images: HashMap<Digest, Arc<Image>>,
+    /// Canonical references.
+    pub(crate) names: BTreeMap<String, Digest>,
+    /// How many leases an image has.
+    pub(crate) leases: HashMap<Digest, usize>,
+}
+
+/// An image to be put in.
+pub(crate) struct NewImage {
+    pub(crate) raw_config: Vec<u8>,
+    pub(crate) config: ImageConfig,
+    pub(crate) layers: Vec<LayerRecord>,
+    pub(crate) parent: Option<Digest>,
+    pub(crate) names: Vec<Reference>,
+}
+
+/// Keeps an image from being removed while it lives.
+pub struct ImageLease {
+    images: Images,
+    id: Digest,
+}
+
+impl std::fmt::Debug for ImageLease {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("ImageLease").field(&self.id).finish()
+    }
+}
+
+impl std::fmt::Debug for Images {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Images").field("count", &self.state().images.len()).finish()
+    }
+}
+
+impl Drop for ImageLease {
+    fn drop(&mut self) {
+        let mut state = self.images.state_mut();
+        if let Some(count) = state.leases.get_mut(&self.id) {
+            *count -= 1;
+            if *count == 0 {
+                state.leases.remove(&self.id);
+            }
+        }
+    }
+}
+
+impl Images {
+    /// Reads all images. Layers that a power cut took are unpacked again from their blobs; images
+    /// whose blobs are gone too are dropped with a warning.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn open(
+        store: Store,
+        content: Content,
+        snapshots: Snapshots,
+        on_event: OnEvent,
+    ) -> Result<Self, ImageError> {
+        let images = Self(Arc::new(Inner {
+            store,
+            content,
+            snapshots,
+            on_event,
+            state: RwLock::default(),
+            change: Mutex::new(()),
+            activity: RwLock::new(()),
+            syncing: AtomicBool::new(false),
+        }));
+        images.read_all()?;
+        images.collect()?;
+        Ok(images)
+    }
+
+    /// Finds an image by name, `name@digest`, full id or unique beginning of an id.
+    ///
+    /// # Errors
+    /// [`ResolveError::NotFound`], or [`ResolveError::Invalid`] for what is no name.
+    pub fn resolve(&self, name: &str) -> Result<Arc<Image>, ResolveError> {
+        self.state().resolve(name)
+    }
+
+    /// As [`Images::resolve`], and keeps the image from removal until the lease is dropped.
+    ///
+    /// # Errors
+    /// As [`Images::resolve`].
+    pub fn resolve_leased(&self, name: &str) -> Result<(Arc<Image>, ImageLease), ResolveError> {
+        let mut state = self.state_mut();
+        let image = state.resolve(name)?;
+        *state.leases.entry(image.id.clone()).or_default() += 1;
+        Ok((Arc::clone(&image), ImageLease { images: self.clone(), id: image.id.clone() }))
+    }
+
+    /// An image by its full id.
+    #[must_use]
+    pub fn get(&self, id: &Digest) -> Option<Arc<Image>> {
+        self.state().images.get(id).cloned()
+    }
+
+    /// All images, newest first.
+    #[must_use]
+    pub fn list(&self) -> Vec<Arc<Image>> {
+        let mut all: Vec<_> = self.state().images.values().cloned().collect();
+        all.sort_by(|a, b| b.created_s().cmp(&a.created_s()).then_with(|| a.id.cmp(&b.id)));
+        all
+    }
+
+    /// Whether another image has this one as its parent.
+    #[must_use]
+    pub fn has_children(&self, id: &Digest) -> bool {
+        self.state().has_children(id)
+    }
+
+    /// Bytes that the files of all layers take, shared ones once.
+    #[must_use]
+    pub fn layers_size_bytes(&self) -> u64 {
+        let state = self.state();
+        let layers = state.images.values().flat_map(|image| &image.layers);
+        let sizes: HashMap<_, _> =
+            layers.map(|layer| (&layer.diff_id, layer.unpacked_size_bytes)).collect();
+        sizes.values().sum()
+    }
+
+    /// Gives an image a name, taking it from another.
+    ///
+    /// # Errors
+    /// When there is no such image or the name has a digest.
+    pub fn tag(&self, id: &Digest, reference: &Reference) -> Result<(), ImageError> {
+        if reference.digest().is_some() {
+            return Err(ImageError::DigestTag);
+        }
+        {
+            let _change = self.change();
+            let image = self.get(id).ok_or_else(|| ResolveError::NotFound(id.to_string()))?;
+            let mut batch = self.0.store.batch();
+            self.put_names(&mut batch, &image, std::slice::from_ref(reference));
+            self.0.store.commit(batch, Durability::Durable)?;
+            self.state_mut().add_names(id, std::slice::from_ref(reference), &now());
+        }
+        self.tell(ImageAction::Tag, id, &reference.clone().or_latest().familiar());
+        Ok(())
+    }
+
+    /// Records an image and its names in one commit; one that is known only gets the names.
+    pub(crate) fn register(&self, new: NewImage) -> Result<Arc<Image>, ImageError> {
+        let id = self.0.content.put(&new.raw_config)?;
+        let names = new.names.clone();
+        let image = {
+            let _change = self.change();
+            let known = self.get(&id);
+            let image = known.unwrap_or_else(|| Arc::new(new.into_image(id.clone())));
+            let mut batch = self.0.store.batch();
+            self.put_names(&mut batch, &image, &names);
+            self.0.store.commit(batch, Durability::Durable)?;
+            let mut state = self.state_mut();
+            state.images.entry(id.clone()).or_insert(image);
+            state.add_names(&id, &names, &now());
+            state.images.get(&id).cloned()
+        };
+        self.sync_behind();
+        image.ok_or_else(|| ResolveError::NotFound(id.to_string()).into())
+    }
+
+    /// Writes an image's record, with names to be added.
+    fn put_names(&self, batch: &mut Batch, image: &Image, names: &[Reference]) {
+        let last_tagged = if names.is_empty() { image.last_tagged.clone() } else { Some(now()) };
+        let record =
+            ImageRecord { layers: image.layers.clone(), parent: image.parent.clone(), last_tagged };
+        batch.put(image.id.as_str(), &record);
+        for name in names {
+            batch.put(
+                &name.clone().or_latest().canonical(),
+                &NameRecord { image: image.id.clone() },
+            );
+        }
+    }
+
+    /// Tells the listener about an image, or one that was.
+    pub(crate) fn tell(&self, action: ImageAction, id: &Digest, name: &str) {
+        (self.0.on_event)(self.event(action, id, name));
+    }
+
+    /// An event with the image's labels, as long as it is there.
+    pub(crate) fn event(&self, action: ImageAction, id: &Digest, name: &str) -> ImageEvent {
+        let mut attributes = self.get(id).map(|image| image.labels()).unwrap_or_default();
+        attributes.insert("name".to_owned(), name.to_owned());
+        ImageEvent { action, id: id.to_string(), attributes }
+    }
+
+    /// Keeps garbage collection away from what is being made, or read without a record's help.
+    pub(crate) fn activity(&self) -> RwLockReadGuard<'_, ()> {
+        self.0.activity.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The right to collect garbage; none while other work is under way, which collects at its end.
+    pub(crate) fn quiet(&self) -> Option<RwLockWriteGuard<'_, ()>> {
+        match self.0.activity.try_write() {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    pub(crate) fn state(&self) -> RwLockReadGuard<'_, State> {
+        self.0.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn state_mut(&self) -> RwLockWriteGuard<'_, State> {
+        self.0.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn change(&self) -> MutexGuard<'_, ()> {
+        self.0.change.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read_all(&self) -> Result<(), ImageError> {
+        let mut state = State::default();
+        for (key, record) in self.0.store.list::<ImageRecord>()? {
+            match self.read_one(&key, record) {
+                Ok(image) => drop(state.images.insert(image.id.clone(), Arc::new(image))),
+                Err(error) => {
+                    let error = gantry_fault::chain(&error);
+                    tracing::warn!(image = key, error, "image is damaged, dropped");
+                    let mut batch = self.0.store.batch();
+                    batch.delete::<ImageRecord>(&key);
+                    self.0.store.commit(batch, Durability::Durable)?;
+                }
+            }
+        }
+        for (key, record) in self.0.store.list::<NameRecord>()? {
+            match key.parse::<Reference>() {
+                Ok(reference) if state.images.contains_key(&record.image) => {
+                    let last =
+                        state.images.get(&record.image).and_then(|image| image.last_tagged.clone());
+                    state.add_names(&record.image, &[reference], &last.unwrap_or_default());
+                }
+                _ => {
+                    let mut batch = self.0.store.batch();
+                    batch.delete::<NameRecord>(&key);
+                    self.0.store.commit(batch, Durability::Durable)?;
+                }
+            }
+        }
+        *self.state_mut() = state;
+        Ok(())
+    }
+
+    fn read_one(&self, key: &str, record: ImageRecord) -> Result<Image, ImageError> {
+        let digest = |source| ImageError::Digest { name: key.to_owned(), source };
+        let id: Digest = key.parse().map_err(digest)?;
+        let raw_config = self.0.content.read(&id, DOCUMENT_MAX)?;
+        id.verify(&raw_config).map_err(digest)?;
+        for layer in &record.layers {
+            if !self.0.snapshots.has_layer(&layer.diff_id) {
+                let (blob, _) = self.0.content.get(&layer.digest)?;
+                self.0.snapshots.unpack_layer(&layer.diff_id, Box::new(blob))?;
+            }
+        }
+        let config = parse_config(key, &raw_config)?;
+        let new = NewImage {
+            raw_config,
+            config,
+            layers: record.layers,
+            parent: record.parent,
+            names: Vec::new(),
+        };
+        Ok(Image { last_tagged: record.last_tagged, ..new.into_image(id) })
+    }
+}
+
+impl NewImage {
+    fn into_image(self, id: Digest) -> Image {
+        Image {
+            id,
+            config: self.config,
+            raw_config: self.raw_config.into(),
+            layers: self.layers,
+            names: Vec::new(),
+            repo_digests: Vec::new(),
+            parent: self.parent,
+            last_tagged: None,
+        }
+    }
+}
+
+impl State {
+    fn resolve(&self, name: &str) -> Result<Arc<Image>, ResolveError> {
+        let by_id = |id: &Digest| self.images.get(id).cloned();
+        let bare = name.strip_prefix("sha256:").unwrap_or(name);
+        if let Ok(id) = Digest::from_hex(bare) {
+            return by_id(&id).ok_or_else(|| ResolveError::NotFound(name.to_owned()));
+        }
+        let reference = name.parse::<Reference>();
+        if let Ok(reference) = &reference
+            && let Some(id) = self.by_reference(reference)
+        {
+            return by_id(id).ok_or_else(|| ResolveError::NotFound(name.to_owned()));
+        }
+        if !bare.is_empty() && bare.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+            let mut matching =
+                self.images.values().filter(|image| image.id.hex().starts_with(bare));
+            if let (Some(image), None) = (matching.next(), matching.next()) {
+                return Ok(Arc::clone(image));
+            }
+        }
+        if name.starts_with("sha256:") {
+            return Err(ResolveError::NotFound(name.to_owned()));
+        }
+        Err(ResolveError::NotFound(reference?.or_latest().familiar()))
+    }
+
+    fn by_reference(&self, reference: &Reference) -> Option<&Digest> {
+        let Some(digest) = reference.digest() else {
+            return self.names.get(&reference.clone().or_latest().canonical());
+        };
+        if let Some(id) = self.names.get(&reference.with_digest(digest.clone()).canonical()) {
+            return Some(id);
+        }
+        // Docker takes an image's id behind one of its names too.
+        let (id, image) = self.images.get_key_value(digest)?;
+        image.names.iter().any(|name| name.name() == reference.name()).then_some(id)
+    }
+
+    pub(crate) fn has_children(&self, id: &Digest) -> bool {
+        self.images.values().any(|image| image.parent.as_ref() == Some(id))
+    }
+
+    /// Gives names to an image, taking them from whoever has them.
+    pub(crate) fn add_names(&mut self, id: &Digest, names: &[Reference], at: &str) {
+        for name in names {
+            let name = name.clone().or_latest();
+            self.remove_name(&name);
+            self.names.insert(name.canonical(), id.clone());
+            if let Some(image) = self.images.get_mut(id) {
+                let image = Arc::make_mut(image);
+                let list = if name.digest().is_some() {
+                    &mut image.repo_digests
+                } else {
+                    &mut image.names
+                };
+                list.push(name);
+                list.sort_unstable();
+                image.last_tagged = Some(at.to_owned()).filter(|at| !at.is_empty());
+            }
+        }
+    }
+
+    /// Takes a name from the image that has it.
+    pub(crate) fn remove_name(&mut self, name: &Reference) {
+        if let Some(id) = self.names.remove(&name.canonical())
+            && let Some(image) = self.images.get_mut(&id)
+        {
+            let image = Arc::make_mut(image);
+            image.names.retain(|own| own != name);
+            image.repo_digests.retain(|own| own != name);
+        }
+    }
+}
+
+pub(crate) fn parse_config(name: &str, raw: &[u8]) -> Result<ImageConfig, ImageError> {
+    serde_json::from_slice(raw)
+        .map_err(|source| ImageError::Document { name: name.to_owned(), source })
+}
+
+pub(crate) fn now() -> String {
+    Timestamp::now().to_string()
+}

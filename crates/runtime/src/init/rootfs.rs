@@ -1,0 +1,152 @@
+//! The root file system: making it, and making it the root.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use gantry_sys::mount::{Change, Propagation};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxAttributes, StatxFlags};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags,
+    OpenTreeFlags, UnmountFlags,
+};
+
+use crate::Rootfs;
+use crate::channel::{During, Failure};
+
+/// Sets how the mounts of the new namespace hear of the host's, and mounts the root.
+///
+/// Answers a descriptor of the root's top directory.
+pub(super) fn prepare(rootfs: &Rootfs, propagation: Option<&str>) -> Result<OwnedFd, Failure> {
+    let (kind, recursive) = match propagation {
+        None | Some("") => (Propagation::Slave, true),
+        Some(word) => crate::mount_options::propagation(word)
+            .ok_or_else(|| Failure::new(format!("rootfsPropagation={word} is not supported")))?,
+    };
+    set_propagation("/", kind, recursive)?;
+    let at = match rootfs {
+        Rootfs::Path(path) => path.clone(),
+        // Nobody sees this mount but the container, so any place is good: on top of the root.
+        Rootfs::Overlay { .. } => PathBuf::from("/"),
+    };
+    if kind == Propagation::Shared {
+        isolate(&at)?;
+    }
+    let tree = match rootfs {
+        Rootfs::Path(path) => clone_tree(path)?,
+        Rootfs::Overlay { lower, upper, work } => overlay(lower, upper, work)?,
+    };
+    rustix::mount::move_mount(&tree, "", CWD, &at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        .during(|| format!("mounting rootfs on {}", at.display()))?;
+    Ok(tree)
+}
+
+fn set_propagation(at: &str, kind: Propagation, recursive: bool) -> Result<(), Failure> {
+    let mut flags = match kind {
+        Propagation::Private => MountPropagationFlags::PRIVATE,
+        Propagation::Shared => MountPropagationFlags::SHARED,
+        Propagation::Slave => MountPropagationFlags::DOWNSTREAM,
+        Propagation::Unbindable => MountPropagationFlags::UNBINDABLE,
+    };
+    if recursive {
+        flags |= MountPropagationFlags::REC;
+    }
+    rustix::mount::mount_change(at, flags).during(|| format!("setting propagation of {at}"))
+}
+
+/// Makes the mount that holds `path` private, so that what is mounted there stays here.
+fn isolate(path: &Path) -> Result<(), Failure> {
+    for ancestor in path.ancestors() {
+        let text = || format!("looking at {}", ancestor.display());
+        let stat =
+            rustix::fs::statx(CWD, ancestor, AtFlags::empty(), StatxFlags::empty()).during(text)?;
+        if stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) {
+            return rustix::mount::mount_change(ancestor, MountPropagationFlags::PRIVATE)
+                .during(|| format!("making {} private", ancestor.display()));
+        }
+    }
+    Ok(())
+}
+
+fn clone_tree(path: &Path) -> Result<OwnedFd, Failure> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_RECURSIVE;
+    let tree = rustix::mount::open_tree(CWD, path, flags)
+        .during(|| format!("opening rootfs {}", path.display()))?;
+    if !crate::resolve::is_directory(&tree).during(|| "looking at rootfs")? {
+        return Err(Failure::new(format!("rootfs {} is not a directory", path.display())));
+    }
+    Ok(tree)
+}
+
+fn overlay(lower: &[PathBuf], upper: &Path, work: &Path) -> Result<OwnedFd, Failure> {
+    let text = || "mounting the overlay";
+    let fs = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).during(text)?;
+    let set = |key: &str, path: &Path| {
+        rustix::mount::fsconfig_set_string(&fs, key, path)
+            .during(|| format!("mounting the overlay: {key}={}", path.display()))
+    };
+    // One layer a call (Linux 6.5): neither their number nor their names' length hits a page's end.
+    for layer in lower {
+        set("lowerdir+", layer)?;
+    }
+    set("upperdir", upper)?;
+    set("workdir", work)?;
+    rustix::mount::fsconfig_create(&fs).during(text)?;
+    rustix::mount::fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).during(text)
+}
+
+/// Makes `root` the root and lets go of everything else.
+pub(super) fn pivot(root: BorrowedFd<'_>, shared: bool) -> Result<(), Failure> {
+    let text = || "pivot_root";
+    rustix::process::fchdir(root).during(text)?;
+    // Old root and new root at the same place: the old one ends up on top, and no directory of the
+    // image is needed to hold it (`pivot_root(2)`, notes).
+    rustix::process::pivot_root(".", ".").during(text)?;
+    if shared {
+        // Letting go must not let go on the host too.
+        let flags = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+        rustix::mount::mount_change(".", flags).during(text)?;
+    }
+    rustix::mount::unmount(".", UnmountFlags::DETACH).during(|| "unmounting the old root")?;
+    rustix::process::chdir("/").during(|| "chdir to the new root")
+}
+
+/// The same by moving the mount and `chroot(2)`, for hosts whose root is the initial RAM disk.
+pub(super) fn move_root(root: BorrowedFd<'_>) -> Result<(), Failure> {
+    let text = || "moving the root";
+    rustix::process::fchdir(root).during(text)?;
+    // What else the host has mounted must not be reachable: take away all that can be.
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").during(text)?;
+    let own = std::env::current_dir().during(text)?;
+    for mount in mounts.lines().rev().filter_map(|line| line.split(' ').nth(4)) {
+        let inside = Path::new(mount).starts_with(&own);
+        if !inside && (mount.starts_with("/proc") || mount.starts_with("/sys")) {
+            let _ = rustix::mount::unmount(mount, UnmountFlags::DETACH);
+        }
+    }
+    rustix::mount::mount_move(".", "/").during(text)?;
+    rustix::process::chroot(".").during(text)?;
+    rustix::process::chdir("/").during(text)
+}
+
+/// Makes the root's mount read-only, but not what is mounted below it.
+pub(super) fn set_read_only(root: BorrowedFd<'_>) -> Result<(), Failure> {
+    let change = Change { set: gantry_sys::mount::RDONLY, ..Change::default() };
+    gantry_sys::mount::change(root, change, false).during(|| "making rootfs read-only")
+}
+
+/// Gives the container's root the propagation that was asked for, after the pivot.
+pub(super) fn finish_propagation(propagation: Option<&str>) -> Result<(), Failure> {
+    let Some((kind, recursive)) = propagation.and_then(crate::mount_options::propagation) else {
+        return Ok(());
+    };
+    if kind == Propagation::Slave {
+        return Ok(());
+    }
+    let root = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+        .during(|| "opening the root")?;
+    let change = Change { propagation: Some(kind), ..Change::default() };
+    gantry_sys::mount::change(root.as_fd(), change, recursive)
+        .during(|| "setting propagation of rootfs")
+}

@@ -1,0 +1,281 @@
+//! All tasks of one daemon: running new ones, finding old ones.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Stdio as ProcessStdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gantry_shim_proto::{Answer, ERROR_FILE, Foreign, MAX_DESCRIPTORS, Request, Run, SOCKET_FILE};
+use tokio::net::UnixStream;
+use tokio::process::{Child, Command};
+
+use crate::link::Link;
+use crate::{
+    Adopted, RunError, RunTask, Task, TaskError, TasksConfig, convert, directory, leftover,
+};
+
+/// How long a shim may take to answer a daemon that adopts it; it may be creating its container.
+const ADOPT_LIMIT: Duration = Duration::from_secs(30);
+/// How long a shim whose start failed may take to end.
+const FAILED_GRACE: Duration = Duration::from_secs(5);
+
+/// Every task below one exec root.
+#[derive(Debug, Clone)]
+pub struct Tasks {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    config: TasksConfig,
+    root: PathBuf,
+    null: File,
+}
+
+impl Tasks {
+    /// Opens the tasks directory, making it if needed.
+    ///
+    /// # Errors
+    /// [`TaskError::Directory`].
+    pub fn open(config: TasksConfig) -> Result<Tasks, TaskError> {
+        let root = config.exec_root.join("tasks");
+        let made = std::fs::create_dir_all(&config.exec_root)
+            .and_then(|()| match directory::make(&root) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+                other => other,
+            })
+            .and_then(|()| File::options().read(true).write(true).open("/dev/null"));
+        match made {
+            Ok(null) => Ok(Tasks { inner: Arc::new(Inner { config, root, null }) }),
+            Err(source) => Err(TaskError::Directory { path: root, source }),
+        }
+    }
+
+    /// Runs a container's first process: spawns a shim, creates, wires the streams and starts.
+    ///
+    /// # Errors
+    /// [`RunError`]; nothing is left of the task then.
+    pub async fn run(&self, request: RunTask) -> Result<Task, RunError> {
+        let id = request.id.clone();
+        directory::check_id(&id)
+            .map_err(|error| RunError::Refused { id: id.clone(), message: error.to_string() })?;
+        let (message, descriptors) = self.message(request)?;
+        let directory = self.inner.root.join(&id);
+        match directory::make(&directory) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(RunError::Exists(id));
+            }
+            Err(source) => return Err(shim_error(&id, "making its directory", source)),
+            Ok(()) => {}
+        }
+        let result = self.run_in(&id, &directory, message, descriptors).await;
+        if result.is_err()
+            && let Err(error) = directory::remove(&directory)
+        {
+            tracing::warn!(task = id, %error, "removing the directory of a failed task");
+        }
+        result
+    }
+
+    async fn run_in(
+        &self,
+        id: &str,
+        directory: &Path,
+        message: Run,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<Task, RunError> {
+        let (child, stream) =
+            self.spawn(id, directory).map_err(|source| shim_error(id, "starting it", source))?;
+        let shim_pid = child.id().unwrap_or(0);
+        let link = Link::start(stream, directory.to_owned(), Some(child));
+        let answer = link.ask(Request::Run(Box::new(message)), descriptors).await;
+        let failure = match answer {
+            Some(Ok(Answer::Started { pid })) => {
+                let (id, directory) = (id.to_owned(), directory.to_owned());
+                return Ok(Task::new(id, pid, shim_pid, directory, link, BTreeMap::new()));
+            }
+            Some(Err(failure)) => convert::run_error(id, failure),
+            Some(Ok(_)) | None => {
+                let words = directory::last_words(&directory.join(ERROR_FILE))
+                    .unwrap_or_else(|| "it ended without a word".to_owned());
+                shim_error(id, "running the container", io::Error::other(words))
+            }
+        };
+        let mut gone = link.gone.clone();
+        let _ = tokio::time::timeout(FAILED_GRACE, gone.wait_for(|gone| *gone)).await;
+        Err(failure)
+    }
+
+    /// Finds a task again that an earlier daemon ran.
+    ///
+    /// # Errors
+    /// [`TaskError`] if its directory or shim cannot be used.
+    pub async fn adopt(&self, id: &str) -> Result<Adopted, TaskError> {
+        directory::check_id(id)?;
+        let directory = self.inner.root.join(id);
+        let opened = match File::open(&directory) {
+            Ok(opened) => opened,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Adopted::Gone),
+            Err(source) => return Err(TaskError::Directory { path: directory, source }),
+        };
+        // A socket's path holds 108 bytes; through the descriptor it is always short.
+        let socket = format!("/proc/self/fd/{}/{SOCKET_FILE}", opened.as_raw_fd());
+        match UnixStream::connect(&socket).await {
+            Ok(stream) => self.adopt_live(id, directory, stream).await,
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+                ) =>
+            {
+                Ok(without_shim(&directory))
+            }
+            Err(source) => {
+                Err(TaskError::Shim { id: id.to_owned(), step: "connecting to it", source })
+            }
+        }
+    }
+
+    /// Removes what an ended task left: its directory and control group.
+    ///
+    /// # Errors
+    /// [`TaskError`]; a task that still runs is refused.
+    pub async fn forget(&self, id: &str) -> Result<(), TaskError> {
+        match self.adopt(id).await? {
+            Adopted::Running(_) => {
+                let message = "task is still running".to_owned();
+                return Err(TaskError::Refused { id: id.to_owned(), message });
+            }
+            Adopted::Exited(_) | Adopted::Gone => {}
+        }
+        let path = self.inner.root.join(id);
+        let directory = path.clone();
+        let cleaned = tokio::task::spawn_blocking(move || {
+            leftover::clear(&directory);
+            directory::remove(&directory)
+        });
+        let removed = cleaned.await.map_err(io::Error::other).flatten();
+        removed.map_err(|source| TaskError::Directory { path, source })
+    }
+
+    /// The ids that have a task directory.
+    ///
+    /// # Errors
+    /// Those of reading the tasks directory.
+    pub fn leftovers(&self) -> io::Result<Vec<String>> {
+        directory::list(&self.inner.root)
+    }
+
+    async fn adopt_live(
+        &self,
+        id: &str,
+        directory: PathBuf,
+        stream: UnixStream,
+    ) -> Result<Adopted, TaskError> {
+        let shim_pid = stream.peer_cred().ok().and_then(|cred| cred.pid()).unwrap_or(0);
+        let link = Link::start(stream, directory.clone(), None);
+        let asked = tokio::time::timeout(ADOPT_LIMIT, link.ask(Request::Status, Vec::new())).await;
+        let status = match asked {
+            Ok(Some(Ok(Answer::Status(status)))) => status,
+            // It ended just now.
+            Ok(None) => return Ok(without_shim(&directory)),
+            Ok(Some(Err(failure))) => return Err(convert::task_error(id, failure)),
+            Ok(Some(Ok(_))) | Err(_) => {
+                let (id, source) = (id.to_owned(), io::ErrorKind::TimedOut.into());
+                return Err(TaskError::Shim { id, step: "asking how it stands", source });
+            }
+        };
+        if let Some(exit) = status.exit {
+            let mut gone = link.gone.clone();
+            let _ = link.ask(Request::Delete, Vec::new()).await;
+            let _ = tokio::time::timeout(ADOPT_LIMIT, gone.wait_for(|gone| *gone)).await;
+            return Ok(Adopted::Exited(exit.into()));
+        }
+        let execs = link.adopted.borrow().clone();
+        let shim_pid = u32::try_from(shim_pid).unwrap_or(0);
+        let task = Task::new(id.to_owned(), status.pid, shim_pid, directory, link, execs);
+        Ok(Adopted::Running(task))
+    }
+
+    fn message(&self, request: RunTask) -> Result<(Run, Vec<OwnedFd>), RunError> {
+        let id = request.id.clone();
+        let runtime = match request.runtime {
+            None => None,
+            Some(name) => match self.inner.config.runtimes.get(&name) {
+                None => return Err(RunError::UnknownRuntime(name)),
+                Some(found) => Some(Foreign { path: found.path.clone(), args: found.args.clone() }),
+            },
+        };
+        let (streams, sockets) = convert::attachments(request.attachments);
+        let mut descriptors = Vec::with_capacity(sockets.len() + 1);
+        if let Some(netns) = &request.netns {
+            let copy = netns.try_clone();
+            descriptors.push(copy.map_err(|source| shim_error(&id, "network namespace", source))?);
+        }
+        descriptors.extend(sockets);
+        if descriptors.len() > MAX_DESCRIPTORS {
+            let message = "too many attachments".to_owned();
+            return Err(RunError::Refused { id, message });
+        }
+        let message = Run {
+            id,
+            spec: request.spec,
+            lower: request.rootfs.lower,
+            upper: request.rootfs.upper,
+            work: request.rootfs.work,
+            netns: request.netns.is_some(),
+            stdio: convert::stdio(&request.stdio),
+            log: request.log,
+            runtime,
+            seccomp_bpf: request.seccomp_bpf,
+            attachments: streams,
+        };
+        Ok((message, descriptors))
+    }
+
+    /// Starts a shim with its end of a new connection as standard input. Nothing is set that
+    /// would keep the standard library from `posix_spawn(3)`: a fork of this process is dear.
+    fn spawn(&self, id: &str, directory: &Path) -> io::Result<(Child, UnixStream)> {
+        let (near, far) = StdUnixStream::pair()?;
+        near.set_nonblocking(true)?;
+        far.set_nonblocking(true)?;
+        let errors = File::options().append(true).create(true).open(directory.join(ERROR_FILE))?;
+        let mut command = Command::new(&self.inner.config.shim);
+        command
+            .arg0("gantry-shim")
+            .arg(id)
+            .env_clear()
+            .current_dir(directory)
+            .stdin(ProcessStdio::from(OwnedFd::from(far)))
+            .stdout(ProcessStdio::from(self.inner.null.try_clone()?))
+            .stderr(ProcessStdio::from(errors));
+        if let Some(path) = std::env::var_os("PATH") {
+            command.env("PATH", path);
+        }
+        let child = command.spawn()?;
+        Ok((child, UnixStream::from_std(near)?))
+    }
+}
+
+/// What is left of a task whose shim is gone.
+fn without_shim(directory: &Path) -> Adopted {
+    if let Some(exit) = directory::saved_exit(directory) {
+        return Adopted::Exited(exit);
+    }
+    match directory::saved_state(directory) {
+        Some(_) => {
+            leftover::clear(directory);
+            Adopted::Exited(directory::killed())
+        }
+        None => Adopted::Gone,
+    }
+}
+
+fn shim_error(id: &str, step: &'static str, source: io::Error) -> RunError {
+    RunError::Shim { id: id.to_owned(), step, source }
+}
