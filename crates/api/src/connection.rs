@@ -181,10 +181,6 @@ where
     response
 }
 
-/// Marks an answer that ends with its client.
-#[derive(Clone, Copy)]
-pub(crate) struct EndsWithClient;
-
 /// What the socket, the requests and the loop of one connection share.
 #[derive(Default)]
 struct Link {
