@@ -1,4 +1,4 @@
-//! Gantry's own chores: `cargo xtask check | setup | test | bench | compare`.
+//! Gantry's own chores: `cargo xtask check | setup | test | bench | compare | vm`.
 
 #![forbid(unsafe_code)]
 // A chore speaks to the person who runs it.
@@ -10,6 +10,7 @@ mod compare;
 mod house;
 mod setup;
 mod suite;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -50,6 +51,14 @@ enum Chore {
         #[arg(long)]
         smoke: bool,
     },
+    /// Boot a small machine with cgroup v2 and run there what this host may not show.
+    Vm {
+        /// Only tests whose name contains this.
+        filter: Option<String>,
+        /// Few tests: to see that it works.
+        #[arg(long)]
+        smoke: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -59,6 +68,7 @@ fn main() -> ExitCode {
         Chore::Test { unit } => suite::run_suite(unit),
         Chore::Compare { filter, verbose } => compare::run(filter.as_deref(), verbose),
         Chore::Bench { filter, smoke } => bench::run(filter.as_deref(), smoke),
+        Chore::Vm { filter, smoke } => vm::run(filter.as_deref(), smoke),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -18,9 +18,21 @@ const PACKAGES: &[&str] = &[
     "util-linux",
 ];
 
+/// Debian packages that the small machine is made of and run by.
+const VM_PACKAGES: &[&str] = &["busybox-static", "crun", "kmod", "qemu-system-x86", "util-linux"];
+
 /// Installs what is missing.
 pub(crate) fn install() -> Result<(), ChoreError> {
-    let missing: Vec<&str> = PACKAGES.iter().copied().filter(|name| !installed(name)).collect();
+    install_packages(PACKAGES)
+}
+
+/// Installs what the small machine needs and is missing.
+pub(crate) fn install_for_vm() -> Result<(), ChoreError> {
+    install_packages(VM_PACKAGES)
+}
+
+fn install_packages(wanted: &[&'static str]) -> Result<(), ChoreError> {
+    let missing: Vec<&str> = wanted.iter().copied().filter(|name| !installed(name)).collect();
     if missing.is_empty() {
         return Ok(());
     }

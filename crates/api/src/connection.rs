@@ -235,16 +235,18 @@ impl Service<Request<Incoming>> for Requests {
                 // The connection's loop drops this future when it takes over.
                 std::future::pending::<()>().await;
             }
+            // A body whose size is known goes out at once.
+            let streams = hyper::body::Body::size_hint(response.body()).exact().is_none();
             Ok(match watch {
                 // The body holds the watch and lets go when it has been sent.
-                Some(watch) => response.map(|body| {
+                Some(watch) if streams => response.map(|body| {
                     body.map_frame(move |frame| {
                         let _held = &watch;
                         frame
                     })
                     .boxed_unsync()
                 }),
-                None => response,
+                _ => response,
             })
         })
     }

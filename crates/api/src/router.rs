@@ -87,12 +87,9 @@ impl Router {
         if request.method() == Method::OPTIONS {
             return body::status(StatusCode::OK);
         }
-        let (asked, version) = match self.find(request) {
-            Ok(asked) => {
-                let version = asked.version;
-                (asked, version)
-            }
-            Err(error) => return self.door.sign(error.into_response(), ApiVersion::MAX),
+        let asked = match self.find(request) {
+            Ok(asked) => asked,
+            Err(error) => return self.door.sign(error.into_response()),
         };
         let raw_errors = asked.route.raw_errors;
         // A defect in one handler costs its own request only.
@@ -104,7 +101,7 @@ impl Router {
             Err(_) => ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error: panic")
                 .into_response(),
         };
-        self.door.sign(response, version)
+        self.door.sign(response)
     }
 
     /// Whether the answer to this request is of no use without its client.
@@ -164,7 +161,7 @@ impl Door {
     }
 
     /// Puts the headers on that every answer has.
-    fn sign(&self, mut response: Response, _version: ApiVersion) -> Response {
+    fn sign(&self, mut response: Response) -> Response {
         let headers = response.headers_mut();
         for (name, value) in self.headers() {
             headers.insert(name, value);

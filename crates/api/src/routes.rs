@@ -203,7 +203,7 @@ mod tests {
             if method == "OPTIONS" {
                 continue;
             }
-            let filled = path.replace('{', "").replace('}', "");
+            let filled = path.replace(['{', '}'], "");
             let method: Method = method.parse().expect("a method");
             let (route, _) = find(&method, &filled).unwrap_or_else(|| panic!("{method} {path}"));
             let plain = |text: &str| {

@@ -100,10 +100,7 @@ pub(crate) async fn prune(call: Call) -> Result<Response, ApiError> {
         Ok::<_, VolumeError>(pruned)
     })
     .await?;
-    body::ok(&VolumesPruneReport {
-        volumes_deleted: (!names.is_empty()).then_some(names),
-        space_reclaimed: bytes,
-    })
+    body::ok(&VolumesPruneReport { volumes_deleted: Some(names), space_reclaimed: bytes })
 }
 
 fn labels_match(filters: &Filters, labels: &Option<BTreeMap<String, String>>) -> bool {

@@ -29,6 +29,7 @@ use gantry_task::{Tasks, TasksConfig};
 use gantry_volume::Volumes;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tracing_subscriber::fmt::format::FmtSpan;
 
 pub(crate) use launch::start_in_background;
 use listen::Listener;
@@ -125,7 +126,7 @@ fn log_to_stderr(options: &Options) {
         .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
         .with_ansi(colour)
         .with_writer(io::stderr)
-        .with_span_events(tracing_subscriber::fmt::format::FmtSpan::CLOSE)
+        .with_span_events(if level == "debug" { FmtSpan::CLOSE } else { FmtSpan::NONE })
         .init();
 }
 
@@ -158,10 +159,10 @@ async fn serve(settings: Settings) -> Result<(), DaemonError> {
     }
     let hosts = settings.hosts.join(", ");
     let (parts, image_events) = build(&settings).await?;
-    let (images, networks) = (parts.images.clone(), parts.networks.clone());
+    let images = parts.images.clone();
     let mut engine_config = settings.engine;
-    engine_config.init_binary =
-        crate::embedded_shim::install_init(&settings.data_root.join("bin")).map_err(DaemonError::Shim)?;
+    engine_config.init_binary = crate::embedded_shim::install_init(&settings.data_root.join("bin"))
+        .map_err(DaemonError::Shim)?;
     let engine = Engine::recover(parts, engine_config).await?;
     let _ = image_events.set(engine.clone());
     let api = Api {
@@ -175,7 +176,6 @@ async fn serve(settings: Settings) -> Result<(), DaemonError> {
     accept_until_told(&listeners, api).await?;
     tracing::info!("ending; containers run on");
     engine.shutdown().await;
-    networks.close().await;
     for listener in &listeners {
         listener.unlink();
     }
@@ -238,7 +238,12 @@ async fn accept_until_told(listeners: &[Listener], api: Api) -> Result<(), Daemo
     let told = CancellationToken::new();
     let router = gantry_api::router(api);
     let accepting = listeners.iter().map(|listener| {
-        let (router, told) = (router.clone(), told.clone());
+        // Browsers reach TCP alone.
+        let router = match listener {
+            Listener::Unix { .. } => router.clone(),
+            Listener::Tcp { .. } => router.clone().over_network(),
+        };
+        let told = told.clone();
         async move {
             loop {
                 let accepted = match listener.accept().await {
@@ -253,7 +258,9 @@ async fn accept_until_told(listeners: &[Listener], api: Api) -> Result<(), Daemo
                 let (router, told) = (router.clone(), told.clone());
                 tokio::spawn(async move {
                     match accepted.finish().await {
-                        Ok(connection) => gantry_api::serve_connection(connection, router, told).await,
+                        Ok(connection) => {
+                            gantry_api::serve_connection(connection, router, told).await
+                        }
                         Err(error) => tracing::debug!("TLS handshake: {error}"),
                     }
                 });

@@ -41,7 +41,7 @@ pub(crate) async fn create(call: Call) -> Result<Response, ApiError> {
     shape::create_body(&mut body, call.version);
     let name = call.query.filled("name").map(|name| name.trim_start_matches('/').to_owned());
     let platform = call.query.filled("platform").map(str::to_owned);
-    let request = CreateRequest { name, body, platform, ..CreateRequest::default() };
+    let request = CreateRequest { name, body, platform };
     let engine = call.api.engine;
     let created = unhurried(async move { engine.create(request).await }).await?;
     Ok(body::json(StatusCode::CREATED, &created))
