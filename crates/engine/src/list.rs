@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use gantry_api_types::container::{ContainerSummary, HealthSummary, Port, SummaryHostConfig};
 use gantry_api_types::duration::human_duration;
+use gantry_api_types::filters::FilterError;
 use gantry_api_types::network::SummaryNetworkSettings;
 use gantry_api_types::port::parse_port_range;
 use gantry_api_types::{Filters, NullableMap as _};
@@ -118,8 +119,10 @@ impl<'a> Wanted<'a> {
         let filters = &options.filters;
         filters.validate(KEYS)?;
         for (key, words) in [("status", &STATES[..]), ("health", &HEALTHS[..])] {
-            if filters.get(key).iter().any(|word| !words.contains(word)) {
-                return Err(QueryError::value(filters, key));
+            // Docker names the one word here, and the whole list elsewhere.
+            if let Some(word) = filters.get(key).into_iter().find(|word| !words.contains(word)) {
+                let (key, word) = (key.to_owned(), word.to_owned());
+                return Err(QueryError::Filter(FilterError::Word { key, word }));
             }
         }
         let patterns = |key: &str| -> Result<Vec<Regex>, QueryError> {
