@@ -8,7 +8,7 @@ use gantry_engine::ByteStream;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use hyper::StatusCode;
-use hyper::body::{Body as _, Frame, Incoming};
+use hyper::body::{Body as _, Frame};
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -24,11 +24,6 @@ pub type Response = hyper::Response<Body>;
 const JSON_BODY_MAX_BYTES: usize = 8 << 20;
 /// `Content-Type` of JSON.
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-
-/// Boxes what a connection delivers.
-pub(crate) fn incoming(body: Incoming) -> Body {
-    body.map_err(io::Error::other).boxed_unsync()
-}
 
 /// Nothing.
 pub(crate) fn empty() -> Body {
