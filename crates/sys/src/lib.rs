@@ -10,6 +10,7 @@ pub mod kill;
 pub mod mount;
 pub mod namespace;
 pub mod netns;
+pub mod overlay;
 pub mod process;
 pub mod sched;
 pub mod seccomp;
