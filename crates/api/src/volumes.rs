@@ -49,6 +49,7 @@ pub(crate) async fn create(call: Call) -> Result<Response, ApiError> {
             driver: body.driver,
             labels: body.labels,
             options: body.driver_opts,
+            anonymous: false,
         })?;
         if !known {
             tell(&engine, "create", &volume.name);

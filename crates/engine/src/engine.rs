@@ -161,11 +161,15 @@ impl Inner {
 
     /// The control group of a container, below every hierarchy.
     pub(crate) fn cgroup_path(&self, record: &ContainerRecord) -> String {
-        let parent = match record.host.cgroup_parent.as_str() {
-            "" => self.config.cgroup_parent.as_str(),
-            parent => parent,
-        };
-        format!("/{}/{}", parent.trim_matches('/'), record.id)
+        match record.host.cgroup_parent.as_str() {
+            "" => self.default_cgroup_path(&record.id),
+            parent => format!("/{}/{}", parent.trim_matches('/'), record.id),
+        }
+    }
+
+    /// The control group of a container that names no parent.
+    pub(crate) fn default_cgroup_path(&self, id: &str) -> String {
+        format!("/{}/{id}", self.config.cgroup_parent.trim_matches('/'))
     }
 
     /// The runtime of a container; `None` is the built-in one.

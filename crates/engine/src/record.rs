@@ -149,6 +149,19 @@ pub(crate) struct StateRecord {
     pub(crate) remove_volumes: bool,
 }
 
+/// What a creation makes before it is complete. While this is there, nobody was told of the
+/// container: a daemon that finds it takes everything back.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CreationRecord {
+    /// Anonymous volumes.
+    pub(crate) volumes: Vec<String>,
+}
+
+impl gantry_store::Record for CreationRecord {
+    const TABLE: &'static str = "creations";
+    const VERSION: u32 = 1;
+}
+
 impl gantry_store::Record for ContainerRecord {
     const TABLE: &'static str = "containers";
     const VERSION: u32 = 1;

@@ -4,8 +4,11 @@
 //!
 //! ```text
 //! create, before the record       root file system, directory     removed
+//! create, not complete            note of it, anonymous volumes    removed
 //! create, record written          created container               stays
 //! start, before the task          state "up", no task              exited (255)
+//! start, shim is busy with it     task directory, locked log       waited for, then adopted
+//! shim killed                     control group                    removed
 //! start, task runs                task, state with endpoint        adopted
 //! exit, not yet seen              exit.json in the task directory  exit taken over, policy asked
 //! teardown                        task directory, endpoint         taken away
@@ -30,7 +33,7 @@ use crate::container::teardown::{Leftovers, Remains};
 use crate::container::{Cell, View, signal};
 use crate::engine::{Engine, Facts, Inner};
 use crate::events::{Events, now_ns};
-use crate::record::{ContainerRecord, StateRecord, Status};
+use crate::record::{ContainerRecord, CreationRecord, StateRecord, Status};
 use crate::seccomp_cache::{DaemonProfile, SeccompCache};
 use crate::spec::caps;
 use crate::spec::resources::Machine;
@@ -46,7 +49,8 @@ impl Engine {
             make_dir(&dir)?;
         }
         let engine = Engine(Arc::new(inner(parts, config)?));
-        let records = engine.0.parts.store.list::<ContainerRecord>()?;
+        let mut records = engine.0.parts.store.list::<ContainerRecord>()?;
+        engine.take_back_creations(&mut records).await?;
         let mut states: std::collections::HashMap<String, StateRecord> =
             engine.0.parts.store.list()?.into_iter().collect();
         let tasks: HashSet<String> =
@@ -98,6 +102,9 @@ impl Engine {
             } else if let Err(error) = engine.parts.networks.adopt(&endpoint).await {
                 tracing::error!(id, error = chain(&error), "taking over an endpoint");
             }
+        }
+        if ended {
+            remove_group(engine, engine.cgroup_path(&record)).await;
         }
         if removing {
             self.finish_removal(record, &state, task);
@@ -184,9 +191,31 @@ impl Engine {
                 endpoint: None,
                 netns: None,
             };
+            leftovers.tell();
             leftovers.take_away().await;
             Remains { engine, record, volumes, teardown: None }.take_away().await;
         });
+    }
+
+    /// Takes back creations that were not complete: nobody was told of them.
+    async fn take_back_creations(
+        &self,
+        records: &mut Vec<(String, ContainerRecord)>,
+    ) -> Result<(), RecoverError> {
+        let parts = &self.0.parts;
+        for (id, creation) in parts.store.list::<CreationRecord>()? {
+            records.retain(|(known, _)| *known != id);
+            for volume in &creation.volumes {
+                if let Err(error) = parts.volumes.remove(volume, true, &|_| Vec::new()) {
+                    tracing::error!(id, error = chain(&error), "removing volume {volume}");
+                }
+            }
+            let mut batch = parts.store.batch();
+            batch.delete::<ContainerRecord>(&id).delete::<StateRecord>(&id);
+            batch.delete::<CreationRecord>(&id);
+            parts.store.commit_async(batch, Durability::Relaxed).await?;
+        }
+        Ok(())
     }
 
     /// Removes what belongs to no record: creations that did not get that far.
@@ -202,6 +231,7 @@ impl Engine {
             } else if let Err(error) = engine.parts.tasks.forget(id).await {
                 tracing::error!(id, error = chain(&error), "forgetting a task without a record");
             }
+            remove_group(engine, engine.default_cgroup_path(id)).await;
         }
         for id in engine.parts.snapshots.containers().unwrap_or_default() {
             if !known.contains(id.as_str())
@@ -280,6 +310,25 @@ fn note_exit(state: &mut StateRecord, exit: Exit) {
     state.exit_code = exit.code;
     state.oom_killed = exit.oom_killed;
     state.finished_at_ns = exit.exited_at_ns;
+}
+
+/// Removes the control group of a container that has no task. The task removes it as a rule; one
+/// whose shim was killed between making it and noting it could not. The path ends in the
+/// container's id, so it is nobody else's, whoever shares the parent.
+async fn remove_group(engine: &Arc<Inner>, path: String) {
+    let engine = Arc::clone(engine);
+    let removed = tokio::task::spawn_blocking(move || {
+        let group = engine.parts.cgroups.open(&path);
+        if !group.directories().iter().any(|(_, directory)| directory.is_dir()) {
+            return;
+        }
+        let removed = group.kill_all(signal::KILL).and_then(|()| group.remove());
+        if let Err(error) = removed {
+            tracing::error!(path, error = chain(&error), "removing a control group");
+        }
+    });
+    // A panic in it was logged by the runtime.
+    let _ = removed.await;
 }
 
 /// Kills a task and waits for its end.

@@ -187,6 +187,7 @@ fn process_plan<'a>(
     let mut plan = process_plan::parse(process).map_err(CreateError::Invalid)?;
     plan.filter = process_plan::filter(request.seccomp, request.seccomp_flags, profile)?;
     plan.preserve_fds = request.preserve_fds;
+    plan.dies_with_parent = request.dies_with_parent;
     if !request.no_new_keyring {
         plan.session_keyring = CString::new(format!("_ses.{}", request.id)).ok();
     }

@@ -36,6 +36,7 @@ pub(crate) struct ProcessPlan<'a> {
     pub(crate) filter: Option<Filter>,
     pub(crate) preserve_fds: u32,
     pub(crate) session_keyring: Option<CString>,
+    pub(crate) dies_with_parent: bool,
 }
 
 /// Parses a process; the error is a sentence for the user.
@@ -63,6 +64,7 @@ pub(crate) fn parse(process: &Process) -> Result<ProcessPlan<'_>, String> {
         filter: None,
         preserve_fds: 0,
         session_keyring: None,
+        dies_with_parent: false,
     })
 }
 

@@ -94,6 +94,9 @@ pub struct CreateRequest<'a> {
     pub no_pivot: bool,
     /// Keep the caller's session keyring.
     pub no_new_keyring: bool,
+    /// Have the kernel kill the first process when the caller ends (`PR_SET_PDEATHSIG`). A program
+    /// with set-user-ID or file capabilities sheds this when it is executed.
+    pub dies_with_parent: bool,
 }
 
 impl<'a> CreateRequest<'a> {
@@ -118,6 +121,7 @@ impl<'a> CreateRequest<'a> {
             hold_namespaces: false,
             no_pivot: false,
             no_new_keyring: false,
+            dies_with_parent: false,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What a killed shim leaves: perhaps a process, and its control group.
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -7,6 +8,9 @@ use gantry_shim_proto::{Foreign, SavedState};
 use rustix::process::{Pid, Signal};
 
 use crate::directory;
+
+/// Longest wait for a killed process to end, in seconds.
+const KILL_LIMIT_S: i64 = 5;
 
 /// Ends the first process if it still runs, for runtimes that do not tie it to the shim.
 fn kill_process(state: &SavedState) {
@@ -17,6 +21,16 @@ fn kill_process(state: &SavedState) {
     };
     if state.start_ticks != 0 && start_ticks(state.pid) == Some(state.start_ticks) {
         let _ = rustix::process::pidfd_send_signal(&process, Signal::KILL);
+        await_end(&process);
+    }
+}
+
+/// Waits until a killed process has ended: nobody is to see it in a container that is over.
+fn await_end(process: &OwnedFd) {
+    let limit = rustix::event::Timespec { tv_sec: KILL_LIMIT_S, tv_nsec: 0 };
+    let mut polled = [rustix::event::PollFd::new(process, rustix::event::PollFlags::IN)];
+    if !matches!(rustix::event::poll(&mut polled, Some(&limit)), Ok(1)) {
+        tracing::warn!("a process of a dead task does not end");
     }
 }
 

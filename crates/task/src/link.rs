@@ -252,10 +252,13 @@ impl Actor {
 
     /// The shim is gone: whatever it did not tell is looked up.
     async fn end(self, child: Option<Child>) {
+        let told = self.exit.borrow().is_some();
         if let Some(mut child) = child {
-            let _ = child.wait().await;
+            // A shim that has told all may still be giving slow clients their output.
+            let reaping = async move { drop(child.wait().await) };
+            if told { drop(tokio::spawn(reaping)) } else { reaping.await }
         }
-        if self.exit.borrow().is_none() {
+        if !told {
             self.exit.send_replace(Some(self.look_up_exit().await));
         }
         let exit = *self.exit.borrow();

@@ -1,14 +1,14 @@
 //! All tasks of one daemon: running new ones, finding old ones.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Stdio as ProcessStdio;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gantry_shim_proto::{Answer, ERROR_FILE, Foreign, MAX_DESCRIPTORS, Request, Run, SOCKET_FILE};
 use tokio::net::UnixStream;
@@ -21,6 +21,8 @@ use crate::{
 
 /// How long a shim may take to answer a daemon that adopts it; it may be creating its container.
 const ADOPT_LIMIT: Duration = Duration::from_secs(30);
+/// Pause between two looks at a shim that an earlier daemon's start has not brought up yet.
+const STARTING_PAUSE: Duration = Duration::from_millis(5);
 /// How long a shim whose start failed may take to end.
 const FAILED_GRACE: Duration = Duration::from_secs(5);
 
@@ -125,18 +127,27 @@ impl Tasks {
         };
         // A socket's path holds 108 bytes; through the descriptor it is always short.
         let socket = format!("/proc/self/fd/{}/{SOCKET_FILE}", opened.as_raw_fd());
-        match UnixStream::connect(&socket).await {
-            Ok(stream) => self.adopt_live(id, directory, stream).await,
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
-                ) =>
-            {
-                Ok(without_shim(&directory))
-            }
-            Err(source) => {
-                Err(TaskError::Shim { id: id.to_owned(), step: "connecting to it", source })
+        let until = Instant::now() + ADOPT_LIMIT;
+        loop {
+            // Looked at before connecting: a start that ends in between is seen by one of the two.
+            let starting = is_starting(&directory);
+            match UnixStream::connect(&socket).await {
+                Ok(stream) => return self.adopt_live(id, directory, stream).await,
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+                    ) =>
+                {
+                    if !starting || Instant::now() >= until {
+                        return Ok(without_shim(&directory));
+                    }
+                    tokio::time::sleep(STARTING_PAUSE).await;
+                }
+                Err(source) => {
+                    let id = id.to_owned();
+                    return Err(TaskError::Shim { id, step: "connecting to it", source });
+                }
             }
         }
     }
@@ -245,6 +256,8 @@ impl Tasks {
         near.set_nonblocking(true)?;
         far.set_nonblocking(true)?;
         let errors = File::options().append(true).create(true).open(directory.join(ERROR_FILE))?;
+        // Held by the shim, as its standard error, for as long as it lives: see `is_starting`.
+        errors.try_lock()?;
         let mut command = Command::new(&self.inner.config.shim);
         command
             .arg0("gantry-shim")
@@ -260,6 +273,16 @@ impl Tasks {
         let child = command.spawn()?;
         Ok((child, UnixStream::from_std(near)?))
     }
+}
+
+/// Whether a shim is on its way to where a daemon can find it: it lives, but has neither a socket
+/// nor a saved state yet. The daemon that asked for the start may have been killed meanwhile.
+fn is_starting(directory: &Path) -> bool {
+    if directory::saved_exit(directory).is_some() || directory::saved_state(directory).is_some() {
+        return false;
+    }
+    let Ok(errors) = File::open(directory.join(ERROR_FILE)) else { return false };
+    matches!(errors.try_lock_shared(), Err(TryLockError::WouldBlock))
 }
 
 /// What is left of a task whose shim is gone.

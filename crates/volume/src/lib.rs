@@ -69,6 +69,8 @@ pub struct CreateVolume {
     pub labels: Option<BTreeMap<String, String>>,
     /// Driver options.
     pub options: Option<BTreeMap<String, String>>,
+    /// Whether nobody asked for the name.
+    pub anonymous: bool,
 }
 
 /// The volumes; clones share them.
@@ -119,7 +121,7 @@ impl Volumes {
         let name = match create.name.filter(|name| !name.is_empty()) {
             Some(name) => {
                 check_name(&name)?;
-                (name, false)
+                (name, create.anonymous)
             }
             None => (random_name()?, true),
         };

@@ -307,6 +307,14 @@ pub fn signal(pid: u32, signal: Signal) {
     }
 }
 
+/// Whether a process runs: one that has ended and only waits for its parent does not.
+#[must_use]
+pub fn is_alive(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+    state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
+}
+
 /// Direct and indirect children of a process.
 #[must_use]
 pub fn children(pid: u32) -> Vec<u32> {

@@ -122,11 +122,16 @@ fn log_to_stderr(options: &Options) {
     };
     let filter = std::env::var("GANTRY_LOG").unwrap_or_else(|_| format!("{level},hyper=warn"));
     let colour = !options.switch("raw-logs", false) && rustix::termios::isatty(io::stderr());
+    // How long each step took is told only to whoever looks for it: spans close at every request.
+    let spans = match filter.contains("debug") || filter.contains("trace") {
+        true => FmtSpan::CLOSE,
+        false => FmtSpan::NONE,
+    };
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
         .with_ansi(colour)
         .with_writer(io::stderr)
-        .with_span_events(if level == "debug" { FmtSpan::CLOSE } else { FmtSpan::NONE })
+        .with_span_events(spans)
         .init();
 }
 

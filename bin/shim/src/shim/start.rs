@@ -81,6 +81,7 @@ impl Shim {
         request.network = netns.as_ref().map(AsFd::as_fd);
         request.seccomp = seccomp.as_deref();
         request.hold_namespaces = true;
+        request.dies_with_parent = true;
         if !run.upper.as_os_str().is_empty() {
             request.rootfs = Rootfs::Overlay {
                 lower: std::mem::take(&mut run.lower),

@@ -26,8 +26,8 @@ use crate::container::{Cell, View, attributes};
 use crate::engine::Inner;
 use crate::error::Invalid;
 use crate::events::{EventKind, now_ns};
-use crate::record::{ContainerRecord, MountRecord, NetworkMode, StateRecord};
-use crate::spec::points::{self, Points};
+use crate::record::{ContainerRecord, CreationRecord, MountRecord, NetworkMode, StateRecord};
+use crate::spec::points::{self, NewVolume, Points};
 use crate::{CreateError, Engine, identity, names};
 
 /// What `POST /containers/create` asks for.
@@ -88,10 +88,13 @@ impl Engine {
         check::fill_host(engine, &mut host);
         let warnings = check::check(engine, &config, &host)?;
         let log = LogConfig::from_docker(&host.log_config.kind, &host.log_config.config)?;
-        let Points { mounts, volumes } = points::read(&config, &host, |other| {
+        let Points { mounts, mut volumes } = points::read(&config, &host, |other| {
             let cell = engine.registry.find(other).map_err(CreateError::Lookup)?;
             Ok::<_, CreateError>(cell.record().mounts.clone())
         })?;
+        for volume in volumes.iter_mut().filter(|volume| volume.name.is_empty()) {
+            (volume.name, volume.anonymous) = (names::new_id(), true);
+        }
         let mut claim = claim(engine, request.name.as_deref())?;
         name_host(engine, &mut config, &host, &claim.id)?;
         let endpoints = networking_config.unwrap_or_default().endpoints_config;
@@ -119,18 +122,26 @@ impl Engine {
     async fn make(
         &self,
         mut record: ContainerRecord,
-        volumes: Vec<points::NewVolume>,
+        volumes: Vec<NewVolume>,
     ) -> Result<(), CreateError> {
         let engine = &self.0;
-        let made = make_volumes(engine, &mut record.mounts, volumes)?;
         let id = record.id.clone();
+        let noted = note_volumes(engine, &id, &volumes).await?;
+        let made = match make_volumes(engine, &mut record.mounts, volumes) {
+            Ok(made) => made,
+            Err(error) => {
+                take_back(engine, &record, &[]).await;
+                return Err(error);
+            }
+        };
         let record = Arc::new(record);
         let done = async {
             make_dir(&engine.config.container_dir(&id))?;
             let prepare = async { engine.parts.snapshots.prepare(&id, &record.layers) };
-            let (rootfs, saved) = tokio::join!(prepare, save(engine, &record));
+            let (rootfs, saved) = tokio::join!(prepare, save(engine, &record, noted));
             saved?;
-            fill(engine, &record, rootfs?).await
+            fill(engine, &record, rootfs?).await?;
+            if noted { complete(engine, &record).await } else { Ok(()) }
         };
         if let Err(error) = done.await {
             take_back(engine, &record, &made).await;
@@ -195,9 +206,11 @@ fn name_host(
 ) -> Result<(), CreateError> {
     match NetworkMode::parse(&host.network_mode) {
         NetworkMode::Container(other) => {
-            let other = engine.registry.find(other)?.record();
-            config.hostname.clone_from(&other.config.hostname);
-            config.domainname.clone_from(&other.config.domainname);
+            if let Ok(other) = engine.registry.find(other) {
+                let other = other.record();
+                config.hostname.clone_from(&other.config.hostname);
+                config.domainname.clone_from(&other.config.domainname);
+            }
         }
         NetworkMode::Host if config.hostname.is_empty() => {
             let uname = rustix::system::uname();
@@ -250,21 +263,46 @@ fn log_attrs(keys: &gantry_logs::AttrKeys, record: &ContainerRecord) -> BTreeMap
     attrs
 }
 
+/// Notes the anonymous volumes before they are made; answers whether there are any.
+async fn note_volumes(
+    engine: &Inner,
+    id: &str,
+    volumes: &[NewVolume],
+) -> Result<bool, CreateError> {
+    let anonymous = volumes.iter().filter(|volume| volume.anonymous);
+    let volumes: Vec<String> = anonymous.map(|volume| volume.name.clone()).collect();
+    if volumes.is_empty() {
+        return Ok(false);
+    }
+    let mut batch = engine.parts.store.batch();
+    batch.put(id, &CreationRecord { volumes });
+    engine.parts.store.commit_async(batch, Durability::Relaxed).await?;
+    Ok(true)
+}
+
+/// Takes the note away: what is there now stays.
+async fn complete(engine: &Inner, record: &ContainerRecord) -> Result<(), CreateError> {
+    let mut batch = engine.parts.store.batch();
+    batch.delete::<CreationRecord>(&record.id);
+    Ok(engine.parts.store.commit_async(batch, durability(record)).await?)
+}
+
 /// Makes the volumes that are not there; gives the names of those it made.
 fn make_volumes(
     engine: &Inner,
     mounts: &mut [MountRecord],
-    wanted: Vec<points::NewVolume>,
+    wanted: Vec<NewVolume>,
 ) -> Result<Vec<String>, CreateError> {
     let mut made = Vec::new();
     let mut seen = HashSet::new();
     for volume in wanted {
-        let is_new = volume.name.is_empty() || engine.parts.volumes.get(&volume.name).is_err();
+        let is_new = engine.parts.volumes.get(&volume.name).is_err();
         let create = CreateVolume {
-            name: Some(volume.name).filter(|name| !name.is_empty()),
+            name: Some(volume.name),
             driver: volume.driver,
             labels: volume.labels,
             options: volume.options,
+            anonymous: volume.anonymous,
         };
         let volume_made = match engine.parts.volumes.create(create) {
             Ok(volume) => volume,
@@ -298,14 +336,20 @@ fn make_dir(dir: &Path) -> Result<(), CreateError> {
     made.map_err(|source| CreateError::Directory { path: dir.to_owned(), source })
 }
 
-async fn save(engine: &Inner, record: &ContainerRecord) -> Result<(), CreateError> {
-    let mut batch = engine.parts.store.batch();
-    batch.put(&record.id, record).put(&record.id, &StateRecord::default());
-    // Nobody expects a container of `--rm` to be there after a power cut.
-    let durability = match record.host.auto_remove {
+/// Nobody expects a container of `--rm` to be there after a power cut.
+fn durability(record: &ContainerRecord) -> Durability {
+    match record.host.auto_remove {
         true => Durability::Relaxed,
         false => Durability::Durable,
-    };
+    }
+}
+
+/// Saves the record. With a note of the creation it becomes durable with that note's deletion, which
+/// commits all before it.
+async fn save(engine: &Inner, record: &ContainerRecord, noted: bool) -> Result<(), CreateError> {
+    let mut batch = engine.parts.store.batch();
+    batch.put(&record.id, record).put(&record.id, &StateRecord::default());
+    let durability = if noted { Durability::Relaxed } else { durability(record) };
     Ok(engine.parts.store.commit_async(batch, durability).await?)
 }
 
@@ -356,7 +400,7 @@ async fn take_back(engine: &Inner, record: &ContainerRecord, volumes: &[String])
     let _ = std::fs::remove_dir_all(engine.config.container_dir(id));
     remove_volumes(engine, volumes);
     let mut batch = engine.parts.store.batch();
-    batch.delete::<ContainerRecord>(id).delete::<StateRecord>(id);
+    batch.delete::<ContainerRecord>(id).delete::<StateRecord>(id).delete::<CreationRecord>(id);
     if let Err(error) = engine.parts.store.commit_async(batch, Durability::Relaxed).await {
         tracing::warn!(id, error = chain(&error), "taking back a record");
     }

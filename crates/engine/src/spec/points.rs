@@ -13,8 +13,10 @@ use crate::record::{MountKind, MountRecord};
 /// A volume to make with the container.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct NewVolume {
-    /// Its name; empty lets the volumes find one, which the mount then takes over.
+    /// Its name; empty until one is found for an anonymous one, which the mount then takes over.
     pub(crate) name: String,
+    /// Whether nobody asked for the name.
+    pub(crate) anonymous: bool,
     /// Where it is mounted.
     pub(crate) target: String,
     /// Its driver; empty is `local`.

@@ -85,6 +85,7 @@ pub(crate) fn fail(channel: &OwnedFd, failure: Failure) -> ! {
 
 fn run(plan: &mut InitPlan<'_>, ends: &Ends<'_>) -> Result<Infallible, (Failure, Option<OwnedFd>)> {
     let early = |failure| (failure, None);
+    process::die_with_parent(&plan.process).map_err(early)?;
     let word = Word { channel: ends.channel, pid: Cell::new(None) };
     let ready = furnish(plan, &word).map_err(early)?;
     let state = state(plan, &word, Status::Created).map_err(early)?;

@@ -59,6 +59,18 @@ pub(crate) fn label(plan: &ProcessPlan<'_>, proc: BorrowedFd<'_>) -> Result<(), 
     Ok(())
 }
 
+/// Has the kernel kill this process when its parent ends.
+///
+/// A parent that has ended already is noticed at the channel: the process waits for a word there
+/// after each call of this. `getppid(2)` would not tell, it is 0 in a pid namespace of one's own.
+pub(crate) fn die_with_parent(plan: &ProcessPlan<'_>) -> Result<(), Failure> {
+    if !plan.dies_with_parent {
+        return Ok(());
+    }
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
+        .during(|| "PR_SET_PDEATHSIG")
+}
+
 /// Leads a session of its own and gives it the terminal, or connects standard input, output, error.
 pub(crate) fn connect(stdio: &Stdio, terminal: Option<&OwnedFd>) -> Result<(), Failure> {
     let text = || "connecting standard input, output and error";
@@ -151,6 +163,8 @@ fn prepare(plan: &mut ProcessPlan<'_>) -> Result<CString, Failure> {
     // Signals that this program treats in a special way must not stay so over the exec.
     gantry_sys::signal::set_default(libc::SIGPIPE).during(|| "resetting SIGPIPE")?;
     gantry_sys::signal::set_mask(&[]).during(|| "unblocking signals")?;
+    // Again: the change of credentials has cleared it.
+    die_with_parent(plan)?;
     find_program(plan)
 }
 
