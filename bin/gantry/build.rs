@@ -36,6 +36,7 @@ fn main() {
     };
     assert!(shim.is_file(), "no shim at {}", shim.display());
     println!("cargo::rustc-env=GANTRY_SHIM_FILE={}", shim.display());
+    println!("cargo::rustc-env=GANTRY_COMPILER={}", compiler());
 }
 
 fn build() -> PathBuf {
@@ -71,6 +72,13 @@ fn build() -> PathBuf {
     let status = command.status().expect("cargo can be executed");
     assert!(status.success(), "building the shim failed");
     output.join(target).join("shim").join("gantry-shim")
+}
+
+/// What compiled this program, such as `rustc 1.95.0`: `/version` tells it.
+fn compiler() -> String {
+    let output = Command::new(variable("RUSTC")).arg("--version").output();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    text.unwrap_or_default().split(" (").next().unwrap_or_default().trim().to_owned()
 }
 
 fn variable(name: &str) -> OsString {

@@ -53,8 +53,6 @@ struct Metadata {
 #[derive(Deserialize)]
 struct Package {
     name: String,
-    version: String,
-    license: Option<String>,
     source: Option<String>,
     manifest_path: String,
     dependencies: Vec<Dependency>,
@@ -146,24 +144,59 @@ fn layering(metadata: &Metadata, broken: &mut Vec<String>) {
     }
 }
 
+/// A library that is really built here: `cargo metadata` lists those of other platforms and of
+/// features that nobody asks for, too.
+struct Library {
+    name: String,
+    version: String,
+    license: String,
+}
+
+fn libraries() -> Result<Vec<Library>, ChoreError> {
+    let output = Command::new("cargo")
+        .args(["tree", "--workspace", "--locked", "--prefix", "none", "--format", "{p}|{l}"])
+        .current_dir(root())
+        .output()
+        .map_err(io("cargo tree"))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let lines: BTreeSet<&str> = text.lines().collect();
+    let read = |line: &&str| {
+        let (package, license) = line.split_once('|')?;
+        let (name, rest) = package.split_once(" v")?;
+        // A path behind the version marks the workspace's own crates.
+        (!rest.contains('/')).then(|| Library {
+            name: name.to_owned(),
+            version: rest.split(' ').next().unwrap_or_default().to_owned(),
+            license: license.trim_end_matches(" (*)").to_owned(),
+        })
+    };
+    Ok(lines.iter().filter_map(read).collect())
+}
+
 fn dependencies(metadata: &Metadata, broken: &mut Vec<String>) -> Result<(), ChoreError> {
     let text = std::fs::read_to_string(root().join("deny.toml")).map_err(io("deny.toml"))?;
     let deny: Deny =
         toml::from_str(&text).map_err(|error| ChoreError::Text(format!("deny.toml: {error}")))?;
     let allowed: BTreeSet<&str> = deny.licenses.allow.iter().map(String::as_str).collect();
+    let libraries = libraries()?;
+    if libraries.is_empty() {
+        broken.push("cargo tree lists no library".to_owned());
+    }
     let mut versions: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for library in &libraries {
+        versions.entry(&library.name).or_default().insert(&library.version);
+        if deny.bans.deny.iter().any(|banned| banned.name == library.name) {
+            broken.push(format!("{} is banned by deny.toml", library.name));
+        }
+        if !licence_allowed(&library.license, &allowed) {
+            let Library { name, license, .. } = library;
+            broken.push(format!("{name}: licence {license:?} is not on the list"));
+        }
+    }
     for package in &metadata.packages {
-        versions.entry(&package.name).or_default().insert(&package.version);
-        if deny.bans.deny.iter().any(|banned| banned.name == package.name) {
-            broken.push(format!("{} is banned by deny.toml", package.name));
-        }
-        let Some(source) = &package.source else { continue };
-        if !source.starts_with("registry+") {
+        let foreign = package.source.as_ref().filter(|source| !source.starts_with("registry+"));
+        if let Some(source) = foreign {
             broken.push(format!("{} comes from {source}, not from the registry", package.name));
-        }
-        let license = package.license.as_deref().unwrap_or_default();
-        if !licence_allowed(license, &allowed) {
-            broken.push(format!("{}: licence {license:?} is not on the list", package.name));
         }
     }
     for (name, versions) in versions {

@@ -16,7 +16,8 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
-    let called = args.first().map(|name| Path::new(name).file_name().unwrap_or_default().to_owned());
+    let called =
+        args.first().map(|name| Path::new(name).file_name().unwrap_or_default().to_owned());
     if called.is_some_and(|name| name == "dockerd") {
         return daemon::main("dockerd", args.get(1..).unwrap_or_default(), true);
     }

@@ -17,5 +17,12 @@ pub(crate) fn line(program: &str) -> String {
 
 /// What `/version` says of this program.
 pub(crate) fn server() -> ServerVersion {
-    ServerVersion { version: VERSION.to_owned(), git_commit: COMMIT.to_owned(), ..Default::default() }
+    ServerVersion {
+        version: VERSION.to_owned(),
+        git_commit: COMMIT.to_owned(),
+        build_time: option_env!("GANTRY_BUILD_TIME").unwrap_or_default().to_owned(),
+        kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+        compiler: env!("GANTRY_COMPILER").to_owned(),
+        experimental: false,
+    }
 }

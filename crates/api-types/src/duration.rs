@@ -138,6 +138,28 @@ fn decimal(value: u64, unit: u64) -> String {
     format!("{whole}.{}", digits.trim_end_matches('0'))
 }
 
+/// A span of time in Docker's words (`About a minute`), from nanoseconds.
+#[must_use]
+pub fn human_duration(ns: i128) -> String {
+    let seconds = ns / i128::from(SECOND);
+    let minutes = seconds / 60;
+    // Hours are rounded to the nearest, so that 90 minutes are two; all else is cut.
+    let hours = (ns + 1800 * i128::from(SECOND)).div_euclid(i128::from(HOUR));
+    match (seconds, minutes, hours) {
+        (..1, ..) => "Less than a second".to_owned(),
+        (1, ..) => "1 second".to_owned(),
+        (..60, ..) => format!("{seconds} seconds"),
+        (_, 1, _) => "About a minute".to_owned(),
+        (_, ..60, _) => format!("{minutes} minutes"),
+        (_, _, 1) => "About an hour".to_owned(),
+        (_, _, ..48) => format!("{hours} hours"),
+        (_, _, ..336) => format!("{} days", hours / 24),
+        (_, _, ..1440) => format!("{} weeks", hours / 24 / 7),
+        (_, _, ..17520) => format!("{} months", hours / 24 / 30),
+        _ => format!("{} years", ns / i128::from(HOUR) / 24 / 365),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -194,6 +216,28 @@ mod tests {
         ] {
             assert_eq!(format_duration(ns), want, "{ns}");
             assert_eq!(parse_duration(want), Ok(ns), "{want}");
+        }
+    }
+
+    #[test]
+    fn spans_in_words() {
+        for (seconds, want) in [
+            (0, "Less than a second"),
+            (1, "1 second"),
+            (59, "59 seconds"),
+            (60, "About a minute"),
+            (119, "About a minute"),
+            (120, "2 minutes"),
+            (3599, "59 minutes"),
+            (3600, "About an hour"),
+            (5400, "2 hours"),
+            (47 * 3600, "47 hours"),
+            (48 * 3600, "2 days"),
+            (14 * 86_400, "2 weeks"),
+            (60 * 86_400, "2 months"),
+            (800 * 86_400, "2 years"),
+        ] {
+            assert_eq!(human_duration(seconds * i128::from(SECOND)), want, "{seconds}");
         }
     }
 }

@@ -25,6 +25,14 @@ pub enum FilterError {
         /// All its values.
         values: Vec<String>,
     },
+    /// The key does not take this value.
+    #[error("invalid filter '{key}={word}'")]
+    Word {
+        /// Key.
+        key: String,
+        /// Value.
+        word: String,
+    },
 }
 
 /// Filters: a set of values by key, both in order.

@@ -46,6 +46,12 @@ impl ApiError {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, chain(error))
     }
 
+    /// The same with words before it.
+    pub(crate) fn within(mut self, words: std::fmt::Arguments<'_>) -> Self {
+        self.message = format!("{words}: {}", self.message);
+        self
+    }
+
     /// The answer; 304 has no body.
     pub(crate) fn into_response(self) -> Response {
         if self.status == StatusCode::NOT_MODIFIED {

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use gantry_api_types::container::{ContainerSummary, HealthSummary, Port, SummaryHostConfig};
+use gantry_api_types::duration::human_duration;
+use gantry_api_types::filters::FilterError;
 use gantry_api_types::network::SummaryNetworkSettings;
 use gantry_api_types::port::parse_port_range;
 use gantry_api_types::{Filters, NullableMap as _};
@@ -117,8 +119,10 @@ impl<'a> Wanted<'a> {
         let filters = &options.filters;
         filters.validate(KEYS)?;
         for (key, words) in [("status", &STATES[..]), ("health", &HEALTHS[..])] {
-            if filters.get(key).iter().any(|word| !words.contains(word)) {
-                return Err(QueryError::value(filters, key));
+            // Docker names the one word here, and the whole list elsewhere.
+            if let Some(word) = filters.get(key).into_iter().find(|word| !words.contains(word)) {
+                let (key, word) = (key.to_owned(), word.to_owned());
+                return Err(QueryError::Filter(FilterError::Word { key, word }));
             }
         }
         let patterns = |key: &str| -> Result<Vec<Regex>, QueryError> {
@@ -309,7 +313,7 @@ fn ports(view: &View) -> Vec<Port> {
 /// The state in a sentence.
 fn status(view: &View, health: Option<&str>, now_ns: i64) -> String {
     let state = &view.state;
-    let since = |ns: i64| human_duration((now_ns - ns) / 1_000_000_000);
+    let since = |ns: i64| human_duration(i128::from(now_ns - ns));
     match view.phase {
         Phase::Created => "Created".to_owned(),
         Phase::Running { .. } => {
@@ -327,52 +331,5 @@ fn status(view: &View, health: Option<&str>, now_ns: i64) -> String {
         Phase::Exited { code } => format!("Exited ({code}) {} ago", since(state.finished_at_ns)),
         Phase::Removing => "Removal In Progress".to_owned(),
         Phase::Dead => "Dead".to_owned(),
-    }
-}
-
-/// A time in words, as Docker puts it.
-pub(crate) fn human_duration(seconds: i64) -> String {
-    let minutes = seconds / 60;
-    // Hours are rounded to the nearest, so that 90 minutes are two.
-    let hours = (seconds + 1800) / 3600;
-    match (seconds, minutes, hours) {
-        (..1, ..) => "Less than a second".to_owned(),
-        (1, ..) => "1 second".to_owned(),
-        (..60, ..) => format!("{seconds} seconds"),
-        (_, 1, _) => "About a minute".to_owned(),
-        (_, ..60, _) => format!("{minutes} minutes"),
-        (_, _, 1) => "About an hour".to_owned(),
-        (_, _, ..48) => format!("{hours} hours"),
-        (_, _, ..336) => format!("{} days", hours / 24),
-        (_, _, ..1440) => format!("{} weeks", hours / 24 / 7),
-        (_, _, ..17520) => format!("{} months", hours / 24 / 30),
-        _ => format!("{} years", hours / 24 / 365),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_in_words() {
-        for (seconds, want) in [
-            (0, "Less than a second"),
-            (1, "1 second"),
-            (59, "59 seconds"),
-            (60, "About a minute"),
-            (119, "About a minute"),
-            (120, "2 minutes"),
-            (3599, "59 minutes"),
-            (3600, "About an hour"),
-            (5400, "2 hours"),
-            (47 * 3600, "47 hours"),
-            (48 * 3600, "2 days"),
-            (14 * 86_400, "2 weeks"),
-            (60 * 86_400, "2 months"),
-            (730 * 86_400, "2 years"),
-        ] {
-            assert_eq!(human_duration(seconds), want, "{seconds}");
-        }
     }
 }

@@ -57,8 +57,8 @@ pub struct AttrKeys {
 
 /// Why log options were refused; the text is Docker's.
 ///
-/// Dockerd finds all but [`LogConfigError::Value`] when a container is created, and that one when
-/// it is started, with `failed to initialize logging driver: ` before it.
+/// Dockerd finds all but [`LogConfigError::Value`] when a container is created, and that one only
+/// when it is started: the words are kept, the time is not.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LogConfigError {
     /// No such driver.
@@ -77,7 +77,7 @@ pub enum LogConfigError {
     #[error("logger: max-buffer-size option is only supported with 'mode=non-blocking'")]
     BufferSize,
     /// A value that cannot be read, or does not go with another.
-    #[error("{0}")]
+    #[error("failed to initialize logging driver: {0}")]
     Value(String),
 }
 

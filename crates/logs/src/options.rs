@@ -169,22 +169,29 @@ mod tests {
 
     #[test]
     fn wrong_options_get_dockers_words() {
+        macro_rules! late {
+            ($text:literal) => {
+                concat!("failed to initialize logging driver: ", $text)
+            };
+        }
         for (driver, pairs, want) in [
             ("json-file", &[("x", "1")][..], "unknown log opt 'x' for json-file log driver"),
             ("local", &[("y", "")][..], "unknown log opt 'y' for log driver local"),
-            ("json-file", &[("max-file", "0")][..], "max-file cannot be less than 1"),
-            ("", &[("max-file", "x")][..], "strconv.Atoi: parsing \"x\": invalid syntax"),
-            ("json-file", &[("max-size", "x")][..], "invalid size: 'x'"),
-            ("json-file", &[("max-size", "0")][..], "max-size must be a positive number"),
+            ("json-file", &[("max-file", "0")][..], late!("max-file cannot be less than 1")),
+            ("", &[("max-file", "x")][..], late!("strconv.Atoi: parsing \"x\": invalid syntax")),
+            ("json-file", &[("max-size", "x")][..], late!("invalid size: 'x'")),
+            ("json-file", &[("max-size", "0")][..], late!("max-size must be a positive number")),
             (
                 "json-file",
                 &[("compress", "true"), ("max-size", "1k")][..],
-                "compress cannot be true when max-file is less than 2 or max-size is not set",
+                late!(
+                    "compress cannot be true when max-file is less than 2 or max-size is not set"
+                ),
             ),
             (
                 "local",
                 &[("max-file", "1")][..],
-                "compression cannot be enabled when max file count is 1",
+                late!("compression cannot be enabled when max file count is 1"),
             ),
             ("json-file", &[("mode", "odd")][..], "logger: logging mode not supported: odd"),
             (

@@ -90,9 +90,14 @@ pub fn hosts(opts: &HostsOptions) -> String {
     let mut text = FIXED_HOSTS.to_owned();
     text.extend(opts.extra.iter().map(|(address, names)| format!("{address}\t{names}\n")));
     let HostsOptions { hostname, domain, .. } = opts;
-    let names = match domain.as_str() {
+    let full = match domain.as_str() {
         "" => hostname.clone(),
-        domain => format!("{hostname}.{domain} {hostname}"),
+        domain => format!("{hostname}.{domain}"),
+    };
+    // The domain may also stand in the host name itself; the bare name follows in any case.
+    let names = match full.split_once('.') {
+        Some((bare, _)) => format!("{full} {bare}"),
+        None => full,
     };
     text.extend(opts.addresses.iter().map(|address| format!("{address}\t{names}\n")));
     text
@@ -200,6 +205,12 @@ mod tests {
         options.extra = vec![("10.0.0.9".parse().unwrap(), "db database".to_owned())];
         let want = "10.0.0.9\tdb database\n172.17.0.2\tweb.example.test web\n";
         assert_eq!(hosts(&options), format!("{FIXED_HOSTS}{want}"));
+        options.hostname = "box.example.test".to_owned();
+        options.domain.clear();
+        options.extra.clear();
+        let want = "172.17.0.2\tbox.example.test box\n";
+        assert_eq!(hosts(&options), format!("{FIXED_HOSTS}{want}"));
+        options.extra = vec![("10.0.0.9".parse().unwrap(), "db database".to_owned())];
         options.addresses.clear();
         assert_eq!(hosts(&options), format!("{FIXED_HOSTS}10.0.0.9\tdb database\n"));
         assert_eq!(hostname("web"), "web\n");

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod capability;
 mod digest;
 pub mod image;
 mod platform;

@@ -4,12 +4,13 @@
 //! A module holds one subject; each function says what the kernel wants and from which version on.
 
 pub mod bpf;
-pub mod netns;
 pub mod descriptors;
 pub mod exec;
 pub mod kill;
 pub mod mount;
 pub mod namespace;
+pub mod netns;
+pub mod overlay;
 pub mod process;
 pub mod sched;
 pub mod seccomp;

@@ -55,6 +55,9 @@ pub fn is_single_threaded() -> io::Result<bool> {
 
 /// Makes a copy of this process: `clone3(2)` without shared memory.
 ///
+/// Docker's seccomp profile answers `ENOSYS` to `clone3`, whose flags it cannot look at; what a
+/// container's own programs ask for (no namespaces, no cgroup) is then done by `clone(2)`.
+///
 /// # Errors
 /// `EBUSY` when the process has several threads: the copy could find locks taken for ever.
 /// Otherwise the kernel's.
@@ -83,13 +86,31 @@ pub fn fork(fork: Fork<'_>) -> io::Result<Forked> {
     // SAFETY: without `CLONE_VM` the child has its own copy of memory and stack; the process has a
     // single thread, so that no lock is held by another; `args` and `pidfd` outlive the call.
     let rc = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of_val(&args)) };
-    let pid = check(rc)?;
+    let pid = match check(rc) {
+        Err(error)
+            if error.raw_os_error() == Some(libc::ENOSYS)
+                && fork.namespaces.0.is_empty()
+                && fork.cgroup.is_none() =>
+        {
+            plain_clone(args.flags | args.exit_signal, &raw mut pidfd)?
+        }
+        answer => answer?,
+    };
     if pid == 0 {
         return Ok(Forked::Child);
     }
     // SAFETY: the kernel has written a descriptor that nobody else owns.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
     Ok(Forked::Parent { pid: u32::try_from(pid).unwrap_or(0), pidfd })
+}
+
+/// `clone(2)` without shared memory; the lowest byte of the flags is the exit signal.
+fn plain_clone(flags: u64, pidfd: *mut libc::c_int) -> io::Result<libc::c_long> {
+    let null = std::ptr::null_mut::<libc::c_void>();
+    // SAFETY: as for `clone3` above: a single thread, memory and stack copied; `pidfd` outlives the
+    // call. The first three arguments have this order on x86-64 and arm64, the others are unused.
+    let rc = unsafe { libc::syscall(libc::SYS_clone, flags, null, pidfd, null, null) };
+    check(rc)
 }
 
 /// Ends this process at once, without running exit handlers: for the copy made by [`fork`].

@@ -143,7 +143,8 @@ impl Actor {
         };
         if let Some(error) = ended {
             let id = self.directory.file_name().unwrap_or_default();
-            tracing::warn!(task = ?id, %error, "connection to shim");
+            let error = gantry_fault::chain(&error);
+            tracing::warn!(task = ?id, error, "connection to shim");
         }
         self.end(child).await;
         let _ = gone.send(true);
@@ -166,9 +167,7 @@ impl Actor {
         match self.channel.flush() {
             Ok(_) => Ok(true),
             // Its last messages are still to be read.
-            Err(ChannelError::Socket(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
-                self.receive()
-            }
+            Err(ChannelError::Socket(error)) if is_hangup(&error) => self.receive(),
             Err(error) => Err(error),
         }
     }
@@ -185,7 +184,11 @@ impl Actor {
                     Ok(())
                 }
             });
-            result?;
+            match result {
+                // A shim that ended while a question was on its way: not an error of the connection.
+                Err(ChannelError::Socket(error)) if is_hangup(&error) => {}
+                result => drop(result?),
+            }
         }
         self.receive()
     }
@@ -249,10 +252,13 @@ impl Actor {
 
     /// The shim is gone: whatever it did not tell is looked up.
     async fn end(self, child: Option<Child>) {
+        let told = self.exit.borrow().is_some();
         if let Some(mut child) = child {
-            let _ = child.wait().await;
+            // A shim that has told all may still be giving slow clients their output.
+            let reaping = async move { drop(child.wait().await) };
+            if told { drop(tokio::spawn(reaping)) } else { reaping.await }
         }
-        if self.exit.borrow().is_none() {
+        if !told {
             self.exit.send_replace(Some(self.look_up_exit().await));
         }
         let exit = *self.exit.borrow();
@@ -270,4 +276,9 @@ impl Actor {
         let _ = tokio::task::spawn_blocking(move || leftover::clear(&directory)).await;
         directory::killed()
     }
+}
+
+/// Whether the peer has closed its end; with unread input of its own that is a reset.
+fn is_hangup(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }

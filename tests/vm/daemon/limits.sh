@@ -23,7 +23,7 @@ out=$(gantry run --rm --pids-limit 6 busybox sh -c 'for i in 1 2 3 4 5 6 7 8; do
 has "fork" "$out" 'fork'
 
 out=$(gantry run --rm busybox sh -c 'grep " /sys/fs/cgroup " /proc/self/mountinfo
-    mkdir /sys/fs/cgroup/own 2>&1; mknod /tmp/loop b 7 0; dd if=/tmp/loop of=/dev/null count=1 2>&1')
+    mkdir /sys/fs/cgroup/own 2>&1; mknod /tmp/loop b 7 0; dd if=/tmp/loop of=/dev/null count=1 2>&1') || true
 has "mount" "$out" ' /sys/fs/cgroup ro,.*- cgroup2 '
 has "read-only" "$out" 'Read-only file system'
 has "device" "$out" 'Operation not permitted'

@@ -9,4 +9,8 @@ has "parent" "$(group placed)" '^/sys/fs/cgroup/gantry/below/.'
 gantry exec -d placed sleep 2000
 eventually "exec joins the group" sh -c ". /tests/support.sh; [ \$(wc -l <\$(group placed)/cgroup.procs) = 2 ]"
 same "exec's view" "$(gantry exec placed cat /proc/self/cgroup)" "0::/"
+gantry rm -f placed >/dev/null
+eventually "no control group is left" no_groups
+# A parent that was named stays, as Docker leaves it; it is empty.
+rmdir $CGROUPS/gantry/below
 daemon_end

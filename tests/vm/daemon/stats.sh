@@ -11,7 +11,7 @@ daemon_start -H tcp://127.0.0.1:2375 --insecure-tcp
 busybox_image
 gantry run -d --name busy -m 64m --pids-limit 30 busybox sh -c 'while true; do :; done' >/dev/null
 sleep 2
-wget -q -T 20 -O "$SCRATCH/stats" 'http://127.0.0.1:2375/v1.43/containers/busy/stats?stream=false'
+fetch 'http://127.0.0.1:2375/v1.43/containers/busy/stats?stream=false' >"$SCRATCH/stats"
 for key in usage total_usage online_cpus; do
     [ "$(number $key)" -gt 0 ] || fail "$key is $(number $key): $(cat "$SCRATCH/stats")"
 done

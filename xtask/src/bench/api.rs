@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gantry_rig::Client;
 
@@ -72,7 +72,8 @@ impl Api {
         let answer = self.call("POST", &format!("/containers/{id}/exec"), &body)?;
         let json: serde_json::Value = serde_json::from_slice(&answer).map_err(io::Error::other)?;
         let exec = json["Id"].as_str().unwrap_or_default();
-        hijack(client, &format!("/exec/{exec}/start"), r#"{"Detach":false}"#).map(drop)
+        let path = format!("/exec/{exec}/start");
+        hijack(client, &path, r#"{"Detach":false}"#, || ()).map(drop)
     }
 
     fn head(&mut self) -> io::Result<(u16, Option<usize>)> {
@@ -111,21 +112,48 @@ impl Api {
     }
 }
 
-/// Opens a hijacked stream, reads it to its end and gives the number of bytes.
-pub(crate) fn hijack(client: &Client, path: &str, body: &str) -> io::Result<u64> {
-    let mut stream = UnixStream::connect(client.socket())?;
-    stream.set_read_timeout(Some(Duration::from_secs(300)))?;
+/// What came through a hijacked stream.
+pub(crate) struct Seen {
+    /// How many bytes, frame headers among them.
+    pub bytes: u64,
+    /// Seconds from the first of them to the end.
+    pub span_s: f64,
+}
+
+/// Opens a hijacked stream and reads it to its end. `ready` is called once it is open.
+pub(crate) fn hijack(
+    client: &Client,
+    path: &str,
+    body: &str,
+    ready: impl FnOnce(),
+) -> io::Result<Seen> {
+    let mut stream = BufReader::with_capacity(1 << 18, UnixStream::connect(client.socket())?);
+    stream.get_ref().set_read_timeout(Some(Duration::from_secs(300)))?;
     write!(
-        stream,
+        stream.get_mut(),
         "POST /v1.41{path} HTTP/1.1\r\nHost: docker\r\nUpgrade: tcp\r\nConnection: Upgrade\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     )?;
-    let mut buffer = vec![0u8; 1 << 18];
-    let mut total = 0;
-    loop {
-        match stream.read(&mut buffer)? {
-            0 => return Ok(total),
-            read => total += read as u64,
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if stream.read_line(&mut head)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
+    }
+    if !head.starts_with("HTTP/1.1 101") {
+        return Err(io::Error::other(head));
+    }
+    ready();
+    let (mut bytes, mut begin) = (0, Instant::now());
+    loop {
+        let count = stream.fill_buf()?.len();
+        if count == 0 {
+            return Ok(Seen { bytes, span_s: begin.elapsed().as_secs_f64() });
+        }
+        if bytes == 0 {
+            begin = Instant::now();
+        }
+        bytes += count as u64;
+        stream.consume(count);
     }
 }

@@ -1,6 +1,11 @@
 //! Medians, and how figures are printed.
 
-use std::fs;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use gantry_rig::Daemon;
+
+use super::rows::Goal;
 
 /// What a figure counts.
 #[derive(Clone, Copy)]
@@ -13,8 +18,6 @@ pub(crate) enum Unit {
     BytesPerSecond,
     /// So many a second.
     PerSecond,
-    /// A ratio of two figures.
-    Ratio,
 }
 
 /// The middle of the samples; 0 of none.
@@ -32,10 +35,19 @@ pub(crate) fn show(value: f64, unit: Unit) -> String {
     match unit {
         Unit::Seconds if value < 1.0 => format!("{:.2} ms", value * 1e3),
         Unit::Seconds => format!("{value:.2} s"),
+        Unit::Bytes if value < 1e6 => format!("{:.0} KiB", value / 1024.0),
         Unit::Bytes => format!("{:.2} MiB", value / f64::from(1 << 20)),
         Unit::BytesPerSecond => format!("{:.0} MB/s", value / 1e6),
         Unit::PerSecond => format!("{value:.1} /s"),
-        Unit::Ratio => format!("{value:.2} x"),
+    }
+}
+
+/// What is to be reached, of the figure itself or of the ratio.
+pub(crate) fn show_goal(goal: Goal, unit: Unit) -> String {
+    match goal {
+        Goal::RatioAtMost(most) => format!("<= {most:.3} x"),
+        Goal::RatioAtLeast(least) => format!(">= {least:.1} x"),
+        Goal::AtMost(most) => format!("<= {}", show(most, unit)),
     }
 }
 
@@ -51,19 +63,56 @@ pub(crate) fn pss_bytes(pids: &[u32]) -> f64 {
     pids.iter().map(of).sum()
 }
 
-/// Busy time of the whole machine so far, in seconds: `proc(5)`, `/proc/stat`, 100 ticks a second.
-pub(crate) fn machine_cpu_s() -> f64 {
-    let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
-    let fields: Vec<f64> = stat
-        .lines()
-        .next()
-        .unwrap_or_default()
-        .split_whitespace()
-        .skip(1)
-        .filter_map(|text| text.parse().ok())
-        .collect();
-    // user, nice, system, (idle, iowait,) irq, softirq.
-    [0, 1, 2, 5, 6].iter().filter_map(|at| fields.get(*at)).sum::<f64>() / 100.0
+/// The processor time of a daemon, its helpers, its containers and the kernel's threads.
+pub(crate) struct Meter {
+    usage: PathBuf,
+}
+
+impl Meter {
+    /// Moves the daemon into a control group beside those of its containers, where what it starts
+    /// stays, so that the group above counts all.
+    pub(crate) fn new(daemon: &Daemon) -> io::Result<Self> {
+        let (parent, file) = match Path::new("/sys/fs/cgroup/cpuacct").is_dir() {
+            true => (Path::new("/sys/fs/cgroup/cpuacct").join(&daemon.name), "cpuacct.usage"),
+            false => (Path::new("/sys/fs/cgroup").join(&daemon.name), "cpu.stat"),
+        };
+        let group = parent.join("engine");
+        fs::create_dir_all(&group)?;
+        for pid in daemon.pids() {
+            fs::write(group.join("cgroup.procs"), pid.to_string())?;
+        }
+        Ok(Self { usage: parent.join(file) })
+    }
+
+    /// The seconds of processor time that some work takes.
+    pub(crate) fn used_s(&self, work: impl FnOnce() -> io::Result<()>) -> io::Result<f64> {
+        let before = self.now_s()? + kernel_threads_s();
+        work()?;
+        Ok(self.now_s()? + kernel_threads_s() - before)
+    }
+
+    fn now_s(&self) -> io::Result<f64> {
+        let text = fs::read_to_string(&self.usage)?;
+        let (digits, unit) = match text.strip_prefix("usage_usec ") {
+            Some(rest) => (rest, 1e-6),
+            None => (text.as_str(), 1e-9),
+        };
+        let number = digits.split_whitespace().next().and_then(|word| word.parse::<f64>().ok());
+        number.map(|number| number * unit).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+}
+
+/// Run time of all kernel threads: the first field of `/proc/<pid>/schedstat`, in nanoseconds.
+fn kernel_threads_s() -> f64 {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let of = |entry: fs::DirEntry| -> Option<f64> {
+        let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+        // Their parent is kthreadd, process 2.
+        let parent = stat.rsplit_once(") ")?.1.split(' ').nth(1)?;
+        let times = (parent == "2").then(|| fs::read_to_string(entry.path().join("schedstat")));
+        times?.ok()?.split(' ').next()?.parse().ok()
+    };
+    entries.filter_map(of).sum::<f64>() / 1e9
 }
 
 #[cfg(test)]

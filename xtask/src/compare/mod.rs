@@ -8,6 +8,8 @@
 mod cases;
 mod normal;
 
+use std::path::Path;
+
 use gantry_rig::{Client, Daemon, Kind, Net, Ran, images};
 
 use crate::chore::{ChoreError, io};
@@ -22,9 +24,14 @@ pub(crate) fn run(filter: Option<&str>, verbose: bool) -> Result<(), ChoreError>
         images::import_busybox(&daemon.client()).map_err(io("importing busybox"))?;
     }
     let (mut passed, mut failed, mut explained) = (0, 0, 0);
-    for case in &cases {
-        let theirs = answer(&docker.client(), case);
-        let ours = answer(&gantry.client(), case);
+    // Both sides run at the same time, each its cases in order.
+    let (theirs, ours) = std::thread::scope(|scope| {
+        let theirs = scope.spawn(|| answers(&docker, &cases));
+        let ours = answers(&gantry, &cases);
+        theirs.join().map(|theirs| (theirs, ours))
+    })
+    .map_err(|_| ChoreError::Text("docker's side of the comparison panicked".to_owned()))?;
+    for (case, (theirs, ours)) in cases.iter().zip(theirs.into_iter().zip(ours)) {
         match (theirs == ours, &case.reason) {
             (true, None) => passed += 1,
             (false, Some(reason)) => {
@@ -50,19 +57,26 @@ pub(crate) fn run(filter: Option<&str>, verbose: bool) -> Result<(), ChoreError>
     if failed == 0 { Ok(()) } else { Err(ChoreError::Differences(failed, cases.len())) }
 }
 
-fn answer(client: &Client, case: &Case) -> Ran {
-    let directory = std::env::temp_dir().join(format!("gantry-case-{}", std::process::id()));
-    let _ = std::fs::remove_dir_all(&directory);
-    let _ = std::fs::create_dir_all(&directory);
-    let script = format!("cd {} || exit 1\n{}", directory.display(), case.script);
+fn answers(daemon: &Daemon, cases: &[Case]) -> Vec<Ran> {
+    let directory = daemon.root.join("case");
+    let client = daemon.client();
+    cases.iter().map(|case| answer(&client, &directory, case)).collect()
+}
+
+fn answer(client: &Client, directory: &Path, case: &Case) -> Ran {
+    let _ = std::fs::remove_dir_all(directory);
+    let _ = std::fs::create_dir_all(directory);
+    let socket = client.socket().display();
+    let script = format!("SOCK={socket}; cd {} || exit 1\n{}", directory.display(), case.script);
     let ran = client.shell(&script);
     // What a case leaves must not reach the next one.
     let _ = client.shell(
         "ids=$(docker ps -aq); [ -z \"$ids\" ] || docker rm -fv $ids >/dev/null 2>&1; \
-         docker image prune -f >/dev/null 2>&1; docker volume prune -f >/dev/null 2>&1",
+         docker image prune -f >/dev/null 2>&1; \
+         docker volume ls -q | xargs -r docker volume rm >/dev/null 2>&1",
     );
-    let _ = std::fs::remove_dir_all(&directory);
-    let clean = |text: &str| normal::normalise(text, &case.replace, &directory);
+    let _ = std::fs::remove_dir_all(directory);
+    let clean = |text: &str| normal::normalise(text, &case.replace, directory);
     Ran { code: ran.code, stdout: clean(&ran.stdout), stderr: clean(&ran.stderr) }
 }
 

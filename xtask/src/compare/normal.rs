@@ -31,5 +31,26 @@ pub(crate) fn normalise(text: &str, rules: &[(Regex, String)], directory: &Path)
     for (pattern, by) in &*ALWAYS {
         text = pattern.replace_all(&text, *by).into_owned();
     }
-    text
+    lower_errors(&text)
+}
+
+/// Newer Docker begins its errors in lower case, and the words behind a colon.
+fn lower_errors(text: &str) -> String {
+    static CAPITAL: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r"(rror response from daemon: |: )([A-Z])([a-z]+ )").expect("a constant pattern")
+    });
+    let lower = |line: &str| {
+        if !line.contains("rror response from daemon: ") {
+            return line.to_owned();
+        }
+        let small = |found: &regex::Captures<'_>| {
+            // "No such container" keeps its capital: clients look for it.
+            if found[3] == *"o " {
+                return found[0].to_owned();
+            }
+            format!("{}{}{}", &found[1], found[2].to_lowercase(), &found[3])
+        };
+        CAPITAL.replace_all(line, small).into_owned()
+    };
+    text.split_inclusive('\n').map(lower).collect()
 }

@@ -8,6 +8,8 @@ use crate::chore::{ChoreError, io, run};
 
 /// The package that always needs the newest kernel's.
 const NEWEST: &str = "linux-image-cloud-amd64";
+/// Environment variable that names another package: a kernel's, or one that needs a kernel's.
+const OTHER: &str = "GANTRY_VM_KERNEL";
 
 /// An unpacked kernel.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,14 +24,15 @@ pub(crate) struct Kernel {
 
 /// The kernel of the cache; the first time, downloads it.
 pub(crate) fn obtain(cache: &Path) -> Result<Kernel, ChoreError> {
-    let folder = cache.join("kernel");
+    let wanted = std::env::var(OTHER).unwrap_or_else(|_| NEWEST.to_owned());
+    let folder = cache.join(&wanted);
     if let Some(kernel) = unpacked(&folder) {
         return Ok(kernel);
     }
-    let part = cache.join("kernel.part");
+    let part = cache.join(format!("{wanted}.part"));
     let _ = fs::remove_dir_all(&part);
     fs::create_dir_all(part.join("package")).map_err(io("making the kernel's directory"))?;
-    let package = download(&part.join("package"))?;
+    let package = download(&wanted, &part.join("package"))?;
     run("dpkg-deb", &["-x", text(&package)?, text(&part)?])?;
     let half = unpacked_release(&part)
         .ok_or_else(|| ChoreError::Text(format!("no kernel in {}", package.display())))?;
@@ -54,15 +57,15 @@ fn unpacked_release(folder: &Path) -> Option<String> {
     names.filter_map(|name| name.to_str()?.strip_prefix("vmlinuz-").map(str::to_owned)).next()
 }
 
-/// Downloads the newest kernel's package into a directory.
-fn download(folder: &Path) -> Result<PathBuf, ChoreError> {
+/// Downloads a kernel's package into a directory.
+fn download(wanted: &str, folder: &Path) -> Result<PathBuf, ChoreError> {
     let fetch = || -> Result<(), ChoreError> {
         let output = Command::new("apt-cache")
-            .args(["depends", "--important", NEWEST])
+            .args(["depends", "--important", wanted])
             .output()
             .map_err(io("apt-cache"))?;
-        let package = needed(&String::from_utf8_lossy(&output.stdout))
-            .ok_or_else(|| ChoreError::Text(format!("apt knows no {NEWEST}")))?;
+        let package =
+            needed(&String::from_utf8_lossy(&output.stdout)).unwrap_or_else(|| wanted.to_owned());
         println!("$ apt-get download {package}");
         let status = Command::new("apt-get")
             .args(["-qq", "-o", "APT::Sandbox::User=root", "download", &package])
@@ -78,7 +81,7 @@ fn download(folder: &Path) -> Result<PathBuf, ChoreError> {
     package.ok_or_else(|| ChoreError::Text("the kernel's package did not come".to_owned()))
 }
 
-/// The package that `apt-cache depends` says is needed.
+/// The kernel's package that `apt-cache depends` says is needed, if any is.
 fn needed(depends: &str) -> Option<String> {
     let mut lines = depends.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
     lines.find(|name| name.starts_with("linux-image-")).map(str::to_owned)
@@ -96,7 +99,7 @@ mod tests {
     fn the_concrete_package_is_found() {
         let depends = "linux-image-cloud-amd64\n  Depends: linux-image-6.1.0-56-cloud-amd64\n";
         assert_eq!(needed(depends).as_deref(), Some("linux-image-6.1.0-56-cloud-amd64"));
-        assert_eq!(needed("linux-image-cloud-amd64\n"), None);
+        assert_eq!(needed("linux-image-6.12.1-cloud-amd64\n  Depends: kmod\n"), None);
     }
 
     #[test]

@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
 
 use super::cpio::Tree;
 use super::kernel::Kernel;
@@ -53,7 +52,10 @@ pub(crate) fn add(tree: &mut Tree, kernel: &Kernel) -> Result<(), ChoreError> {
         fs::read_to_string(kernel.modules.join(name)).map_err(io("reading the modules' tables"))
     };
     let (dep, alias) = (table("modules.dep")?, table("modules.alias")?);
-    let files = Needs::parse(&dep).closure(WANTED)?;
+    let (files, missing) = Needs::parse(&dep).closure(WANTED);
+    if !missing.is_empty() {
+        println!("vm: built in, or not there: {}", missing.join(" "));
+    }
     let folder = format!("lib/modules/{}", kernel.release);
     for file in &files {
         let data = fs::read(kernel.modules.join(file)).map_err(io("reading a module"))?;
@@ -72,19 +74,22 @@ impl<'text> Needs<'text> {
         Self(lines.map(|(file, needs)| (file, needs.split_whitespace().collect())).collect())
     }
 
-    /// The files of `wanted` modules and of all that these need.
-    fn closure(&self, wanted: &[&str]) -> Result<BTreeSet<&'text str>, ChoreError> {
+    /// The files of `wanted` modules and of all that these need, and the names that have no file: a
+    /// kernel may have a module built in, or within another.
+    fn closure<'name>(&self, wanted: &[&'name str]) -> (BTreeSet<&'text str>, Vec<&'name str>) {
         let by_name: BTreeMap<&str, &'text str> =
             self.0.keys().map(|file| (name_of(file), *file)).collect();
-        let mut found = BTreeSet::new();
+        let (mut found, mut missing) = (BTreeSet::new(), Vec::new());
         for name in wanted {
-            let missing = || ChoreError::Text(format!("the kernel has no module {name}"));
-            let file = by_name.get(name).copied().ok_or_else(missing)?;
+            let Some(file) = by_name.get(name).copied() else {
+                missing.push(*name);
+                continue;
+            };
             // depmod writes the whole chain into a module's line, not only its next links.
             found.insert(file);
             found.extend(self.0.get(file).into_iter().flatten());
         }
-        Ok(found)
+        (found, missing)
     }
 }
 
@@ -108,10 +113,10 @@ fn alias_module(line: &str) -> Option<&str> {
     line.rsplit_once(' ').map(|(_, module)| module)
 }
 
-/// `kernel/net/nf-nat.ko` is `nf_nat`: a module's name has underscores, its file may have dashes.
+/// The module of a file: `kernel/fs/overlayfs/overlay.ko`, or `overlay.ko.xz` on newer kernels.
 fn name_of(file: &str) -> &str {
-    let name = Path::new(file).file_stem().and_then(|stem| stem.to_str());
-    name.unwrap_or(file)
+    let name = file.rsplit('/').next().unwrap_or(file);
+    name.split(".ko").next().unwrap_or(name)
 }
 
 #[cfg(test)]
@@ -142,11 +147,19 @@ kernel/net/llc/llc.ko:
             ),
             (&[], &[]),
         ] {
-            let found: Vec<&str> = needs.closure(wanted).unwrap().into_iter().collect();
-            assert_eq!(found, want, "{wanted:?}");
+            let (found, missing) = needs.closure(wanted);
+            assert_eq!(found.into_iter().collect::<Vec<_>>(), want, "{wanted:?}");
+            assert!(missing.is_empty(), "{wanted:?}");
         }
-        let error = needs.closure(&["no_such"]).unwrap_err();
-        assert_eq!(error.to_string(), "the kernel has no module no_such");
+        let (found, missing) = needs.closure(&["no_such", "llc"]);
+        assert_eq!((found.len(), missing), (1, vec!["no_such"]));
+    }
+
+    #[test]
+    fn a_compressed_file_is_the_same_module() {
+        for file in ["kernel/fs/overlayfs/overlay.ko", "a/overlay.ko.xz", "overlay.ko.zst"] {
+            assert_eq!(name_of(file), "overlay", "{file}");
+        }
     }
 
     #[test]

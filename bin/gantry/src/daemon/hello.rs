@@ -19,8 +19,11 @@ pub(crate) fn put(images: &Images) -> Result<(), ImageError> {
         }),
         ..ImageConfig::default()
     };
-    let program =
-        LayerFile { path: "hello".to_owned(), mode: 0o755, data: crate::embedded_shim::SHIM.to_vec() };
+    let program = LayerFile {
+        path: "hello".to_owned(),
+        mode: 0o755,
+        data: crate::embedded_shim::SHIM.to_vec(),
+    };
     images.put_single_layer(&reference, &config, &[program]).map(drop)
 }
 

@@ -157,9 +157,7 @@ async fn bind_unix(path: &Path, group: Option<&str>) -> Result<Listener, ListenE
     let listener = UnixListener::bind(path).map_err(failed)?;
     // The docker group may use the socket when it is there, as Docker has it.
     let gid = match group {
-        Some(group) => {
-            Some(group_id(group).ok_or_else(|| ListenError::Group(group.to_owned()))?)
-        }
+        Some(group) => Some(group_id(group).ok_or_else(|| ListenError::Group(group.to_owned()))?),
         None => group_id("docker"),
     };
     if let Some(gid) = gid {
@@ -194,12 +192,10 @@ async fn bind_tcp(host: &str, address: &str, tls: &TlsOptions) -> Result<Listene
 fn inherited(host: &str, name: &str) -> Result<Vec<Listener>, ListenError> {
     let count: i32 =
         std::env::var("LISTEN_FDS").ok().and_then(|count| count.parse().ok()).unwrap_or(0);
-    let for_us = std::env::var("LISTEN_PID")
-        .ok()
-        .is_none_or(|pid| pid == std::process::id().to_string());
-    let wanted = |fd: i32| {
-        matches!(name, "" | "*") || name.parse::<i32>().is_ok_and(|number| number == fd)
-    };
+    let for_us =
+        std::env::var("LISTEN_PID").ok().is_none_or(|pid| pid == std::process::id().to_string());
+    let wanted =
+        |fd: i32| matches!(name, "" | "*") || name.parse::<i32>().is_ok_and(|number| number == fd);
     let mut listeners = Vec::new();
     for fd in (FIRST_INHERITED_FD..FIRST_INHERITED_FD + count).filter(|fd| for_us && wanted(*fd)) {
         let failed = |error| ListenError::Bind(host.to_owned(), error);
@@ -217,8 +213,10 @@ fn inherited(host: &str, name: &str) -> Result<Vec<Listener>, ListenError> {
 
 fn acceptor(options: &TlsOptions) -> Result<TlsAcceptor, ListenError> {
     let chain = certificates(&options.cert)?;
-    let key = PrivateKeyDer::from_pem_file(&options.key)
-        .map_err(|error| ListenError::TlsFile { path: options.key.clone(), reason: error.to_string() })?;
+    let key = PrivateKeyDer::from_pem_file(&options.key).map_err(|error| ListenError::TlsFile {
+        path: options.key.clone(),
+        reason: error.to_string(),
+    })?;
     let builder = ServerConfig::builder();
     let builder = if options.verify {
         let mut roots = RootCertStore::empty();
@@ -238,8 +236,7 @@ fn acceptor(options: &TlsOptions) -> Result<TlsAcceptor, ListenError> {
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, ListenError> {
-    let failed =
-        |reason: String| ListenError::TlsFile { path: path.to_owned(), reason };
+    let failed = |reason: String| ListenError::TlsFile { path: path.to_owned(), reason };
     let certificates: Vec<_> = CertificateDer::pem_file_iter(path)
         .map_err(|error| failed(error.to_string()))?
         .collect::<Result<_, _>>()

@@ -29,6 +29,7 @@ use gantry_task::{Tasks, TasksConfig};
 use gantry_volume::Volumes;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tracing_subscriber::fmt::format::FmtSpan;
 
 pub(crate) use launch::start_in_background;
 use listen::Listener;
@@ -121,11 +122,16 @@ fn log_to_stderr(options: &Options) {
     };
     let filter = std::env::var("GANTRY_LOG").unwrap_or_else(|_| format!("{level},hyper=warn"));
     let colour = !options.switch("raw-logs", false) && rustix::termios::isatty(io::stderr());
+    // How long each step took is told only to whoever looks for it: spans close at every request.
+    let spans = match filter.contains("debug") || filter.contains("trace") {
+        true => FmtSpan::CLOSE,
+        false => FmtSpan::NONE,
+    };
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
         .with_ansi(colour)
         .with_writer(io::stderr)
-        .with_span_events(tracing_subscriber::fmt::format::FmtSpan::CLOSE)
+        .with_span_events(spans)
         .init();
 }
 
@@ -158,10 +164,10 @@ async fn serve(settings: Settings) -> Result<(), DaemonError> {
     }
     let hosts = settings.hosts.join(", ");
     let (parts, image_events) = build(&settings).await?;
-    let (images, networks) = (parts.images.clone(), parts.networks.clone());
+    let images = parts.images.clone();
     let mut engine_config = settings.engine;
-    engine_config.init_binary =
-        crate::embedded_shim::install_init(&settings.data_root.join("bin")).map_err(DaemonError::Shim)?;
+    engine_config.init_binary = crate::embedded_shim::install_init(&settings.data_root.join("bin"))
+        .map_err(DaemonError::Shim)?;
     let engine = Engine::recover(parts, engine_config).await?;
     let _ = image_events.set(engine.clone());
     let api = Api {
@@ -175,7 +181,6 @@ async fn serve(settings: Settings) -> Result<(), DaemonError> {
     accept_until_told(&listeners, api).await?;
     tracing::info!("ending; containers run on");
     engine.shutdown().await;
-    networks.close().await;
     for listener in &listeners {
         listener.unlink();
     }
@@ -238,7 +243,12 @@ async fn accept_until_told(listeners: &[Listener], api: Api) -> Result<(), Daemo
     let told = CancellationToken::new();
     let router = gantry_api::router(api);
     let accepting = listeners.iter().map(|listener| {
-        let (router, told) = (router.clone(), told.clone());
+        // Browsers reach TCP alone.
+        let router = match listener {
+            Listener::Unix { .. } => router.clone(),
+            Listener::Tcp { .. } => router.clone().over_network(),
+        };
+        let told = told.clone();
         async move {
             loop {
                 let accepted = match listener.accept().await {
@@ -253,7 +263,9 @@ async fn accept_until_told(listeners: &[Listener], api: Api) -> Result<(), Daemo
                 let (router, told) = (router.clone(), told.clone());
                 tokio::spawn(async move {
                     match accepted.finish().await {
-                        Ok(connection) => gantry_api::serve_connection(connection, router, told).await,
+                        Ok(connection) => {
+                            gantry_api::serve_connection(connection, router, told).await
+                        }
                         Err(error) => tracing::debug!("TLS handshake: {error}"),
                     }
                 });

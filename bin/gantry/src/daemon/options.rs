@@ -75,6 +75,8 @@ const NETWORKS: &str = "it comes with user-defined networks";
 const NEVER: &str = "Gantry has no use for it";
 
 /// Every option.
+// One row a line: as a table it can be read and searched.
+#[rustfmt::skip]
 pub(crate) const ROWS: &[Row] = &[
     row("add-runtime", None, "", Shape::Map, "Register an additional OCI runtime, as name=path"),
     row("bip", None, "bip", Shape::Text, "Address of the default bridge, as 172.17.0.1/16"),
@@ -317,9 +319,8 @@ fn command(program: &'static str) -> Command {
         .about("A self-sufficient runtime for containers")
         .disable_version_flag(true);
     for row in ROWS.iter().filter(|row| !row.flag.is_empty()) {
-        let mut arg = Arg::new(row.flag).long(row.flag).help(row.help).hide(
-            row.effect != Effect::Works,
-        );
+        let mut arg =
+            Arg::new(row.flag).long(row.flag).help(row.help).hide(row.effect != Effect::Works);
         if let Some(short) = row.short {
             arg = arg.short(short);
         }
@@ -345,7 +346,7 @@ fn from_flag(row: &Row, matches: &ArgMatches) -> Result<Option<Value>, OptionsEr
     Ok(match row.shape {
         Shape::Switch => matches.get_one::<bool>(row.flag).copied().map(Value::Bool),
         Shape::Number => matches.get_one::<i64>(row.flag).copied().map(Value::from),
-        Shape::Text => texts().last().map(Value::String),
+        Shape::Text => texts().next_back().map(Value::String),
         Shape::List => Some(Value::Array(texts().map(Value::String).collect())),
         Shape::Map => {
             let mut map = Map::new();
@@ -365,9 +366,9 @@ fn from_file(row: &Row, value: Value) -> Result<Value, OptionsError> {
     let fits = match row.shape {
         Shape::Switch => value.is_boolean(),
         Shape::Number => value.is_i64(),
-        Shape::List => value.as_array().is_some_and(|items| {
-            row.effect != Effect::Works || items.iter().all(Value::is_string)
-        }),
+        Shape::List => value
+            .as_array()
+            .is_some_and(|items| row.effect != Effect::Works || items.iter().all(Value::is_string)),
         Shape::Map => value.is_object(),
         // Sizes may be written as numbers.
         Shape::Text => value.is_string() || value.is_number() || row.effect != Effect::Works,
@@ -402,8 +403,18 @@ mod tests {
     #[test]
     fn flags_are_read_by_shape() {
         let options = read(&[
-            "-D", "--icc=false", "-H", "unix:///a", "--host", "tcp://b", "--log-opt", "max-size=1m",
-            "--mtu", "1400", "--data-root", "/d",
+            "-D",
+            "--icc=false",
+            "-H",
+            "unix:///a",
+            "--host",
+            "tcp://b",
+            "--log-opt",
+            "max-size=1m",
+            "--mtu",
+            "1400",
+            "--data-root",
+            "/d",
         ])
         .unwrap();
         assert!(options.switch("debug", false));

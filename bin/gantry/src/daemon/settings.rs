@@ -44,9 +44,7 @@ const WELL_KNOWN_RUNTIMES: &[&str] = &["runc", "crun"];
 impl Settings {
     /// Checks the options and fills in defaults; `program` is `docker` names' `dockerd`, or ours.
     pub(crate) fn from_options(options: &Options, as_dockerd: bool) -> Result<Self, OptionsError> {
-        let path = |name: &str, default: &str| {
-            PathBuf::from(options.text(name).unwrap_or(default))
-        };
+        let path = |name: &str, default: &str| PathBuf::from(options.text(name).unwrap_or(default));
         let data_root = path("data-root", "/var/lib/gantry");
         let exec_root = path("exec-root", "/run/gantry");
         let hosts = match options.list("host") {

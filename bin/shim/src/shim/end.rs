@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use gantry_logs::Stream;
 use gantry_shim_proto::{EXIT_FILE, ExitStatus, FromShim, SOCKET_FILE, STATE_FILE};
 use gantry_sys::spawn::{self, Spawn};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions, WaitStatus};
 
 use super::attachment::Output;
@@ -18,6 +20,8 @@ use super::{Linger, Shim, failure, report};
 const SIGKILL: i32 = 9;
 /// How long processes that outlive the one they came from may still write to its clients.
 const LINGER: Duration = Duration::from_secs(2);
+/// How long a client may take to read anything of what an ended task has left it.
+const DELIVERY: Duration = Duration::from_secs(30);
 
 impl Shim {
     /// Takes all pending signals; only `SIGCHLD` means anything, and every ended child is reaped.
@@ -80,6 +84,40 @@ impl Shim {
     pub(super) fn farewell(&mut self) {
         if self.listener.take().is_some() {
             let _ = fs::remove_file(SOCKET_FILE);
+        }
+    }
+
+    /// Gives clients what they have not read yet. Daemons are let go first: the task is over for
+    /// them, however slowly somebody reads.
+    pub(super) fn deliver_rest(&mut self) {
+        self.clients.clear();
+        let main = self.main.as_mut().map(|main| &mut main.process.session);
+        let mut sessions: Vec<_> =
+            main.into_iter().chain(self.execs.iter_mut().map(|exec| &mut exec.session)).collect();
+        sessions.iter_mut().for_each(|session| session.finish_clients());
+        let mut until = Instant::now() + DELIVERY;
+        loop {
+            let mut polls: Vec<PollFd<'_>> = Vec::new();
+            for client in sessions.iter().flat_map(|session| &session.attachments) {
+                polls.push(PollFd::from_borrowed_fd(client.as_fd(), PollFlags::OUT));
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if polls.is_empty() || left.is_zero() {
+                return;
+            }
+            let timeout = Timespec {
+                tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+                tv_nsec: i64::from(left.subsec_nanos()),
+            };
+            match rustix::event::poll(&mut polls, Some(&timeout)) {
+                Ok(0) => return,
+                Ok(_) | Err(Errno::INTR) => until = Instant::now() + DELIVERY,
+                Err(_) => return,
+            }
+            for session in &mut sessions {
+                session.attachments.iter_mut().for_each(|client| client.flush());
+                session.drop_done();
+            }
         }
     }
 

@@ -145,6 +145,7 @@ impl Shim {
             self.tidy();
         }
         self.farewell();
+        self.deliver_rest();
         Ok(())
     }
 

@@ -229,6 +229,24 @@ async fn requests_under_way_are_finished_at_shutdown() {
     tokio::time::timeout(LIMIT, served).await.expect("closed in time").unwrap();
 }
 
+#[tokio::test]
+async fn an_answer_that_comes_early_reaches_a_client_that_still_sends() {
+    const BYTES: usize = 8 << 20;
+    let (mut client, server) = UnixStream::pair().unwrap();
+    // The fake handler drops every body unread.
+    serve(server, fake(|pattern| body::full(hyper::StatusCode::OK, pattern)));
+    for _ in 0..2 {
+        let head =
+            format!("POST /images/load HTTP/1.1\r\nHost: d\r\nContent-Length: {BYTES}\r\n\r\n");
+        client.write_all(head.as_bytes()).await.unwrap();
+        tokio::time::timeout(LIMIT, client.write_all(&vec![0; BYTES])).await.unwrap().unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n/images/load") {
+            answer.push(client.read_u8().await.unwrap());
+        }
+    }
+}
+
 /// Prints the attach throughput: `cargo test -p gantry-api --release -- --ignored --nocapture`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a measurement"]

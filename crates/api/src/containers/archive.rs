@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use gantry_api_types::archive::ContainerPathStat;
-use gantry_engine::ArchivePutOptions;
+use gantry_engine::{ArchivePutOptions, FileError};
 use hyper::StatusCode;
 use hyper::header::{HeaderName, HeaderValue};
 
@@ -16,13 +16,21 @@ const PATH_STAT: HeaderName = HeaderName::from_static("x-docker-container-path-s
 
 /// `HEAD /containers/{id}/archive`.
 pub(crate) async fn stat(call: Call) -> Result<Response, ApiError> {
-    let stat = call.container()?.archive_stat(path(&call)?).await?;
+    let stat = call
+        .container()?
+        .archive_stat(path(&call)?)
+        .await
+        .map_err(|error| named(call.name(), error))?;
     with_stat(body::status(StatusCode::OK), &stat)
 }
 
 /// `GET /containers/{id}/archive`: a tar.
 pub(crate) async fn get(call: Call) -> Result<Response, ApiError> {
-    let download = call.container()?.archive_get(path(&call)?).await?;
+    let download = call
+        .container()?
+        .archive_get(path(&call)?)
+        .await
+        .map_err(|error| named(call.name(), error))?;
     let tar = body::stream(HeaderValue::from_static("application/x-tar"), download.tar);
     with_stat(tar, &download.stat)
 }
@@ -35,7 +43,9 @@ pub(crate) async fn put(call: Call) -> Result<Response, ApiError> {
     };
     let path = path(&call)?.to_owned();
     let container = call.container()?;
-    container.archive_put(&path, options, call.upload.into_stream()).await?;
+    let name = call.name().to_owned();
+    let put = container.archive_put(&path, options, call.upload.into_stream()).await;
+    put.map_err(|error| named(&name, error))?;
     Ok(body::status(StatusCode::OK))
 }
 
@@ -49,6 +59,16 @@ pub(crate) async fn changes(call: Call) -> Result<Response, ApiError> {
 pub(crate) async fn export(call: Call) -> Result<Response, ApiError> {
     let tar = call.container()?.export().await?;
     Ok(body::stream(HeaderValue::from_static("application/octet-stream"), tar))
+}
+
+/// A missing path is told with the container's name as the client gave it.
+fn named(name: &str, error: FileError) -> FileError {
+    match error {
+        FileError::NoSuchPath { path, .. } => {
+            FileError::NoSuchPath { path, container: name.to_owned() }
+        }
+        error => error,
+    }
 }
 
 fn path(call: &Call) -> Result<&str, ApiError> {

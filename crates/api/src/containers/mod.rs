@@ -123,8 +123,12 @@ fn stop_options(call: &Call) -> Result<(Option<String>, Option<i64>), ApiError> 
 /// `POST /containers/{id}/kill`: 204, 409 not running.
 pub(crate) async fn kill(call: Call) -> Result<Response, ApiError> {
     let signal = call.query.filled("signal").map(str::to_owned);
-    let container = call.container()?;
-    unhurried(async move { container.kill(signal.as_deref()).await }).await?;
+    let name = call.name().to_owned();
+    let killed = match call.container() {
+        Ok(container) => unhurried(async move { container.kill(signal.as_deref()).await }).await,
+        Err(error) => Err(error.into()),
+    };
+    killed.map_err(|error| error.within(format_args!("cannot kill container: {name}")))?;
     Ok(body::status(StatusCode::NO_CONTENT))
 }
 

@@ -37,9 +37,6 @@ pub(crate) async fn save_many(call: Call) -> Result<Response, ApiError> {
 
 async fn save(call: Call, names: Vec<String>) -> Result<Response, ApiError> {
     let images = call.api.images;
-    for name in &names {
-        images.resolve(name)?;
-    }
     let work = move |sink: &mut Sink| Ok(images.save(&names, sink)?);
     stream_worker(TAR, Late::Abort, work).await
 }
@@ -126,7 +123,10 @@ async fn import(call: Call) -> Result<Response, ApiError> {
     let platform = query.filled("platform").map(str::parse::<Platform>).transpose();
     let import = Import {
         changes: query.all("changes"),
-        message: query.text("message").to_owned(),
+        message: match query.text("message") {
+            "" => "Imported from -".to_owned(),
+            message => message.to_owned(),
+        },
         reference: repo_tag(query.text("repo"), query.text("tag"))?,
         platform: platform.map_err(|error| ApiError::invalid(error.to_string()))?,
     };

@@ -1,5 +1,7 @@
 //! Sizes and times for people, digit for digit as Docker prints them.
 
+use gantry_api_types::duration::human_duration;
+
 /// Nanoseconds in a second.
 const SECOND_NS: i128 = 1_000_000_000;
 
@@ -38,27 +40,6 @@ fn general(number: f64, digits: usize) -> String {
     }
     let decimals = usize::try_from(limit - 1 - power).unwrap_or(0);
     trim(&format!("{number:.decimals$}"))
-}
-
-/// A span of time in words: `About a minute`.
-pub(crate) fn human_duration(nanoseconds: i128) -> String {
-    let seconds = nanoseconds / SECOND_NS;
-    let minutes = seconds / 60;
-    // Hours are rounded, everything else is cut.
-    let hours = (nanoseconds + 1800 * SECOND_NS).div_euclid(3600 * SECOND_NS);
-    match seconds {
-        ..1 => "Less than a second".into(),
-        1 => "1 second".into(),
-        2..60 => format!("{seconds} seconds"),
-        _ if minutes == 1 => "About a minute".into(),
-        _ if minutes < 60 => format!("{minutes} minutes"),
-        _ if hours == 1 => "About an hour".into(),
-        _ if hours < 48 => format!("{hours} hours"),
-        _ if hours < 24 * 7 * 2 => format!("{} days", hours / 24),
-        _ if hours < 24 * 30 * 2 => format!("{} weeks", hours / 24 / 7),
-        _ if hours < 24 * 365 * 2 => format!("{} months", hours / 24 / 30),
-        _ => format!("{} years", nanoseconds / (3600 * SECOND_NS) / 24 / 365),
-    }
 }
 
 /// How long ago a Unix time was.
@@ -112,22 +93,5 @@ mod tests {
         }
         assert_eq!(human_size(1_983_280.0, 4), "1.983MB");
         assert_eq!(bytes_size(25_276_502_016.0), "23.54GiB");
-        for (seconds, want) in [
-            (0, "Less than a second"),
-            (1, "1 second"),
-            (59, "59 seconds"),
-            (60, "About a minute"),
-            (119, "About a minute"),
-            (120, "2 minutes"),
-            (3600, "About an hour"),
-            (5400, "2 hours"),
-            (47 * 3600, "47 hours"),
-            (48 * 3600, "2 days"),
-            (15 * 86400, "2 weeks"),
-            (70 * 86400, "2 months"),
-            (800 * 86400, "2 years"),
-        ] {
-            assert_eq!(human_duration(seconds * SECOND_NS), want, "{seconds}");
-        }
     }
 }

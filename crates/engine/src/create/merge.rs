@@ -25,6 +25,8 @@ pub(super) fn image_defaults(config: &mut ContainerConfig, image: &ImageDefaults
         config.labels = Some(labels);
     }
     merge_command(config, image);
+    // An empty object in the request is no volume at all, and is shown as `null`.
+    config.volumes = config.volumes.take().filter(|volumes| !volumes.is_empty());
     for path in image.volumes.keys() {
         config.volumes.get_or_insert_default().insert(path.clone(), Empty);
     }

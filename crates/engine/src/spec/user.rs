@@ -84,6 +84,10 @@ pub(crate) fn resolve(
             identity.groups.push(gid);
         }
     }
+    // A process must not get at files that its own group may not read by having dropped that group
+    // for a supplementary one, so the primary group leads the list (CVE-2022-36109).
+    identity.groups.retain(|gid| *gid != identity.gid);
+    identity.groups.insert(0, identity.gid);
     if identity.home.is_empty() {
         identity.home = "/".to_owned();
     }
@@ -178,16 +182,16 @@ mod tests {
     #[test]
     fn users_are_found_by_name_and_number() {
         for (user, uid, gid, groups, home) in [
-            ("", 0, 0, &[6][..], "/root"),
-            ("root", 0, 0, &[6], "/root"),
-            ("web", 33, 33, &[6, 29], "/var/www"),
-            ("33", 33, 33, &[6, 29], "/var/www"),
-            ("web:disk", 33, 6, &[], "/var/www"),
-            ("web:77", 33, 77, &[], "/var/www"),
-            ("1000", 1000, 0, &[], "/"),
-            ("1000:1000", 1000, 1000, &[], "/"),
-            ("2000", 7, 7, &[], "/seven"),
-            ("2147483647", 2_147_483_647, 0, &[], "/"),
+            ("", 0, 0, &[0, 6][..], "/root"),
+            ("root", 0, 0, &[0, 6], "/root"),
+            ("web", 33, 33, &[33, 6, 29], "/var/www"),
+            ("33", 33, 33, &[33, 6, 29], "/var/www"),
+            ("web:disk", 33, 6, &[6], "/var/www"),
+            ("web:77", 33, 77, &[77], "/var/www"),
+            ("1000", 1000, 0, &[0], "/"),
+            ("1000:1000", 1000, 1000, &[1000], "/"),
+            ("2000", 7, 7, &[7], "/seven"),
+            ("2147483647", 2_147_483_647, 0, &[0], "/"),
         ] {
             let want = Identity { uid, gid, groups: groups.to_vec(), home: home.into() };
             assert_eq!(resolve(user, &[], &files()), Ok(want), "{user:?}");
@@ -216,7 +220,7 @@ mod tests {
     fn groups_are_added() {
         let add = ["audio".to_owned(), "1234".into(), "disk".into()];
         let got = resolve("root", &add, &files()).unwrap();
-        assert_eq!(got.groups, [6, 29, 1234]);
+        assert_eq!(got.groups, [0, 6, 29, 1234]);
         assert!(resolve("", &["nope".to_owned()], &files()).is_err());
     }
 }

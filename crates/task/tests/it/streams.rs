@@ -34,6 +34,7 @@ each_runtime! {
     signals_end_processes => signals;
     failures_name_the_step => failures;
     a_client_that_does_not_read_makes_the_container_wait => stuck;
+    a_slow_client_gets_all_after_the_end => slow;
     no_line_is_lost => many_lines;
     logs_rotate_and_are_compressed_beside_the_container => rotation;
     a_user_may_open_its_streams_again => reopen;
@@ -53,6 +54,17 @@ async fn output(bed: Bed) {
     assert!(bed.task_directory("out").join("exit.json").exists());
     task.delete().await.expect("delete");
     assert!(bed.tasks.leftovers().expect("list").is_empty());
+}
+
+async fn slow(bed: Bed) {
+    // More than a socket holds, less than a client may leave unread.
+    let mut request = bed.request("slow", "dd if=/dev/zero bs=1000 count=900 2>/dev/null");
+    let (near, mut stream) = client(false);
+    request.attachments.push(near);
+    let task = bed.run(request).await;
+    assert_eq!(exit(task.exit()).await.code, 0);
+    task.delete().await.expect("delete");
+    assert_eq!(unframe(&read_all(&mut stream).await).0.len(), 900_000);
 }
 
 async fn input(bed: Bed) {
