@@ -241,7 +241,7 @@ impl Service<Request<Incoming>> for Requests {
                 std::future::pending::<()>().await;
             }
             if !asks_first {
-                left.drain().await;
+                left.drain();
             }
             // A body whose size is known goes out at once.
             let streams = hyper::body::Body::size_hint(response.body()).exact().is_none();

@@ -2,7 +2,7 @@
 //!
 //! A refusal may be ready before the client has sent its body. Closing the socket then makes the
 //! client's next write fail, and many clients never look at the answer after that. So what is left
-//! of a small body is read first, as Go's server does it.
+//! of the body is read and thrown away for a while, behind the answer.
 
 use std::io;
 use std::pin::Pin;
@@ -17,9 +17,9 @@ use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use crate::body::Body;
 
 /// Most that is read of a body that nobody wants.
-const LEFT_MAX_BYTES: usize = 256 << 10;
-/// Longest wait for it.
-const LEFT_LIMIT: Duration = Duration::from_secs(1);
+const LEFT_MAX_BYTES: usize = 64 << 20;
+/// Longest time for it; a client that has seen the answer stops long before.
+const LEFT_LIMIT: Duration = Duration::from_secs(2);
 
 /// Where a body goes back to when its handler drops it.
 #[derive(Clone, Default)]
@@ -39,11 +39,11 @@ pub(crate) fn lend(body: Incoming) -> (Body, Left) {
 }
 
 impl Left {
-    /// Reads what the handler did not. One that still reads its body keeps it.
-    pub(crate) async fn drain(&self) {
+    /// Reads what the handler did not, in the background. A handler that still reads keeps it.
+    pub(crate) fn drain(&self) {
         let body = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(mut body) = body else { return };
-        let read = async {
+        let read = async move {
             let mut bytes = 0;
             while bytes < LEFT_MAX_BYTES
                 && let Some(Ok(frame)) = body.frame().await
@@ -51,8 +51,7 @@ impl Left {
                 bytes += frame.data_ref().map_or(0, Bytes::len);
             }
         };
-        // Whoever sends no more is told all the same.
-        let _ = tokio::time::timeout(LEFT_LIMIT, read).await;
+        tokio::spawn(tokio::time::timeout(LEFT_LIMIT, read));
     }
 }
 

@@ -142,7 +142,7 @@ fn one_attaches_and_detaches_at_will() {
     }
     // Without a terminal: what one client sends comes back to all that watch.
     let _ = client.docker(&["run", "-di", "--name", "cat", "busybox", "cat"]).ok();
-    let script = "(sleep 0.5; echo through; sleep 0.5) | timeout 2 docker attach cat";
+    let script = "(sleep 0.5; echo through; sleep 0.5) | timeout -k 0.1 2 docker attach --sig-proxy=false cat";
     assert_eq!(client.shell(script).stdout, "through\n");
     assert_eq!(client.docker(&["logs", "cat"]).ok(), "through");
     assert_eq!(client.inspect("cat")["State"]["Status"], "running");
