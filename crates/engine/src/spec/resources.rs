@@ -37,6 +37,23 @@ pub(crate) fn check(host: &HostConfig, machine: Machine) -> Result<Vec<String>, 
     check_memory(host, machine, &mut warnings)?;
     check_cpu(host, machine)?;
     check_block_io(host)?;
+    // The control group leaves out what the kernel has no file for: who asked for it is told.
+    for (wanted, there, words) in [
+        (host.blkio_weight > 0, machine.features.blkio_weight, "Block I/O weight"),
+        (
+            !host.blkio_weight_device.items().is_empty(),
+            machine.features.blkio_weight_device,
+            "Block I/O weight_device",
+        ),
+    ] {
+        if wanted && !there {
+            let what = words.rsplit(' ').next().unwrap_or(words);
+            let what = if what == "weight" { "Weight" } else { "Weight-device" };
+            warnings.push(format!(
+                "Your kernel does not support {words} or the cgroup is not mounted. {what} discarded."
+            ));
+        }
+    }
     if !(-1000..=1000).contains(&host.oom_score_adj) {
         return refuse(format!(
             "Invalid value {}, range for oom score adj is [-1000, 1000]",
