@@ -11,7 +11,7 @@ use gantry_engine::ByteStream;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyDataStream, BodyExt, Empty, Full, StreamBody};
 use hyper::StatusCode;
-use hyper::body::{Body as _, Frame, Incoming};
+use hyper::body::{Body as _, Frame};
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -30,11 +30,6 @@ const JSON_BODY_MAX_BYTES: usize = 8 << 20;
 const DRAIN_LIMIT: Duration = Duration::from_secs(30);
 /// `Content-Type` of JSON.
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-
-/// Boxes what a connection delivers.
-pub(crate) fn incoming(body: Incoming) -> Body {
-    body.map_err(io::Error::other).boxed_unsync()
-}
 
 /// Nothing.
 pub(crate) fn empty() -> Body {

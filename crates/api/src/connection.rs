@@ -33,6 +33,7 @@ use tokio::net::UnixStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::body::{self, Response};
+use crate::drain;
 use crate::router::Router;
 
 /// How long a client may take to send a request's head, idle time included.
@@ -223,9 +224,13 @@ impl Service<Request<Incoming>> for Requests {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let (router, link) = (self.router.clone(), Arc::clone(&self.link));
-        let request = request.map(body::incoming);
         // Reading ahead would take what belongs to an unread body.
         let bodiless = hyper::body::Body::is_end_stream(request.body());
+        // A client that asks first sends no body when it is refused.
+        let asks_first = request.headers().contains_key(hyper::header::EXPECT);
+        let (head, incoming) = request.into_parts();
+        let (incoming, left) = drain::lend(incoming);
+        let request = Request::from_parts(head, incoming);
         let watch = (bodiless && router.ends_with_client(&request)).then(|| Watch::begin(&link));
         Box::pin(async move {
             let mut response = router.call(request).await;
@@ -234,6 +239,9 @@ impl Service<Request<Incoming>> for Requests {
                 *link.takeover.lock().unwrap_or_else(PoisonError::into_inner) = takeover;
                 // The connection's loop drops this future when it takes over.
                 std::future::pending::<()>().await;
+            }
+            if !asks_first {
+                left.drain();
             }
             // A body whose size is known goes out at once.
             let streams = hyper::body::Body::size_hint(response.body()).exact().is_none();

@@ -13,6 +13,7 @@ mod body;
 mod call;
 mod connection;
 mod containers;
+mod drain;
 mod error;
 mod events;
 mod exec;

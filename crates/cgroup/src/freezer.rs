@@ -18,13 +18,18 @@ pub(crate) fn freeze(group: &Cgroup, limit: Duration) -> Result<(), CgroupError>
     let result = turn(group, true, limit);
     if result.is_err() {
         // Half frozen is worse than running; the first error is the one to tell.
-        let _ = turn(group, false, limit);
+        let _ = thaw(group, limit);
     }
     result
 }
 
+/// A group that is gone has nothing left that stands still: `SIGKILL` ends frozen processes on v2,
+/// and whoever waits for them may have removed it.
 pub(crate) fn thaw(group: &Cgroup, limit: Duration) -> Result<(), CgroupError> {
-    turn(group, false, limit)
+    match turn(group, false, limit) {
+        Err(_) if directory(group).is_ok_and(|path| !path.exists()) => Ok(()),
+        answer => answer,
+    }
 }
 
 pub(crate) fn is_frozen(group: &Cgroup) -> Result<bool, CgroupError> {
@@ -63,7 +68,7 @@ pub(crate) fn kill_all(group: &Cgroup, signal: i32) -> Result<(), CgroupError> {
             signal_one(*pid, signal, group)?;
         }
         if directory(group).is_ok() {
-            turn(group, false, KILL_FREEZE_LIMIT)?;
+            thaw(group, KILL_FREEZE_LIMIT)?;
         }
         if frozen || signal != Signal::KILL || pids?.is_empty() {
             break;

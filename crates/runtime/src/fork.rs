@@ -143,7 +143,8 @@ fn fork_inside(user: BorrowedFd<'_>, request: Fork<'_>) -> Result<Forked, Create
             mount_plan::end(helper.as_fd());
             match answer.map_err(|e| prepare("reading the helper's answer", e))? {
                 Some((FromInit::Ready, Some(pidfd))) => {
-                    let pid = pid_of(pidfd.as_fd()).map_err(|e| prepare("reading the pid", e))?;
+                    let pid = gantry_sys::namespace::process_id(pidfd.as_fd())
+                        .map_err(|e| prepare("reading the pid", e))?;
                     Ok(Forked::Parent { pid, pidfd })
                 }
                 Some((FromInit::Failed(failure), _)) => Err(create_failure(failure)),
@@ -151,14 +152,4 @@ fn fork_inside(user: BorrowedFd<'_>, request: Fork<'_>) -> Result<Forked, Create
             }
         }
     }
-}
-
-/// The number behind a pidfd, as this process sees it.
-fn pid_of(pidfd: BorrowedFd<'_>) -> std::io::Result<u32> {
-    use std::os::fd::AsRawFd;
-    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()))?;
-    let number = info.lines().find_map(|line| line.strip_prefix("Pid:"));
-    number
-        .and_then(|text| text.trim().parse().ok())
-        .ok_or_else(|| std::io::Error::other("no pid behind the descriptor"))
 }

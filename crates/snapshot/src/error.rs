@@ -8,6 +8,7 @@ use std::{
 use gantry_archive::ArchiveError;
 use gantry_fault::{Fault, Kind};
 use gantry_oci::{Digest, DigestError};
+use gantry_sys::overlay::Refused;
 
 /// An error of the snapshots.
 #[derive(Debug, thiserror::Error)]
@@ -37,14 +38,8 @@ pub enum SnapshotError {
     #[error(transparent)]
     Archive(#[from] ArchiveError),
     /// The kernel refused a mount.
-    #[error("mounting overlay: {step}")]
-    Mount {
-        /// What was being done.
-        step: &'static str,
-        /// The cause.
-        #[source]
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Mount(#[from] Refused),
     /// The file system failed.
     #[error("{step} {}", path.display())]
     Io {
@@ -63,10 +58,6 @@ impl SnapshotError {
         let path = path.to_owned();
         move |source| Self::Io { step, path: path.clone(), source }
     }
-
-    pub(crate) fn mount(step: &'static str) -> impl Fn(rustix::io::Errno) -> Self {
-        move |errno| Self::Mount { step, source: errno.into() }
-    }
 }
 
 impl Fault for SnapshotError {
@@ -77,7 +68,7 @@ impl Fault for SnapshotError {
             Self::NoContainer(_) | Self::NoLayer(_) => Kind::NotFound,
             Self::BadLayers { .. } => Kind::DataLoss,
             Self::Archive(error) => error.kind(),
-            Self::Mount { .. } | Self::Io { .. } => Kind::Internal,
+            Self::Mount(_) | Self::Io { .. } => Kind::Internal,
         }
     }
 

@@ -6,10 +6,12 @@
 pub mod bpf;
 pub mod descriptors;
 pub mod exec;
+pub mod kernel;
 pub mod kill;
 pub mod mount;
 pub mod namespace;
 pub mod netns;
+pub mod overlay;
 pub mod process;
 pub mod sched;
 pub mod seccomp;

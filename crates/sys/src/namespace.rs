@@ -4,6 +4,8 @@ use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use rustix::thread::UnshareFlags;
 
 /// A kind of namespace that a pidfd can be asked for.
@@ -27,11 +29,10 @@ pub enum Kind {
     Uts,
 }
 
-/// Opens a namespace of a process: `ioctl_pidfd(2)`, Linux 6.11. No `/proc` is needed.
+/// Opens a namespace of a process: `ioctl_pidfd(2)`, or before Linux 6.11 by `/proc`.
 ///
 /// # Errors
-/// `ENOTTY` on an older kernel, `ESRCH` when the process has ended, `EPERM` without the right to
-/// trace it.
+/// `ESRCH` when the process has ended, `EPERM` or `EACCES` without the right to trace it.
 pub fn of_process(pidfd: BorrowedFd<'_>, kind: Kind) -> io::Result<OwnedFd> {
     let request = match kind {
         Kind::Cgroup => libc::PIDFD_GET_CGROUP_NAMESPACE,
@@ -46,10 +47,53 @@ pub fn of_process(pidfd: BorrowedFd<'_>, kind: Kind) -> io::Result<OwnedFd> {
     // SAFETY: `pidfd` stays open for the call; these requests take no argument.
     let fd = unsafe { libc::ioctl(pidfd.as_raw_fd(), request, 0) };
     if fd == -1 {
-        return Err(io::Error::last_os_error());
+        let error = io::Error::last_os_error();
+        return match error.raw_os_error() {
+            Some(libc::ENOTTY) => of_process_by_proc(pidfd, kind),
+            _ => Err(error),
+        };
     }
     // SAFETY: the kernel made this descriptor for this call; nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// The same by the process's number, which is its own as long as the process is not waited for.
+fn of_process_by_proc(pidfd: BorrowedFd<'_>, kind: Kind) -> io::Result<OwnedFd> {
+    let name = match kind {
+        Kind::Cgroup => "cgroup",
+        Kind::Ipc => "ipc",
+        Kind::Mount => "mnt",
+        Kind::Network => "net",
+        Kind::Pid => "pid",
+        Kind::Time => "time",
+        Kind::User => "user",
+        Kind::Uts => "uts",
+    };
+    let path = format!("/proc/{}/ns/{name}", process_id(pidfd)?);
+    let opened = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+    // Asked afterwards: if the process is there now, the number was its own all the time.
+    match crate::kill::send(pidfd, 0) {
+        Err(error) if error.raw_os_error() != Some(libc::EPERM) => return Err(error),
+        _ => {}
+    }
+    match opened {
+        // One that has ended, but is not waited for, has no namespaces.
+        Err(Errno::NOENT) => Err(io::Error::from_raw_os_error(libc::ESRCH)),
+        opened => Ok(opened?),
+    }
+}
+
+/// The number behind a pidfd, in the pid namespace of the mounted `/proc`.
+///
+/// # Errors
+/// `ESRCH` when the process has ended and was waited for, or has no number there; `ENOENT` without
+/// `/proc`.
+pub fn process_id(pidfd: BorrowedFd<'_>) -> io::Result<u32> {
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()))?;
+    let number = info.lines().find_map(|line| line.strip_prefix("Pid:"));
+    // -1 stands for a process that is gone, 0 for one of elsewhere.
+    let number = number.and_then(|text| text.trim().parse().ok()).filter(|number| *number > 0);
+    number.ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))
 }
 
 /// Leaves shared namespaces: `unshare(2)`, namespace flags only.
@@ -86,4 +130,52 @@ pub fn loopback_up() -> io::Result<()> {
     // SAFETY: `socket` stays open; `request` is initialised and outlives the call.
     let rc = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
     if rc == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+    use std::os::unix::fs::MetadataExt;
+    use std::process::{Child, Command};
+
+    use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+    use super::*;
+
+    const KINDS: [(Kind, &str); 8] = [
+        (Kind::Cgroup, "cgroup"),
+        (Kind::Ipc, "ipc"),
+        (Kind::Mount, "mnt"),
+        (Kind::Network, "net"),
+        (Kind::Pid, "pid"),
+        (Kind::Time, "time"),
+        (Kind::User, "user"),
+        (Kind::Uts, "uts"),
+    ];
+
+    fn process_of(child: &Child) -> OwnedFd {
+        let id = Pid::from_raw(child.id().cast_signed()).unwrap();
+        pidfd_open(id, PidfdFlags::empty()).unwrap()
+    }
+
+    #[test]
+    fn both_ways_open_the_same_namespaces() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let process = process_of(&child);
+        let id = process_id(process.as_fd()).unwrap();
+        for (kind, name) in KINDS {
+            let want = std::fs::metadata(format!("/proc/self/ns/{name}")).unwrap().ino();
+            for way in [of_process, of_process_by_proc] {
+                let opened = rustix::fs::fstat(way(process.as_fd(), kind).unwrap()).unwrap();
+                assert_eq!(opened.st_ino, want, "{name}");
+            }
+        }
+        assert_eq!(id, child.id());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        for way in [of_process, of_process_by_proc] {
+            let error = way(process.as_fd(), Kind::Pid).unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(libc::ESRCH));
+        }
+    }
 }

@@ -30,6 +30,8 @@ pub enum Kind {
 pub enum Net {
     /// A network namespace of its own, with nothing but loopback.
     Private,
+    /// That of this process: for daemons side by side.
+    Of(u32),
     /// The host's, for tests that reach the outside.
     Host,
 }
@@ -79,7 +81,7 @@ impl Daemon {
         };
         fs::create_dir_all(&root)?;
         let holder = match net {
-            Net::Host => None,
+            Net::Host | Net::Of(_) => None,
             Net::Private => Some(hold_namespace()?),
         };
         let extra = extra.iter().map(|&text| text.to_owned()).collect();
@@ -128,8 +130,7 @@ impl Daemon {
     /// A client of this daemon.
     #[must_use]
     pub fn client(&self) -> Client {
-        let netns = self.holder.as_ref().map(Child::id);
-        Client::new(self.root.join("sock"), netns)
+        Client::new(self.root.join("sock"), self.netns_pid())
     }
 
     /// The daemon's process id.
@@ -150,7 +151,10 @@ impl Daemon {
     /// The process that holds the daemon's network namespace.
     #[must_use]
     pub fn netns_pid(&self) -> Option<u32> {
-        self.holder.as_ref().map(Child::id)
+        match self.net {
+            Net::Of(pid) => Some(pid),
+            Net::Private | Net::Host => self.holder.as_ref().map(Child::id),
+        }
     }
 
     /// A command that runs in the daemon's network namespace.

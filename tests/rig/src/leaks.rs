@@ -28,15 +28,9 @@ impl Left {
     #[must_use]
     pub fn of(daemon: &Daemon) -> Self {
         let root = daemon.root.display().to_string();
-        let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
         let own = daemon.pids();
         Self {
-            mounts: mounts
-                .lines()
-                .filter_map(|line| line.split(' ').nth(1))
-                .filter(|point| point.starts_with(&root))
-                .map(str::to_owned)
-                .collect(),
+            mounts: mounts_below(&root),
             cgroups: cgroups_named(&daemon.name)
                 .into_iter()
                 .flat_map(|path| fs::read_dir(path).into_iter().flatten().flatten())
@@ -65,6 +59,69 @@ impl Left {
     pub fn is_nothing(&self) -> bool {
         *self == Self::default()
     }
+}
+
+/// What a daemon holds, to compare before and after much work.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Its open descriptors.
+    pub descriptors: usize,
+    /// Its threads.
+    pub threads: usize,
+    /// Mount points below its directory.
+    pub mounts: usize,
+    /// Interfaces in its network namespace.
+    pub interfaces: usize,
+    /// Elements of the sets and maps there.
+    pub elements: usize,
+    /// Network namespaces that its processes hold open.
+    pub namespaces: usize,
+}
+
+impl Held {
+    /// Looks at the daemon and its surroundings.
+    #[must_use]
+    pub fn of(daemon: &Daemon) -> Self {
+        let pid = daemon.pid().unwrap_or(0);
+        let count = |path: &str| listed(std::path::Path::new(path)).len();
+        let descriptors = listed(std::path::Path::new(&format!("/proc/{pid}/fd")));
+        let links = descriptors.iter().filter_map(|path| fs::read_link(path).ok());
+        let namespaces = links.filter(|link| link.to_string_lossy().starts_with("net:["));
+        let text = |program: &str, args: &[&str]| {
+            let path = crate::daemon::program(program);
+            let output = path.and_then(|path| daemon.inside(&path).args(args).output().ok());
+            output.map(|out| String::from_utf8_lossy(&out.stdout).into_owned()).unwrap_or_default()
+        };
+        let rules = text("nft", &["-j", "list", "ruleset"]);
+        let rules: serde_json::Value = serde_json::from_str(&rules).unwrap_or_default();
+        let lists = rules["nftables"].as_array().into_iter().flatten();
+        let sets = lists.filter_map(|entry| entry.get("set").or_else(|| entry.get("map")));
+        Self {
+            namespaces: namespaces.count(),
+            descriptors: descriptors.len(),
+            threads: count(&format!("/proc/{pid}/task")),
+            mounts: mounts_below(&daemon.root.display().to_string()).len(),
+            interfaces: text("ip", &["-o", "link"]).lines().count(),
+            elements: sets.filter_map(|set| set["elem"].as_array()).map(Vec::len).sum(),
+        }
+    }
+
+    /// Whether no figure is above what it was.
+    #[must_use]
+    pub fn is_within(&self, before: &Self) -> bool {
+        self.descriptors <= before.descriptors
+            && self.threads <= before.threads
+            && self.mounts <= before.mounts
+            && self.interfaces <= before.interfaces
+            && self.elements <= before.elements
+            && self.namespaces <= before.namespaces
+    }
+}
+
+fn mounts_below(root: &str) -> BTreeSet<String> {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let points = mounts.lines().filter_map(|line| line.split(' ').nth(1));
+    points.filter(|point| point.starts_with(root)).map(str::to_owned).collect()
 }
 
 fn listed(directory: &std::path::Path) -> BTreeSet<PathBuf> {

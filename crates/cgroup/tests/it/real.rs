@@ -221,6 +221,9 @@ fn processes_freeze_thaw_and_die() {
         assert!(within(SECOND, || scratch.group.pids().unwrap().is_empty()));
         scratch.group.kill_all(15).unwrap();
         assert!(matches!(scratch.group.kill_all(0), Err(CgroupError::Invalid { .. })));
+        scratch.group.remove().unwrap();
+        scratch.group.thaw(SECOND).unwrap();
+        scratch.group.freeze(SECOND).unwrap_err();
     }
 }
 

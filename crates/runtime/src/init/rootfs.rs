@@ -4,10 +4,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use gantry_sys::mount::{Change, Propagation};
+use gantry_sys::overlay::{Overlay, mount_detached};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxAttributes, StatxFlags};
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags,
-    OpenTreeFlags, UnmountFlags,
+    MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
 };
 
 use crate::Rootfs;
@@ -80,20 +80,12 @@ fn clone_tree(path: &Path) -> Result<OwnedFd, Failure> {
 }
 
 fn overlay(lower: &[PathBuf], upper: &Path, work: &Path) -> Result<OwnedFd, Failure> {
-    let text = || "mounting the overlay";
-    let fs = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).during(text)?;
-    let set = |key: &str, path: &Path| {
-        rustix::mount::fsconfig_set_string(&fs, key, path)
-            .during(|| format!("mounting the overlay: {key}={}", path.display()))
-    };
-    // One layer a call (Linux 6.5): neither their number nor their names' length hits a page's end.
-    for layer in lower {
-        set("lowerdir+", layer)?;
-    }
-    set("upperdir", upper)?;
-    set("workdir", work)?;
-    rustix::mount::fsconfig_create(&fs).during(text)?;
-    rustix::mount::fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).during(text)
+    let upper = Some((upper, work));
+    let mounted = mount_detached(Overlay { lower, upper, attributes: MountAttrFlags::empty() });
+    mounted.or_else(|refused| {
+        let text = refused.to_string();
+        Err(refused.source).during(|| text)
+    })
 }
 
 /// Makes `root` the root and lets go of everything else.

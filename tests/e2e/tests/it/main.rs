@@ -5,12 +5,17 @@
 #![forbid(unsafe_code)]
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod archives;
 mod bad_input;
 mod clients;
 mod crash;
 mod debian;
+mod disk;
 mod hello;
 mod leaks;
+mod oci;
+mod restart;
+mod soak;
 mod terminal;
 
 use gantry_rig::{Daemon, Kind, Net, images};

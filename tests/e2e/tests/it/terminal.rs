@@ -25,7 +25,7 @@ sys.stdout.write(seen.decode(errors="replace"))
 sys.stdout.write("\nexit %d\n" % os.waitstatus_to_exitcode(status))
 "#;
 
-fn in_a_terminal(client: &gantry_rig::Client, send: &str, command: &[&str]) -> String {
+pub(crate) fn in_a_terminal(client: &gantry_rig::Client, send: &str, command: &[&str]) -> String {
     let python = std::path::Path::new("python3");
     let ran = client.run(python, &[&["-c", DRIVER, send], command].concat(), None);
     ran.ok().to_owned()
