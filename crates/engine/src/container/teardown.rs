@@ -44,10 +44,10 @@ impl Leftovers {
     pub(crate) async fn take_away(self) {
         let id = self.record.id.as_str();
         let engine = &self.engine;
-        if let Some(endpoint) = &self.endpoint {
-            if let Err(error) = engine.parts.networks.leave(endpoint).await {
-                tracing::error!(id, error = chain(&error), "leaving the network");
-            }
+        if let Some(endpoint) = &self.endpoint
+            && let Err(error) = engine.parts.networks.leave(endpoint).await
+        {
+            tracing::error!(id, error = chain(&error), "leaving the network");
         }
         drop(self.netns);
         if let Some(task) = self.task
