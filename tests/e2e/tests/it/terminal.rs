@@ -17,6 +17,8 @@ while time.time() < end:
         seen += data
     if b"ready" in seen and not resized:
         resized = True
+        # The CLI begins to listen for sizes only after the first output may have come.
+        time.sleep(0.7)
         rows(fd, 41, 123)
         time.sleep(0.5)
         os.write(fd, send)
@@ -31,7 +33,10 @@ pub(crate) fn in_a_terminal(client: &gantry_rig::Client, send: &str, command: &[
     ran.ok().to_owned()
 }
 
-const SHELL: &str = "stty -echo; echo ready; read line; stty size; exit 9";
+/// The client tells the new size in its own time: the shell waits for it, up to five seconds.
+const SHELL: &str = "stty -echo; echo ready; read line; i=0; \
+    while [ $i -lt 50 ] && [ \"$(stty size)\" != '41 123' ]; do sleep 0.1; i=$((i+1)); done; \
+    stty size; exit 9";
 
 #[test]
 fn run_it_has_a_terminal_that_resizes() {
