@@ -41,7 +41,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 
 /// Files below the daemon's data that hold content or layers.
 fn content(daemon: &gantry_rig::Daemon) -> Vec<String> {
-    let script = "cd \"$0\" && find content snapshots -mindepth 1 -not -path '*/busybox/*' | sort";
+    let script = "cd \"$0\" && find content snapshots -mindepth 1 -not -path 'snapshots/trash/*' -not -path '*/busybox/*' | sort";
     let output = std::process::Command::new("sh")
         .args(["-c", script])
         .arg(daemon.root.join("data"))

@@ -2,7 +2,7 @@
 
 /// Runs `argv` in a pty of 30x100, resizes it to 41x123 at "ready", sends `send`, prints the rest.
 const DRIVER: &str = r#"
-import fcntl, os, pty, select, struct, sys, termios, time
+import fcntl, os, pty, select, signal, struct, sys, termios, time
 rows = lambda fd, r, c: fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", r, c, 0, 0))
 pid, fd = pty.fork()
 if pid == 0:
@@ -17,8 +17,11 @@ while time.time() < end:
         seen += data
     if b"ready" in seen and not resized:
         resized = True
-        rows(fd, 41, 123)
-        time.sleep(0.5)
+        # A client that was not listening yet is told again.
+        for _ in range(5):
+            rows(fd, 41, 123)
+            os.kill(pid, signal.SIGWINCH)
+            time.sleep(0.2)
         os.write(fd, send)
 status = os.waitpid(pid, 0)[1]
 sys.stdout.write(seen.decode(errors="replace"))
