@@ -1,21 +1,17 @@
 //! Bodies: how requests are read and answers written.
 
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt, TryStreamExt};
 use gantry_engine::ByteStream;
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyDataStream, BodyExt, Empty, Full, StreamBody};
+use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use hyper::StatusCode;
 use hyper::body::{Body as _, Frame};
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::runtime::Handle;
 
 use crate::error::ApiError;
 
@@ -26,8 +22,6 @@ pub type Response = hyper::Response<Body>;
 
 /// Largest JSON body that is read; every field together stays far below it.
 const JSON_BODY_MAX_BYTES: usize = 8 << 20;
-/// How long the rest of a body is read that no handler wants.
-const DRAIN_LIMIT: Duration = Duration::from_secs(30);
 /// `Content-Type` of JSON.
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -91,7 +85,7 @@ pub(crate) fn typed(mut response: Response, content_type: HeaderValue) -> Respon
 
 /// A request's body.
 pub(crate) struct Upload {
-    body: Rest,
+    body: Body,
     /// Length in bytes as the client told it; `None` when it comes in chunks.
     pub(crate) length: Option<u64>,
 }
@@ -101,17 +95,17 @@ impl Upload {
     pub(crate) fn new(body: Body, headers: &HeaderMap) -> Self {
         let told = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         let length = if body.is_end_stream() { Some(0) } else { told };
-        Self { body: Rest::of(body), length }
+        Self { body, length }
     }
 
     /// Its bytes as they come, never held as a whole.
     pub(crate) fn into_stream(self) -> ByteStream {
-        Box::pin(self.body)
+        Box::pin(self.body.into_data_stream())
     }
 
     /// All of it, up to [`JSON_BODY_MAX_BYTES`].
     async fn collect(self) -> Result<Bytes, ApiError> {
-        let mut data = self.body;
+        let mut data = self.body.into_data_stream();
         let mut all = BytesMut::new();
         while let Some(bytes) = data.next().await {
             let bytes = bytes
@@ -155,48 +149,6 @@ impl Upload {
         match self.json_text(headers).await? {
             Some(text) => parse(&text),
             None => Ok(T::default()),
-        }
-    }
-}
-
-/// What is left of a body. When a handler drops it early, as with a request that is refused, the
-/// rest is still read: a client that writes into a closed connection gives up with "broken pipe"
-/// and never looks at the answer that says why.
-struct Rest {
-    data: Option<BodyDataStream<Body>>,
-    /// A handler may drop it on a thread of its own.
-    runtime: Option<Handle>,
-}
-
-impl Rest {
-    fn of(body: Body) -> Self {
-        let open = !body.is_end_stream();
-        let runtime = if open { Handle::try_current().ok() } else { None };
-        Self { data: open.then(|| body.into_data_stream()), runtime }
-    }
-}
-
-impl Stream for Rest {
-    type Item = io::Result<Bytes>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Some(data) = &mut self.data else { return Poll::Ready(None) };
-        let next = ready!(data.poll_next_unpin(context));
-        if !matches!(next, Some(Ok(_))) {
-            self.data = None;
-        }
-        Poll::Ready(next)
-    }
-}
-
-impl Drop for Rest {
-    fn drop(&mut self) {
-        if let (Some(mut data), Some(runtime)) = (self.data.take(), &self.runtime) {
-            runtime.spawn(async move {
-                let drained = async { while let Some(Ok(_)) = data.next().await {} };
-                // What comes later is cut off with the connection.
-                let _ = tokio::time::timeout(DRAIN_LIMIT, drained).await;
-            });
         }
     }
 }

@@ -12,6 +12,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
+use gantry_sys::kernel::Version as KernelVersion;
 use rustix::mount::{FsOpenFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsopen};
 
 use crate::{Host, Version};
@@ -33,7 +34,7 @@ impl DynamicMoves {
 }
 
 /// The first kernel where the setting outlives its hierarchy.
-const LASTING: (u32, u32) = (6, 18);
+const LASTING: KernelVersion = KernelVersion(6, 18);
 
 /// Makes moves of processes between groups fast, at the price of slightly dearer forks.
 ///
@@ -50,29 +51,6 @@ pub fn favor_dynamic_moves(host: &Host) -> io::Result<DynamicMoves> {
     fsconfig_set_string(&context, "name", "gantry")?;
     fsconfig_set_flag(&context, "favordynmods")?;
     fsconfig_create(&context)?;
-    let release = rustix::system::uname().release().to_string_lossy().into_owned();
-    let held = (kernel_version(&release) < LASTING).then_some(context);
+    let held = (KernelVersion::running() < LASTING).then_some(context);
     Ok(DynamicMoves { taken: true, held })
-}
-
-/// Major and minor number of a release such as `6.18.44-generic`; zeros for what is missing.
-fn kernel_version(release: &str) -> (u32, u32) {
-    let mut numbers = release
-        .split(|byte: char| !byte.is_ascii_digit())
-        .map(|number| number.parse().unwrap_or(0));
-    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::kernel_version;
-
-    #[test]
-    fn releases_are_read() {
-        for (release, want) in
-            [("6.18.44-fc", (6, 18)), ("6.1-rc3", (6, 1)), ("7", (7, 0)), ("", (0, 0))]
-        {
-            assert_eq!(kernel_version(release), want, "{release}");
-        }
-    }
 }

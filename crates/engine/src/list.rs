@@ -94,7 +94,8 @@ impl Engine {
             rows.into_iter().map(measure).collect::<Vec<_>>()
         });
         for (row, (own, all)) in list.iter_mut().zip(sizes.await.unwrap_or_default()) {
-            (row.size_rw, row.size_root_fs) = (Some(own), Some(all));
+            // Docker leaves a zero out.
+            (row.size_rw, row.size_root_fs) = (Some(own).filter(|size| *size != 0), Some(all));
         }
     }
 }

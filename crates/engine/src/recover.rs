@@ -191,6 +191,7 @@ impl Engine {
                 endpoint: None,
                 netns: None,
             };
+            leftovers.tell();
             leftovers.take_away().await;
             Remains { engine, record, volumes, teardown: None }.take_away().await;
         });

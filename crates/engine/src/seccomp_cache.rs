@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use gantry_oci::Digest;
 use gantry_oci::runtime::Seccomp;
+use gantry_sys::kernel::Version;
 
 use crate::StartError;
 use crate::spec::security::SeccompChoice;
@@ -35,7 +36,7 @@ pub(crate) struct SeccompCache {
     dir: PathBuf,
     /// The daemon's own profile as JSON, and whether it switches filters off.
     daemon: DaemonProfile,
-    kernel: (u32, u32),
+    kernel: Version,
     known: Mutex<HashMap<String, Arc<Filter>>>,
 }
 
@@ -59,7 +60,7 @@ impl SeccompCache {
     pub(crate) fn open(exec_root: &Path, daemon: DaemonProfile) -> io::Result<Self> {
         let dir = exec_root.join("seccomp");
         std::fs::create_dir_all(&dir)?;
-        Ok(Self { dir, daemon, kernel: kernel_version(), known: Mutex::default() })
+        Ok(Self { dir, daemon, kernel: Version::running(), known: Mutex::default() })
     }
 
     /// The filter for a choice and capability set; `None` is none at all.
@@ -83,7 +84,11 @@ impl SeccompCache {
             return Ok(Some(Arc::clone(filter)));
         }
         let profile = match json {
-            Some(json) => gantry_seccomp::docker::from_docker_json(json, caps, self.kernel)?,
+            Some(json) => gantry_seccomp::docker::from_docker_json(
+                json,
+                caps,
+                (self.kernel.0, self.kernel.1),
+            )?,
             None => gantry_seccomp::docker::default_profile(caps),
         };
         let program = gantry_seccomp::compile(&profile)?;
@@ -118,14 +123,4 @@ impl SeccompCache {
 fn key(json: Option<&str>, caps: &[String]) -> String {
     let text = format!("{}\n{}", json.unwrap_or("builtin"), caps.join(","));
     Digest::of(text.as_bytes()).hex().to_owned()
-}
-
-fn kernel_version() -> (u32, u32) {
-    let uname = rustix::system::uname();
-    let release = uname.release().to_string_lossy();
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
-    match (numbers.next(), numbers.next()) {
-        (Some(Ok(major)), Some(Ok(minor))) => (major, minor),
-        _ => (0, 0),
-    }
 }

@@ -110,6 +110,11 @@ impl Images {
         };
         let mut config = commit.config.clone();
         apply(&mut config, &commit.changes)?;
+        let empty = config.cmd.as_ref().is_none_or(Vec::is_empty);
+        if empty && config.entrypoint == commit.config.entrypoint {
+            // Changes are laid over the container's configuration: nothing is no change.
+            config.cmd.clone_from(&commit.config.cmd);
+        }
         let mut image =
             parent.as_ref().map(|(parent, _)| parent.config.clone()).unwrap_or_default();
         let host = Platform::host();

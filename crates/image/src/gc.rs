@@ -29,6 +29,8 @@ impl Images {
             }
         }
         self.0.snapshots.retain_inits(&chains)?;
+        // Taking in an image needs memory that the daemon has no use for afterwards.
+        gantry_sys::process::trim_heap();
         Ok(())
     }
 

@@ -404,7 +404,10 @@ pub(crate) fn create_failure(failure: Failure) -> CreateError {
     }
 }
 
-pub(crate) fn init_failure(failure: Failure) -> InitFailure {
+pub(crate) fn init_failure(mut failure: Failure) -> InitFailure {
+    if failure.errno == libc::ENOSYS {
+        failure.text.push_str(&gantry_sys::kernel::OLDEST.needed());
+    }
     InitFailure { text: failure.text, errno: (failure.errno != 0).then_some(failure.errno) }
 }
 

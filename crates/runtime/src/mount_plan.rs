@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use gantry_oci::runtime::{IdMapping, Mount, Spec};
+use gantry_sys::kernel::Version;
 use gantry_sys::mount::Change;
 use gantry_sys::process::{Fork, Forked, Namespaces};
 use rustix::fs::{CWD, Mode, OFlags};
@@ -109,7 +110,18 @@ fn mapped_tree(
     let tree = rustix::mount::open_tree(CWD, source, flags).map_err(|e| during(e.into()))?;
     let userns = user_namespace(uids, gids).map_err(during)?;
     let change = Change { idmap: Some(userns.as_fd()), ..Change::default() };
-    gantry_sys::mount::change(tree.as_fd(), change, recursive_map).map_err(during)?;
+    gantry_sys::mount::change(tree.as_fd(), change, recursive_map)
+        .map_err(|error| {
+            // File systems learnt it one by one: overlayfs in 5.19, tmpfs in 6.3.
+            match error.raw_os_error() {
+                Some(libc::EINVAL) => std::io::Error::new(
+                    error.kind(),
+                    format!("the file system cannot be id-mapped{}", Version(6, 3).needed()),
+                ),
+                _ => error,
+            }
+        })
+        .map_err(during)?;
     Ok(tree)
 }
 

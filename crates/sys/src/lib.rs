@@ -6,6 +6,7 @@
 pub mod bpf;
 pub mod descriptors;
 pub mod exec;
+pub mod kernel;
 pub mod kill;
 pub mod mount;
 pub mod namespace;

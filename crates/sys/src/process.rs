@@ -53,6 +53,15 @@ pub fn is_single_threaded() -> io::Result<bool> {
     Ok(stat.st_nlink <= 3)
 }
 
+/// Gives memory that was freed back to the kernel: `malloc_trim(3)`, glibc only.
+pub fn trim_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: the function takes a number, locks the allocator itself, and touches free memory only.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// Makes a copy of this process: `clone3(2)` without shared memory.
 ///
 /// Docker's seccomp profile answers `ENOSYS` to `clone3`, whose flags it cannot look at; what a

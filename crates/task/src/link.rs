@@ -166,8 +166,7 @@ impl Actor {
         self.waiting.insert(seq, Waiting { reply: ask.reply, exec });
         match self.channel.flush() {
             Ok(_) => Ok(true),
-            // Its last messages are still to be read.
-            Err(ChannelError::Socket(error)) if is_hangup(&error) => self.receive(),
+            Err(ChannelError::Socket(error)) if is_hangup(&error) => self.last_words(),
             Err(error) => Err(error),
         }
     }
@@ -186,11 +185,23 @@ impl Actor {
             });
             match result {
                 // A shim that ended while a question was on its way: not an error of the connection.
-                Err(ChannelError::Socket(error)) if is_hangup(&error) => {}
+                Err(ChannelError::Socket(error)) if is_hangup(&error) => return self.last_words(),
                 result => drop(result?),
             }
         }
         self.receive()
+    }
+
+    /// Reads what a shim sent before it closed its end. Readiness is not asked for: the write told
+    /// that the peer is gone, and a question that can never be sent would wake us for ever.
+    fn last_words(&mut self) -> Result<bool, ChannelError> {
+        let received = self.channel.receive();
+        self.take_all()?;
+        match received {
+            Err(ChannelError::Socket(error)) if is_hangup(&error) => Ok(false),
+            Err(error) => Err(error),
+            Ok(_) => Ok(false),
+        }
     }
 
     fn receive(&mut self) -> Result<bool, ChannelError> {
@@ -201,13 +212,18 @@ impl Actor {
             result = self.channel.receive();
             Err::<(), _>(io::ErrorKind::WouldBlock.into())
         });
+        self.take_all()?;
+        result
+    }
+
+    fn take_all(&mut self) -> Result<(), ChannelError> {
         while let Some(message) = self.channel.next_message()? {
             match message.parse() {
                 Ok(message) => self.take(message),
                 Err(error) => tracing::debug!(%error, "message from shim passed over"),
             }
         }
-        result
+        Ok(())
     }
 
     fn take(&mut self, message: FromShim) {

@@ -3,7 +3,9 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use gantry_rig::{Daemon, Kind, Net, images};
+use gantry_rig::{Kind, images};
+use rustix::event::{PollFd, PollFlags};
+use rustix::process::{Pid, PidfdFlags, Signal};
 use serde_json::json;
 
 use super::api::Api;
@@ -61,24 +63,32 @@ pub(crate) fn ports(rig: &Rig, removal: bool) -> io::Result<Pair> {
     Ok(Pair { reference: median(&mut one), gantry: median(&mut many) })
 }
 
-/// From the signal that kills the container's process to the answer of `wait`.
+/// From the death of the container's process, as the kernel tells it to a thread that watches it,
+/// to the answer of `wait`; 0 when the answer is there before that thread has woken up.
 pub(crate) fn wait_latency(rig: &Rig) -> io::Result<Pair> {
     rig.alternate(rig.times(15), |daemon| {
         let client = daemon.client();
         let mut api = Api::connect(&client)?;
         let id = sleeper(&mut api, &json!({}))?;
-        let pid = client.inspect(&id)["State"]["Pid"].as_u64().unwrap_or(0);
+        let pid = client.inspect(&id)["State"]["Pid"].as_i64().unwrap_or(0);
+        let process = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        let process = process.ok_or_else(|| io::Error::other("no pid"))?;
+        let pidfd = rustix::process::pidfd_open(process, PidfdFlags::empty())?;
         let waiter = {
             let id = id.clone();
             std::thread::spawn(move || api.wait(&id).map(|_| Instant::now()))
         };
+        let signal = pidfd.try_clone()?;
+        let mourner = std::thread::spawn(move || {
+            let mut fds = [PollFd::new(&pidfd, PollFlags::IN)];
+            rustix::event::poll(&mut fds, None).map(|_| Instant::now())
+        });
         std::thread::sleep(Duration::from_millis(100));
-        let process = u32::try_from(pid).unwrap_or(0);
-        let begin = Instant::now();
-        gantry_rig::daemon::signal(process, rustix::process::Signal::KILL);
+        rustix::process::pidfd_send_signal(&signal, Signal::KILL)?;
+        let died = mourner.join().map_err(|_| io::Error::other("mourner panicked"))??;
         let answered = waiter.join().map_err(|_| io::Error::other("waiter panicked"))??;
         Api::connect(&client)?.remove(&id, true)?;
-        Ok((answered - begin).as_secs_f64())
+        Ok(answered.saturating_duration_since(died).as_secs_f64())
     })
 }
 
@@ -98,7 +108,7 @@ pub(crate) fn list(rig: &Rig) -> io::Result<Pair> {
 /// From the daemon's start to its first answer, with a crowd of exited containers to find.
 pub(crate) fn restart(rig: &Rig) -> io::Result<Pair> {
     let measure = |kind| -> io::Result<f64> {
-        let mut daemon = Daemon::start(kind, Net::Private, &[])?;
+        let mut daemon = super::daemon(kind)?;
         images::import_busybox(&daemon.client())?;
         let mut api = Api::connect(&daemon.client())?;
         for _ in 0..rig.many() {

@@ -15,12 +15,14 @@ mod streams;
 
 use gantry_rig::{Daemon, Kind, Net, images};
 
+use rustix::mount::MountFlags;
+
 use crate::chore::{ChoreError, io};
 use rows::{ROWS, Rig};
 
 /// Measures every row whose name contains `filter`.
 pub(crate) fn run(filter: Option<&str>, smoke: bool) -> Result<(), ChoreError> {
-    let start = |kind| Daemon::start(kind, Net::Private, &[]).map_err(io("starting a daemon"));
+    let start = |kind| daemon(kind).map_err(io("starting a daemon"));
     let rig = Rig { docker: start(Kind::Docker)?, gantry: start(Kind::Gantry)?, smoke };
     for daemon in [&rig.docker, &rig.gantry] {
         images::import_busybox(&daemon.client()).map_err(io("importing busybox"))?;
@@ -59,4 +61,14 @@ pub(crate) fn run(filter: Option<&str>, smoke: bool) -> Result<(), ChoreError> {
     }
     println!("bench: {reached} reached, {missed} missed, {failed} could not be measured");
     if failed == 0 { Ok(()) } else { Err(ChoreError::Failed("the bench".to_owned())) }
+}
+
+/// A daemon whose exec root is in memory, as `/run` is on a host that systemd runs.
+fn daemon(kind: Kind) -> std::io::Result<Daemon> {
+    let mut daemon = Daemon::prepare(kind, Net::Private, &[])?;
+    let exec = daemon.root.join("exec");
+    std::fs::create_dir_all(&exec)?;
+    rustix::mount::mount("tmpfs", &exec, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, None)?;
+    daemon.launch()?;
+    Ok(daemon)
 }

@@ -41,7 +41,7 @@ pub(crate) fn by_cli(rig: &Rig) -> io::Result<Pair> {
 }
 
 /// An error unless a command went well.
-pub(crate) fn done(ran: &Ran) -> io::Result<()> {
+fn done(ran: &Ran) -> io::Result<()> {
     if ran.code == 0 { Ok(()) } else { Err(io::Error::other(ran.stderr.clone())) }
 }
 

@@ -153,6 +153,7 @@ fn run(settings: Settings) -> Result<(), DaemonError> {
 }
 
 async fn serve(settings: Settings) -> Result<(), DaemonError> {
+    warn_of_old_kernel();
     raise_open_files();
     // Others may pass through to volumes and sockets, but list nothing.
     make_directory(&settings.data_root, 0o711)?;
@@ -226,7 +227,18 @@ fn favor_dynamic_cgroups(cgroups: &gantry_cgroup::Host) {
     static HELD: OnceLock<gantry_cgroup::DynamicMoves> = OnceLock::new();
     match gantry_cgroup::favor_dynamic_moves(cgroups) {
         Ok(moves) => drop(HELD.set(moves)),
-        Err(error) => tracing::info!("control group attaches stay slow: {error}"),
+        Err(error) => {
+            let needed = gantry_sys::kernel::Version(6, 0).needed();
+            tracing::info!("control group attaches stay slow: {error}{needed}");
+        }
+    }
+}
+
+fn warn_of_old_kernel() {
+    use gantry_sys::kernel::{OLDEST, Version};
+    let running = Version::running();
+    if running < OLDEST {
+        tracing::warn!("this is Linux {running}: Gantry needs {OLDEST} or newer, expect failures");
     }
 }
 

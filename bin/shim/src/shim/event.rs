@@ -16,6 +16,9 @@ pub(super) const BLOCKED_SIGNALS: [i32; 8] = [17, 1, 2, 3, 10, 12, 13, 15];
 /// Left-behind processes' output ends for clients when none came for so long.
 const LINGER_QUIET: Duration = Duration::from_millis(100);
 
+/// Memory that was not used for so long is given back. A short-lived container never gets there.
+const IDLE: Duration = Duration::from_secs(1);
+
 /// Which process's streams; the first process, or the exec with that index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Whose {
@@ -160,6 +163,11 @@ impl Shim {
                         && exec.session.attachments.is_empty()))
         });
         self.clients.retain(|client| !client.dead);
+        if self.trim_at.is_some_and(|at| now >= at) {
+            self.trim_at = None;
+            self.chunk = Vec::new();
+            gantry_sys::process::trim_heap();
+        }
         self.compress_log();
     }
 
@@ -168,7 +176,10 @@ impl Shim {
         let main = self.main.as_ref().map(|main| &main.process);
         let lingers =
             main.into_iter().chain(&self.execs).filter_map(|process| process.linger.as_ref());
-        lingers.map(|linger| linger.until.min(linger.last_output + LINGER_QUIET)).min()
+        lingers
+            .map(|linger| linger.until.min(linger.last_output + LINGER_QUIET))
+            .chain(self.trim_at)
+            .min()
     }
 
     fn process(&mut self, whose: Whose) -> Option<&mut Running> {
@@ -218,8 +229,14 @@ impl Shim {
         self.chunk = chunk;
     }
 
+    /// Memory is in use now: some of it can be given back once all is quiet.
+    pub(super) fn used_memory(&mut self) {
+        self.trim_at = Some(Instant::now() + IDLE);
+    }
+
     /// The one buffer for all reading; to be put back.
     pub(super) fn take_chunk(&mut self) -> Vec<u8> {
+        self.used_memory();
         let mut chunk = std::mem::take(&mut self.chunk);
         chunk.resize(super::CHUNK_BYTES, 0);
         chunk

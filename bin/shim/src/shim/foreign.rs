@@ -172,6 +172,8 @@ impl ForeignRuntime {
         let bundle = self.bundle();
         fs::create_dir(&bundle).map_err(mount)?;
         start::prepare_spec(&mut run.spec, &run.stdio)?;
+        // crun before 1.8.5 takes no other; newer fields are read or passed over all the same.
+        "1.0.2".clone_into(&mut run.spec.oci_version);
         let mut root = run.spec.root.take().unwrap_or_default();
         if !run.upper.as_os_str().is_empty() {
             let rootfs = bundle.join("rootfs");

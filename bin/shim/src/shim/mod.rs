@@ -70,6 +70,8 @@ struct Shim {
     log: gantry_logs::Writer,
     log_failed: bool,
     chunk: Vec<u8>,
+    /// When memory that is not in use is given back.
+    trim_at: Option<Instant>,
     main: Option<Main>,
     execs: Vec<Running>,
     /// Execs that a foreign runtime is starting.
@@ -126,6 +128,7 @@ impl Shim {
             log: gantry_logs::Writer::open(&gantry_logs::LogConfig::None)?,
             log_failed: false,
             chunk: Vec::new(),
+            trim_at: None,
             main: None,
             execs: Vec::new(),
             starting: Vec::new(),

@@ -14,6 +14,9 @@ const MAX_PENDING_BYTES: usize = 64 * 1024;
 /// Output that is taken at once after the process's end: more than any pipe holds.
 const MAX_DRAIN_BYTES: usize = 8 * 1024 * 1024;
 
+/// Size of a pipe whose writer has filled it: it need not wait for every one of our reads then.
+const WIDE_PIPE_BYTES: usize = 1024 * 1024;
+
 /// What became of reading an output stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Read {
@@ -81,7 +84,12 @@ impl Session {
         let Some(stream) = self.stream(output) else { return Read::End };
         loop {
             match rustix::io::read(stream, &mut *buffer) {
-                Ok(bytes) if bytes > 0 => return Read::Bytes(bytes),
+                Ok(bytes) if bytes > 0 => {
+                    if bytes == buffer.len() {
+                        widen(stream);
+                    }
+                    return Read::Bytes(bytes);
+                }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return Read::Empty,
                 // A terminal whose last user has gone answers EIO.
@@ -194,5 +202,13 @@ impl Session {
             self.closing = true;
             self.write_input();
         }
+    }
+}
+
+/// Makes a pipe larger, once. A terminal is no pipe, and where the user's pipes have used up what
+/// they may have, a small one works as well.
+fn widen(stream: &OwnedFd) {
+    if rustix::pipe::fcntl_getpipe_size(stream).is_ok_and(|size| size < WIDE_PIPE_BYTES) {
+        let _ = rustix::pipe::fcntl_setpipe_size(stream, WIDE_PIPE_BYTES);
     }
 }

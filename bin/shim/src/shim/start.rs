@@ -54,6 +54,7 @@ impl Shim {
 
     /// After the answer: what only a later daemon needs.
     pub(super) fn settle(&mut self) {
+        self.used_memory();
         let saved = self.listen().and_then(|()| {
             let Some(main) = &self.main else { return Ok(()) };
             let pid = main.process.pid;

@@ -289,6 +289,7 @@ impl Driver {
             endpoint,
             netns: self.netns.take(),
         };
+        leftovers.tell();
         self.teardown = Some(self.engine.work.spawn(leftovers.take_away()));
         if let Some((options, reply)) = self.removal.take() {
             self.delete(options).await;

@@ -192,7 +192,7 @@ impl Container {
         let name = name.strip_prefix('/').unwrap_or(name);
         let refused = |error| ChangeError::Name(Box::new(error));
         if !names::is_valid(name) {
-            return Err(refused(CreateError::InvalidName(name.to_owned())));
+            return Err(refused(CreateError::InvalidName(format!("/{name}"))));
         }
         if self.name() == name {
             return Err(ChangeError::Invalid(crate::error::Invalid(

@@ -26,23 +26,30 @@ pub(crate) struct Leftovers {
 }
 
 impl Leftovers {
-    /// Takes everything away; what fails is logged, and the rest goes on.
-    pub(crate) async fn take_away(self) {
+    /// Publishes what goes, in Docker's order: behind the container's end, before its removal.
+    pub(crate) fn tell(&self) {
         let id = self.record.id.as_str();
-        let engine = &self.engine;
-        if let Some(endpoint) = &self.endpoint {
-            if let Err(error) = engine.parts.networks.leave(endpoint).await {
-                tracing::error!(id, error = chain(&error), "leaving the network");
-            }
-            engine.tell_network("disconnect", id);
+        if self.endpoint.is_some() {
+            self.engine.tell_network("disconnect", id);
         }
-        drop(self.netns);
         for volume in self.record.volumes() {
             let attributes =
                 [("driver", "local"), ("container", id)].map(|(k, v)| (k.to_owned(), v.to_owned()));
             let source = volume.source.as_str();
-            engine.events.publish(EventKind::Volume, "unmount", source, attributes.into());
+            self.engine.events.publish(EventKind::Volume, "unmount", source, attributes.into());
         }
+    }
+
+    /// Takes everything away; what fails is logged, and the rest goes on.
+    pub(crate) async fn take_away(self) {
+        let id = self.record.id.as_str();
+        let engine = &self.engine;
+        if let Some(endpoint) = &self.endpoint
+            && let Err(error) = engine.parts.networks.leave(endpoint).await
+        {
+            tracing::error!(id, error = chain(&error), "leaving the network");
+        }
+        drop(self.netns);
         if let Some(task) = self.task
             && let Err(error) = task.delete().await
         {
@@ -131,6 +138,11 @@ impl Driver {
             volumes: options.volumes,
             teardown: self.teardown.take(),
         };
-        self.engine.work.spawn(remains.take_away());
+        let waited = options.volumes && self.record.anonymous_volumes().next().is_some();
+        let taken = self.engine.work.spawn(remains.take_away());
+        if waited {
+            // Who asks for its volumes to go looks for them next. A panic was logged.
+            let _ = taken.await;
+        }
     }
 }

@@ -102,8 +102,11 @@ fn check_modes(
         NetworkMode::Other(name) => {
             return Err(CreateError::NotImplemented(format!("user-defined network {name:?}")));
         }
-        NetworkMode::Container(name) => {
-            engine.registry.find(name)?;
+        // The other container is looked for when this one starts.
+        NetworkMode::Container(_) => {
+            if !config.hostname.is_empty() {
+                return refuse("conflicting options: hostname and the network mode".into());
+            }
             if !host.port_bindings.is_empty() || host.publish_all_ports {
                 return refuse(
                     "conflicting options: port publishing and the container type network mode"
@@ -191,6 +194,9 @@ pub(super) fn fill_host(engine: &Inner, host: &mut HostConfig) {
     }
     if host.memory > 0 && host.memory_swap == 0 {
         host.memory_swap = host.memory.saturating_mul(2);
+    }
+    if host.pids_limit.is_some_and(|limit| limit <= 0) {
+        host.pids_limit = None;
     }
     if host.memory_swappiness == Some(-1) {
         host.memory_swappiness = None;

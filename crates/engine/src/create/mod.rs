@@ -206,9 +206,11 @@ fn name_host(
 ) -> Result<(), CreateError> {
     match NetworkMode::parse(&host.network_mode) {
         NetworkMode::Container(other) => {
-            let other = engine.registry.find(other)?.record();
-            config.hostname.clone_from(&other.config.hostname);
-            config.domainname.clone_from(&other.config.domainname);
+            if let Ok(other) = engine.registry.find(other) {
+                let other = other.record();
+                config.hostname.clone_from(&other.config.hostname);
+                config.domainname.clone_from(&other.config.domainname);
+            }
         }
         NetworkMode::Host if config.hostname.is_empty() => {
             let uname = rustix::system::uname();

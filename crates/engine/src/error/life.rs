@@ -90,7 +90,8 @@ impl Fault for CreateError {
             CreateError::Image(error) => error.kind(),
             CreateError::Platform { .. } => Kind::NotFound,
             CreateError::Invalid(error) => error.kind(),
-            CreateError::Lookup(error) => error.kind(),
+            // "Not found" is the image alone: clients answer it by pulling.
+            CreateError::Lookup(_) => Kind::InvalidArgument,
             CreateError::NotImplemented(_) => Kind::NotImplemented,
             CreateError::Snapshot(error) => error.kind(),
             CreateError::Volume(error) => error.kind(),

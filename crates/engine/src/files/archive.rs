@@ -71,7 +71,9 @@ impl Container {
         options: ArchivePutOptions,
         tar: ByteStream,
     ) -> Result<(), FileError> {
-        let owned_by = options.copy_uid_gid.then(|| self.cell.record().config.user.clone());
+        // Without a user of its own the container takes the archive's owners, as with Docker.
+        let user = self.cell.record().config.user.clone();
+        let owned_by = Some(user).filter(|user| options.copy_uid_gid && !user.is_empty());
         let no_overwrite_dir_non_dir = options.no_overwrite_dir_non_dir;
         let tar = StreamReader::new(tar);
         self.with_place(path, move |place| {

@@ -36,7 +36,7 @@ pub(crate) fn check(host: &HostConfig, machine: Machine) -> Result<Vec<String>, 
     let mut warnings = Vec::new();
     check_memory(host, machine, &mut warnings)?;
     check_cpu(host, machine)?;
-    check_block_io(host)?;
+    check_block_io(host, machine, &mut warnings)?;
     if !(-1000..=1000).contains(&host.oom_score_adj) {
         return refuse(format!(
             "Invalid value {}, range for oom score adj is [-1000, 1000]",
@@ -153,9 +153,21 @@ fn check_list(list: &str, what: &str) -> Result<Option<u32>, Invalid> {
     Ok(Some(highest))
 }
 
-fn check_block_io(host: &HostConfig) -> Result<(), Invalid> {
+fn check_block_io(
+    host: &HostConfig,
+    machine: Machine,
+    warnings: &mut Vec<String>,
+) -> Result<(), Invalid> {
     if host.blkio_weight > 0 && !(10..=1000).contains(&host.blkio_weight) {
         return refuse("Range of blkio weight is from 10 to 1000");
+    }
+    // A limit that the kernel has no file for is left out: who asked for it is told.
+    let features = machine.features;
+    if host.blkio_weight > 0 && !features.blkio_weight {
+        warnings.push("Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded.".to_owned());
+    }
+    if !host.blkio_weight_device.items().is_empty() && !features.blkio_weight_device {
+        warnings.push("Your kernel does not support Block I/O weight_device or the cgroup is not mounted. Weight-device discarded.".to_owned());
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ use gantry_network::{
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// How long a client waits before it calls a host unreachable.
-const PATIENCE: Duration = Duration::from_millis(400);
+const PATIENCE: Duration = Duration::from_millis(1500);
 
 /// A host of its own: a thread in a fresh namespace, with a directory for state.
 pub(crate) struct Host {

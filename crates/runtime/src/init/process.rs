@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use gantry_sys::kernel::Version;
 use rustix::fs::{CWD, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
@@ -341,9 +342,15 @@ fn finish(plan: &ProcessPlan<'_>, told: &OwnedFd) -> Result<(), Failure> {
     plan.caps.apply(false)
 }
 
+/// What a flag asks of the kernel.
+fn needed(flags: u32) -> String {
+    use gantry_seccomp::flags::WAIT_KILLABLE_RECV;
+    if flags & WAIT_KILLABLE_RECV == 0 { String::new() } else { Version(5, 19).needed() }
+}
+
 fn load(filter: &Filter, told: &OwnedFd) -> Result<(), Failure> {
     let listener = gantry_sys::seccomp::load(&filter.program, filter.flags)
-        .during(|| "unable to init seccomp")?;
+        .during(|| format!("unable to init seccomp{}", needed(filter.flags)))?;
     if let Some(listener) = listener {
         channel::report(told, &FromInit::Listener, Some(listener.as_fd()))
             .during(|| "sending the seccomp listener")?;
