@@ -233,10 +233,12 @@ impl Drop for Daemon {
                 .stderr(Stdio::null())
                 .status();
             let table = format!("gantry-{}", self.name);
-            let _ = Command::new("nft")
-                .args(["delete", "table", "inet", &table])
-                .stderr(Stdio::null())
-                .status();
+            for family in ["ip", "ip6", "inet", "bridge"] {
+                let _ = Command::new("nft")
+                    .args(["delete", "table", family, &table])
+                    .stderr(Stdio::null())
+                    .status();
+            }
         }
         unmount_below(&self.root);
         remove_cgroups(&self.name);

@@ -80,7 +80,7 @@ const NEVER: &str = "Gantry has no use for it";
 pub(crate) const ROWS: &[Row] = &[
     row("add-runtime", None, "", Shape::Map, "Register an additional OCI runtime, as name=path"),
     row("bip", None, "bip", Shape::Text, "Address of the default bridge, as 172.17.0.1/16"),
-    row("bridge", Some('b'), "bridge", Shape::Text, "Name of the default bridge; none for no bridge"),
+    row("bridge", Some('b'), "bridge", Shape::Text, "Name of the default bridge"),
     row("cgroup-parent", None, "cgroup-parent", Shape::Text, "Parent control group of all containers"),
     row("config-file", None, "", Shape::Text, "Configuration file"),
     row("data-root", None, "data-root", Shape::Text, "Where images, containers and volumes are kept"),

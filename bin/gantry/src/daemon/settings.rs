@@ -96,6 +96,12 @@ fn tls(options: &Options) -> TlsOptions {
 
 fn network(options: &Options, data_root: &std::path::Path) -> Result<NetworkConfig, OptionsError> {
     let bridge = options.text("bridge").unwrap_or("gantry0");
+    if bridge == "none" {
+        return Err(OptionsError::Value {
+            name: "--bridge".to_owned(),
+            reason: "a daemon without a bridge (none) is not implemented".to_owned(),
+        });
+    }
     let mut network = NetworkConfig::new(bridge, data_root.join("network"));
     network.bip = options.parsed("bip")?;
     network.fixed_cidr = options.parsed("fixed-cidr")?;
