@@ -28,6 +28,7 @@ use rustix::mount::{
 };
 use rustix::thread::UnshareFlags;
 
+use crate::kernel::Version;
 use crate::mount::{Change, change};
 use crate::namespace::unshare;
 
@@ -99,10 +100,13 @@ pub fn mount_detached(overlay: Overlay<'_>) -> Result<OwnedFd, Refused> {
     match WAY.load(Ordering::Relaxed) {
         EACH => return by_each(overlay),
         OLDER => return by_list_or_page(overlay),
+        // Such a kernel would take the parameter, fail in the end and write a line into its log.
+        _ if Version::running() < Version(6, 5) => {
+            return by_list_or_page(overlay).inspect(|_| WAY.store(OLDER, Ordering::Relaxed));
+        }
         _ => {}
     }
-    // Linux before 6.5 takes any parameter and says EINVAL in the end, as for every other mistake:
-    // only what works tells what the kernel knows.
+    // Others may have been given what is newer: only what works tells what the kernel knows.
     match by_each(overlay) {
         Err(refused) if refused.is(Errno::INVAL) => {
             by_list_or_page(overlay).inspect(|_| WAY.store(OLDER, Ordering::Relaxed))
