@@ -13,6 +13,8 @@ pub(crate) const ACK: u16 = 4;
 pub(crate) const DUMP: u16 = 0x300;
 /// Fail if the object exists.
 pub(crate) const EXCL: u16 = 0x200;
+/// Put the object in the place of one that exists.
+pub(crate) const REPLACE: u16 = 0x100;
 /// Make the object if it does not exist.
 pub(crate) const CREATE: u16 = 0x400;
 /// Put a rule behind the others.

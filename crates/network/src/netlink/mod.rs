@@ -4,6 +4,7 @@
 //! alike, where the available crates cover the first alone.
 
 pub(crate) mod conntrack;
+pub(crate) mod link;
 pub(crate) mod message;
 pub(crate) mod nftables;
 pub(crate) mod route;
