@@ -142,9 +142,6 @@ pub enum JoinError {
         /// Port in the container.
         container_port: u16,
     },
-    /// A host address of IPv6.
-    #[error("publishing a port on the IPv6 address {0} is not implemented")]
-    Ipv6HostAddress(IpAddr),
     /// The namespace or its interface could not be made.
     #[error("{step} for the container's interface")]
     Namespace {
