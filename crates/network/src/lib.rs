@@ -38,5 +38,6 @@ pub use config::{BridgeInfo, NetworkConfig};
 pub use counters::{Counters, interface_counters};
 pub use endpoint::{Endpoint, EndpointRecord, JoinRequest};
 pub use error::{JoinError, NetworkError};
+pub use firewall::{ForeignChain, Origin, Reach, ReachQuery, Report};
 pub use networks::Networks;
 pub use ports::{ParsePortError, PortChoice, PortRequest, Proto, PublishedPort};

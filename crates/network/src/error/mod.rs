@@ -224,9 +224,6 @@ pub enum JoinError {
         /// Port in the container.
         container_port: u16,
     },
-    /// A host address of IPv6.
-    #[error("publishing a port on the IPv6 address {0} is not implemented")]
-    Ipv6HostAddress(IpAddr),
     /// The kernel has no IPv6.
     #[error("IPv6 is not there to give the container {0}")]
     NoIpv6(Ipv6Addr),
@@ -287,8 +284,7 @@ impl Fault for JoinError {
             | JoinError::Interface(_)
             | JoinError::Option(_)
             | JoinError::Mac(_)
-            | JoinError::InvalidPort { .. }
-            | JoinError::Ipv6HostAddress(_) => Kind::InvalidArgument,
+            | JoinError::InvalidPort { .. } => Kind::InvalidArgument,
             JoinError::Closed => Kind::Unavailable,
             _ => Kind::Internal,
         }

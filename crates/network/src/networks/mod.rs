@@ -11,7 +11,9 @@ use crate::bridge;
 use crate::config::{BridgeInfo, NetworkConfig};
 use crate::endpoint::{Endpoint, EndpointRecord, JoinRequest};
 use crate::error::{JoinError, NetworkError};
-use crate::firewall::{Firewall, Policy, Redirect};
+use crate::firewall::{
+    Firewall, FirewallOptions, GatewayMode, NetworkRules, Redirect, SubnetRules,
+};
 use crate::ipam::{Addresses, ClaimError, Lease, lock};
 use crate::namespace::{self, Plan, Prepared, random_hex};
 use crate::netlink::socket::{Refused, Socket};
@@ -55,15 +57,9 @@ struct Held {
 }
 
 impl Held {
-    fn redirects(&self) -> impl Iterator<Item = Redirect> + '_ {
-        let container = self.lease.address();
-        self.ports.iter().map(move |port| Redirect {
-            host_ip: port.host_ip,
-            host_port: port.published.host_port,
-            proto: port.published.proto,
-            container,
-            container_port: port.published.container_port,
-        })
+    fn redirects(&self, network: &str) -> Vec<Redirect> {
+        let container = Some(self.lease.address());
+        self.ports.iter().filter_map(|port| port.redirect(network, container, None)).collect()
     }
 }
 
@@ -131,7 +127,9 @@ impl Networks {
             tracing::warn!(?error, endpoint = endpoint.id, "a published port is not ours");
             refused()
         })?;
-        lock(&inner.endpoints).insert(endpoint.id.clone(), Held { lease, ports });
+        let held = Held { lease, ports };
+        lock(&inner.firewall).adopt(&endpoint.id, &held.redirects(&inner.bridge.id));
+        lock(&inner.endpoints).insert(endpoint.id.clone(), held);
         Ok(())
     }
 
@@ -155,12 +153,7 @@ impl Networks {
     /// [`NetworkError::Firewall`].
     pub async fn restore_rules(&self) -> Result<(), NetworkError> {
         let inner = Arc::clone(&self.0);
-        blocking(move || {
-            let mut firewall = lock(&inner.firewall);
-            let all = inner.redirects();
-            firewall.replace(&all)
-        })
-        .await?
+        blocking(move || lock(&inner.firewall).settle()).await?
     }
 
     /// Stops the pool. Containers, bridge and rules stay.
@@ -192,13 +185,9 @@ impl Inner {
     fn open(config: NetworkConfig) -> Result<Inner, NetworkError> {
         let mut host = Socket::route().map_err(NetworkError::Socket)?;
         let bridge = bridge::establish(&mut host, &config)?;
-        let firewall = Firewall::install(Policy {
-            bridge: bridge.name.clone(),
-            subnet: bridge.subnet,
-            gateway: bridge.gateway,
-            icc: config.icc,
-            masquerade: config.ip_masq,
-        })?;
+        let table = format!("gantry-{}", bridge.name);
+        let mut firewall = Firewall::install(table, FirewallOptions::default())?;
+        firewall.add_network(rules(&bridge, &config))?;
         let prefix_len = bridge.subnet.prefix_len();
         let gateway = Ipv4Cidr::new(bridge.gateway, prefix_len).expect("the prefix was read");
         Ok(Inner {
@@ -259,10 +248,10 @@ impl Inner {
             ports: ports.iter().map(|port| port.published.clone()).collect(),
         };
         let held = Held { lease: prepared.lease, ports };
-        let redirects: Vec<Redirect> = held.redirects().collect();
+        let redirects = held.redirects(&inner.bridge.id);
         lock(&inner.endpoints).insert(record.id.clone(), held);
         if !redirects.is_empty()
-            && let Err(error) = Inner::publish(inner, redirects).await
+            && let Err(error) = Inner::publish(inner, &record.id, redirects).await
         {
             lock(&inner.endpoints).remove(&record.id);
             return Err(error);
@@ -271,13 +260,16 @@ impl Inner {
         Ok(Endpoint { record, netns: Arc::new(prepared.netns) })
     }
 
-    async fn publish(inner: &Arc<Inner>, redirects: Vec<Redirect>) -> Result<(), JoinError> {
-        let published = match inner.publish_at_once(&redirects) {
+    async fn publish(
+        inner: &Arc<Inner>,
+        endpoint: &str,
+        redirects: Vec<Redirect>,
+    ) -> Result<(), JoinError> {
+        let published = match inner.publish_at_once(endpoint, &redirects) {
             Some(published) => published,
             None => {
-                let inner = Arc::clone(inner);
-                let publish =
-                    move || lock(&inner.firewall).publish(&redirects, || inner.redirects());
+                let (inner, endpoint) = (Arc::clone(inner), endpoint.to_owned());
+                let publish = move || lock(&inner.firewall).publish(&endpoint, &redirects);
                 blocking(publish).await.map_err(|_| JoinError::Closed)?
             }
         };
@@ -286,13 +278,17 @@ impl Inner {
 
     /// Publishes on this thread what takes a tenth of a millisecond, less than waking another
     /// does; `None` if it would take longer, or have to wait.
-    fn publish_at_once(&self, redirects: &[Redirect]) -> Option<Result<(), Refused>> {
+    fn publish_at_once(
+        &self,
+        endpoint: &str,
+        redirects: &[Redirect],
+    ) -> Option<Result<(), Refused>> {
         let all_tcp = redirects.iter().all(|redirect| redirect.proto == Proto::Tcp);
         if redirects.len() > QUICK_PORTS || !all_tcp {
             return None;
         }
         let mut firewall = self.firewall.try_lock().ok()?;
-        Some(firewall.publish(redirects, || self.redirects()))
+        Some(firewall.publish(endpoint, redirects))
     }
 
     async fn leave(inner: &Arc<Inner>, id: &str) -> Result<(), NetworkError> {
@@ -302,10 +298,7 @@ impl Inner {
         if !held.ports.is_empty() {
             let (inner, id) = (Arc::clone(inner), id.to_owned());
             blocking(move || {
-                let redirects: Vec<Redirect> = held.redirects().collect();
-                let container = held.lease.address();
-                let rest = || inner.redirects();
-                let done = lock(&inner.firewall).withdraw(container, &redirects, rest);
+                let done = lock(&inner.firewall).withdraw(&id, &[held.lease.address().into()]);
                 if done.is_err() {
                     lock(&inner.endpoints).insert(id, held);
                 }
@@ -340,11 +333,6 @@ impl Inner {
         Lease::allocate(&self.addresses)
             .ok_or_else(|| JoinError::NoAddress { network_id: self.bridge.id.clone() })
     }
-
-    /// Every redirect of every endpoint.
-    fn redirects(&self) -> Vec<Redirect> {
-        lock(&self.endpoints).values().flat_map(Held::redirects).collect()
-    }
 }
 
 impl Maker for Inner {
@@ -365,6 +353,24 @@ impl Drop for Inner {
     fn drop(&mut self) {
         // The filler holds no strong reference; it ends when it looks again.
         self.pool.wake();
+    }
+}
+
+fn rules(bridge: &BridgeInfo, config: &NetworkConfig) -> NetworkRules {
+    NetworkRules {
+        id: bridge.id.clone(),
+        interface: bridge.name.clone(),
+        v4: Some(SubnetRules {
+            network: bridge.subnet.address(),
+            prefix_len: bridge.subnet.prefix_len(),
+            gateway: Some(bridge.gateway),
+            mode: GatewayMode::Nat,
+            masquerade: config.ip_masq,
+            snat_to: None,
+        }),
+        v6: None,
+        icc: config.icc,
+        internal: false,
     }
 }
 
