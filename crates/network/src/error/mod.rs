@@ -236,6 +236,30 @@ pub enum JoinError {
         #[source]
         source: io::Error,
     },
+    /// A kernel parameter of the namespace could not be written.
+    #[error("writing {path}")]
+    Parameter {
+        /// The file.
+        path: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The network's link is not in the kernel, and could not be made again.
+    #[error("network {network} is not there")]
+    NetworkDown {
+        /// Name of the network.
+        network: String,
+        /// Why.
+        #[source]
+        source: Box<CreateError>,
+    },
+    /// The name server could not be had.
+    #[error("starting the name server")]
+    Dns(#[from] crate::dns::DnsError),
+    /// A port could not be withdrawn.
+    #[error(transparent)]
+    Firewall(NetworkError),
     /// The nftables transaction was refused.
     #[error("publishing ports in nftables")]
     Publish(#[source] io::Error),

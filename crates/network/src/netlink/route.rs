@@ -101,6 +101,18 @@ pub(crate) fn find_link(socket: &mut Socket, name: &str) -> io::Result<Option<Li
     }
 }
 
+/// The hardware address of an interface, by its name.
+pub(crate) fn mac(socket: &mut Socket, name: &str) -> io::Result<Option<MacAddr>> {
+    let mut batch = Batch::new();
+    batch.push("looking up the interface", RTM_GETLINK, 0, |body| {
+        body.raw(&ifinfo(AF_UNSPEC, 0, 0)).text(IFLA_IFNAME, name);
+    });
+    let body = socket.get(batch)?;
+    let attrs = body.get(IFINFO_LEN..).unwrap_or(&[]);
+    let octets = attribute(attrs, IFLA_ADDRESS).and_then(|octets| octets.try_into().ok());
+    Ok(octets.map(MacAddr))
+}
+
 /// The addresses of a family in the namespace, each with the index of its interface.
 pub(crate) fn addresses<A: Ip>(socket: &mut Socket) -> io::Result<Vec<(u32, Cidr<A>)>> {
     let mut found = Vec::new();
