@@ -21,6 +21,7 @@ mod address;
 mod bridge;
 mod config;
 mod counters;
+pub mod dns;
 mod endpoint;
 mod error;
 pub mod files;

@@ -79,6 +79,8 @@ pub(crate) enum Expr {
     DestinationType,
     /// Loads the connection's state or status, in the host's byte order.
     Conntrack { key: Conntrack },
+    /// Loads a constant.
+    Load { value: Vec<u8>, register: u32 },
     /// Keeps only the bits of `mask`.
     Mask { mask: Vec<u8> },
     /// Goes on if the register equals, or does not equal, the value.
@@ -274,6 +276,11 @@ fn write_expr(body: &mut Body<'_>, expr: &Expr) {
         }),
         Expr::Conntrack { key } => write("ct", &|body| {
             body.be32(1, REG).be32(2, *key as u32);
+        }),
+        Expr::Load { value, register } => write("immediate", &|body| {
+            body.be32(1, *register).nest(2, |body| {
+                body.bytes(1, value);
+            });
         }),
         Expr::Mask { mask } => write("bitwise", &|body| {
             let len = u32::try_from(mask.len()).expect("masks are short");
