@@ -10,12 +10,13 @@ use std::{fs, path::Path};
 
 use rustix::io::Errno;
 
-use super::options::{BridgeOptions, GatewayMode, MacvlanOptions};
+use super::options::{BridgeOptions, MacvlanOptions};
 use super::record::NetworkRecord;
 use super::request::LinkOptions;
 use crate::address::{Cidr, Ip, MacAddr};
 use crate::bridge::link_error;
 use crate::error::{CreateError, NetworkError};
+use crate::firewall::GatewayMode;
 use crate::namespace::random_hex;
 use crate::netlink::link;
 use crate::netlink::message::Batch;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::error::CreateError;
+use crate::firewall::GatewayMode;
 use crate::netlink::link::MacvlanMode;
 
 /// MTU when none is configured, as Docker has it.
@@ -26,20 +27,6 @@ const IFACE_PREFIX: &str = "com.docker.network.container_iface_prefix";
 const SYSCTLS: &str = "com.docker.network.endpoint.sysctls";
 /// Stands for the interface's name in them.
 const IFNAME: &str = "IFNAME";
-
-/// How packets between a network and the outside go.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum GatewayMode {
-    /// Translated; published ports alone are open.
-    #[default]
-    Nat,
-    /// Translated; every port is open to those who route to it.
-    NatUnprotected,
-    /// Not translated; published ports alone are open.
-    Routed,
-    /// Not at all: the bridge has no address. For internal networks.
-    Isolated,
-}
 
 /// What a bridge network is told.
 #[derive(Debug, Clone, PartialEq, Eq)]

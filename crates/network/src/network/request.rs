@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::options::{BridgeOptions, GatewayMode, MacvlanOptions};
+use super::options::{BridgeOptions, MacvlanOptions};
 use super::record::{Driver, NetworkRecord, Subnet};
 use crate::address::{Cidr, Ip};
 use crate::error::CreateError;
+use crate::firewall::GatewayMode;
 
 /// Names that belong to the networks that are always there.
 pub(crate) const PREDEFINED: [&str; 3] = ["bridge", "host", "none"];

@@ -1,100 +1,160 @@
-//! The default bridge network.
+//! All networks of a daemon.
 
-use std::collections::HashMap;
+mod change;
+mod create;
+mod join;
+mod open;
+mod publish;
+mod restore;
+mod table;
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::Ipv4Addr;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use gantry_store::Store;
 use tokio::sync::{Semaphore, oneshot};
 
-use crate::address::{Ipv4Cidr, MacAddr};
-use crate::bridge;
+use self::table::Table;
 use crate::config::{BridgeInfo, NetworkConfig};
-use crate::endpoint::{Endpoint, EndpointRecord, JoinRequest};
-use crate::error::{JoinError, NetworkError};
-use crate::firewall::{
-    Firewall, FirewallOptions, GatewayMode, NetworkRules, Redirect, SubnetRules,
-};
-use crate::ipam::{Addresses, ClaimError, Lease, lock};
-use crate::namespace::{self, Plan, Prepared, random_hex};
-use crate::netlink::socket::{Refused, Socket};
+use crate::dns::{Dns, Names};
+use crate::error::{CreateError, FindError, JoinError, NetworkError, RemoveError};
+use crate::firewall::{self, Firewall};
+use crate::ipam::lock;
+use crate::namespace::{Plan, Prepared};
+use crate::netlink::socket::Socket;
+use crate::network::Network;
+use crate::network::SharedAddresses;
+use crate::network::info::{EndpointInfo, NetworkInfo};
+use crate::network::link::Owner;
+use crate::network::request::CreateNetwork;
 use crate::pool::{self, Maker, Pool};
-use crate::ports::Proto;
-use crate::reserve::{self, PortDefaults, PortTable, Reserved};
+use crate::reserve::PortTable;
+use crate::sandbox::{
+    ContainerNames, EndpointRequest, JoinRequest, LiveSandbox, Sandbox, SandboxRecord,
+};
 
 /// Namespaces made at once. The kernel makes links one after the other anyway.
 const MAKERS: usize = 4;
 
-/// Most TCP ports that are published on the caller's own thread.
-const QUICK_PORTS: usize = 64;
-
-/// A handle on the network; clones are the same network.
+/// A handle on the networks; clones are the same.
 #[derive(Debug, Clone)]
 pub struct Networks(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     config: NetworkConfig,
+    store: Store,
+    owner: Owner,
     bridge: BridgeInfo,
+    default: Arc<Network>,
     plan: Plan,
-    port_defaults: PortDefaults,
+    /// The addresses of the default bridge.
+    addresses: SharedAddresses<Ipv4Addr>,
     host: Arc<Mutex<Socket>>,
-    addresses: Arc<Mutex<Addresses>>,
+    /// Held while a network is made or removed: one at a time.
+    management: Mutex<Socket>,
+    networks: Mutex<Table>,
     ports: Arc<Mutex<PortTable>>,
-    /// Locked before `endpoints` where both are.
-    firewall: Mutex<Firewall>,
-    endpoints: Mutex<HashMap<String, Held>>,
+    firewall: Arc<Mutex<Firewall>>,
+    sandboxes: Mutex<HashMap<String, Arc<LiveSandbox>>>,
+    names: Names,
+    dns: Dns,
     pool: Pool,
     makers: Semaphore,
     filling: AtomicBool,
     closed: AtomicBool,
 }
 
-/// What an endpoint has; all of it is free again when this is dropped.
-#[derive(Debug)]
-struct Held {
-    lease: Lease,
-    ports: Vec<Reserved>,
-}
-
-impl Held {
-    fn redirects(&self, network: &str) -> Vec<Redirect> {
-        let container = Some(self.lease.address());
-        self.ports.iter().filter_map(|port| port.redirect(network, container, None)).collect()
-    }
-}
-
 impl Networks {
-    /// Sets up bridge and firewall table, or takes over those that stand.
+    /// Sets up the default bridge, the networks of the store, and the firewall, or takes over
+    /// what stands of them.
     ///
-    /// Must be called in the network namespace that the bridge shall be in.
+    /// Must be called in the network namespace that the bridges shall be in. A network whose link
+    /// cannot be had at the moment is there all the same; it is tried again when it is joined.
     ///
     /// # Errors
     /// [`NetworkError`] naming the step.
-    pub async fn open(config: NetworkConfig) -> Result<Networks, NetworkError> {
-        let inner = blocking(move || Inner::open(config)).await??;
+    pub async fn open(config: NetworkConfig, store: Store) -> Result<Networks, NetworkError> {
+        let inner = blocking(move || Inner::open(config, store)).await??;
         Ok(Networks(Arc::new(inner)))
     }
 
-    /// The bridge.
+    /// The default bridge.
     #[must_use]
     pub fn bridge(&self) -> BridgeInfo {
         self.0.bridge.clone()
     }
 
-    /// Gives a container a namespace with an address, and publishes its ports.
+    /// Makes a network; its id.
+    ///
+    /// If the caller stops waiting, it is removed again.
+    ///
+    /// # Errors
+    /// [`CreateError`]; nothing is kept then.
+    pub async fn create(&self, request: CreateNetwork) -> Result<String, CreateError> {
+        let (answer, made) = oneshot::channel();
+        let networks = self.clone();
+        tokio::spawn(async move {
+            let inner = Arc::clone(&networks.0);
+            let result = blocking(move || inner.create(request)).await;
+            let result = result.map_err(CreateError::from).flatten();
+            if let Err(Ok(unwanted)) = answer.send(result)
+                && let Err(error) = networks.remove(&unwanted).await
+            {
+                tracing::warn!(?error, "a network that nobody waited for could not be removed");
+            }
+        });
+        made.await.map_err(|_| NetworkError::Worker)?
+    }
+
+    /// Removes a network by name, id or the beginning of its id; what it was.
+    ///
+    /// # Errors
+    /// [`RemoveError`]; the network stays then.
+    pub async fn remove(&self, name: &str) -> Result<NetworkInfo, RemoveError> {
+        let (inner, name) = (Arc::clone(&self.0), name.to_owned());
+        blocking(move || inner.remove(&name)).await?
+    }
+
+    /// All networks with their endpoints, by id.
+    #[must_use]
+    pub fn list(&self) -> Vec<NetworkInfo> {
+        let networks: Vec<Arc<Network>> = lock(&self.0.networks).all().map(Arc::clone).collect();
+        let mut endpoints = self.0.endpoints();
+        let info = |network: &Arc<Network>| {
+            network.info(endpoints.remove(&network.record.id).unwrap_or_default())
+        };
+        networks.iter().map(info).collect()
+    }
+
+    /// A network by id, name or the beginning of its id, with its endpoints.
+    ///
+    /// # Errors
+    /// [`FindError`].
+    pub fn find(&self, name: &str) -> Result<NetworkInfo, FindError> {
+        let network = Arc::clone(lock(&self.0.networks).find(name)?);
+        let endpoints = self.0.endpoints().remove(&network.record.id).unwrap_or_default();
+        Ok(network.info(endpoints))
+    }
+
+    /// Gives a container a namespace with an endpoint on each of its networks, and publishes its
+    /// ports.
     ///
     /// If the caller stops waiting, all is undone.
     ///
     /// # Errors
     /// [`JoinError`]; nothing is kept then.
-    pub async fn join(&self, request: JoinRequest) -> Result<Endpoint, JoinError> {
+    pub async fn join(&self, request: JoinRequest) -> Result<Sandbox, JoinError> {
         let (answer, joined) = oneshot::channel();
         let inner = Arc::clone(&self.0);
         tokio::spawn(async move {
             let result = Inner::join(&inner, request).await;
             inner.pool.wake();
             if let Err(Ok(unwanted)) = answer.send(result)
-                && let Err(error) = Inner::leave(&inner, &unwanted.record.id).await
+                && let Err(error) = Inner::leave(&inner, &unwanted.record.container_id).await
             {
                 tracing::warn!(?error, "an abandoned join could not be undone");
             }
@@ -102,46 +162,100 @@ impl Networks {
         joined.await.map_err(|_| JoinError::Closed)?
     }
 
-    /// Withdraws the ports and releases the address. A second call does nothing.
+    /// Connects a running container to one more network; its record as it is then.
+    ///
+    /// If the caller stops waiting, it is undone.
     ///
     /// # Errors
-    /// [`NetworkError::Firewall`]; the endpoint then stands, and `leave` can be called again.
-    pub async fn leave(&self, endpoint: &EndpointRecord) -> Result<(), NetworkError> {
-        Inner::leave(&self.0, &endpoint.id).await
+    /// [`JoinError`]; nothing is changed then.
+    pub async fn connect(
+        &self,
+        container_id: &str,
+        request: EndpointRequest,
+    ) -> Result<SandboxRecord, JoinError> {
+        let (answer, connected) = oneshot::channel();
+        let (inner, id) = (Arc::clone(&self.0), container_id.to_owned());
+        tokio::spawn(async move {
+            let network = request.network.clone();
+            let result = Inner::connect(&inner, &id, request).await;
+            if let Err(Ok(_)) = answer.send(result)
+                && let Err(error) = Inner::disconnect(&inner, &id, &network).await
+            {
+                tracing::warn!(?error, "an abandoned connect could not be undone");
+            }
+        });
+        connected.await.map_err(|_| JoinError::Closed)?
     }
 
-    /// Claims address and ports of a container that ran on while the daemon was away.
+    /// Disconnects a running container from a network; its record as it is then.
+    ///
+    /// The interface is deleted behind the answer, which takes the kernel some 20 ms.
     ///
     /// # Errors
-    /// [`NetworkError::Adopt`] if another endpoint has its address or one of its ports.
-    pub async fn adopt(&self, endpoint: &EndpointRecord) -> Result<(), NetworkError> {
-        let inner = &self.0;
-        let refused = || NetworkError::Adopt(endpoint.address);
-        if lock(&inner.endpoints).contains_key(&endpoint.id) {
-            return Ok(());
-        }
-        let lease = Lease::claim(&inner.addresses, endpoint.address).map_err(|_| refused())?;
-        let readopt = |port| reserve::readopt(&inner.ports, port);
-        let ports: Result<Vec<Reserved>, JoinError> = endpoint.ports.iter().map(readopt).collect();
-        let ports = ports.map_err(|error| {
-            tracing::warn!(?error, endpoint = endpoint.id, "a published port is not ours");
-            refused()
-        })?;
-        let held = Held { lease, ports };
-        lock(&inner.firewall).adopt(&endpoint.id, &held.redirects(&inner.bridge.id));
-        lock(&inner.endpoints).insert(endpoint.id.clone(), held);
-        Ok(())
+    /// [`JoinError`]; nothing is changed then.
+    pub async fn disconnect(
+        &self,
+        container_id: &str,
+        network: &str,
+    ) -> Result<SandboxRecord, JoinError> {
+        let inner = Arc::clone(&self.0);
+        let (id, network) = (container_id.to_owned(), network.to_owned());
+        let work = async move { Inner::disconnect(&inner, &id, &network).await };
+        tokio::spawn(work).await.map_err(|_| JoinError::Closed)?
     }
 
-    /// Makes the published ports exactly those of the endpoints there are, and starts the pool.
+    /// Gives a running container other names, as after `rename`; its record as it is then.
+    ///
+    /// # Errors
+    /// [`JoinError::NoSandbox`].
+    pub fn set_names(
+        &self,
+        container_id: &str,
+        names: ContainerNames,
+    ) -> Result<SandboxRecord, JoinError> {
+        self.0.set_names(container_id, names)
+    }
+
+    /// The record of a container's sandbox, if it has one.
+    #[must_use]
+    pub fn sandbox(&self, container_id: &str) -> Option<SandboxRecord> {
+        let sandbox = self.0.sandbox(container_id)?;
+        let live = lock(&sandbox.live);
+        Some(live.record.clone())
+    }
+
+    /// Withdraws the ports, releases the addresses, and lets go of the namespace. A second call
+    /// does nothing.
+    ///
+    /// # Errors
+    /// [`NetworkError::Firewall`]; the sandbox then stands, and `leave` can be called again.
+    pub async fn leave(&self, container_id: &str) -> Result<(), NetworkError> {
+        Inner::leave(&self.0, container_id).await
+    }
+
+    /// Claims addresses and ports of a container that ran on while the daemon was away, and
+    /// serves its names again. `netns` is its namespace, as of one of its processes.
+    ///
+    /// # Errors
+    /// [`NetworkError::Adopt`] if another endpoint has one of its addresses or ports,
+    /// [`NetworkError::AdoptNetwork`] if one of its networks is gone.
+    pub async fn adopt(&self, record: &SandboxRecord, netns: OwnedFd) -> Result<(), NetworkError> {
+        Inner::adopt(&self.0, record, netns).await
+    }
+
+    /// Makes the published ports exactly those of the sandboxes there are, and starts the pool
+    /// and the guard of the firewall.
     ///
     /// # Errors
     /// [`NetworkError::Firewall`].
     pub async fn finish_adoption(&self) -> Result<(), NetworkError> {
         self.restore_rules().await?;
         let inner = &self.0;
-        let first = !inner.filling.swap(true, Ordering::AcqRel);
-        if first && inner.config.pool_size > 0 && !inner.is_closed() {
+        if inner.filling.swap(true, Ordering::AcqRel) || inner.is_closed() {
+            return Ok(());
+        }
+        tokio::spawn(firewall::guard(Arc::downgrade(&inner.firewall)));
+        if inner.config.pool_size > 0 {
             tokio::spawn(pool::fill(Arc::downgrade(inner)));
         }
         Ok(())
@@ -156,7 +270,7 @@ impl Networks {
         blocking(move || lock(&inner.firewall).settle()).await?
     }
 
-    /// Stops the pool. Containers, bridge and rules stay.
+    /// Stops the pool. Containers, bridges and rules stay.
     pub async fn close(&self) {
         let inner = &self.0;
         inner.closed.store(true, Ordering::Release);
@@ -164,174 +278,46 @@ impl Networks {
         inner.pool.clear();
     }
 
-    /// Removes bridge and table, and what was saved.
+    /// Removes bridges and table, and what was saved.
     ///
     /// # Errors
     /// The first [`NetworkError`]; everything that could be removed is.
     pub async fn destroy(&self) -> Result<(), NetworkError> {
         self.close().await;
         let inner = Arc::clone(&self.0);
-        blocking(move || {
-            lock(&inner.endpoints).clear();
-            let table = lock(&inner.firewall).remove();
-            let link = bridge::remove(&mut lock(&inner.host), &inner.config);
-            table.and(link)
-        })
-        .await?
+        blocking(move || inner.destroy()).await?
     }
 }
 
 impl Inner {
-    fn open(config: NetworkConfig) -> Result<Inner, NetworkError> {
-        let mut host = Socket::route().map_err(NetworkError::Socket)?;
-        let bridge = bridge::establish(&mut host, &config)?;
-        let table = format!("gantry-{}", bridge.name);
-        let mut firewall = Firewall::install(table, FirewallOptions::default())?;
-        firewall.add_network(rules(&bridge, &config))?;
-        let prefix_len = bridge.subnet.prefix_len();
-        let gateway = Ipv4Cidr::new(bridge.gateway, prefix_len).expect("the prefix was read");
-        Ok(Inner {
-            plan: Plan {
-                bridge: bridge.ifindex,
-                gateway: bridge.gateway,
-                prefix_len,
-                mtu: bridge.mtu,
-                port_flags: bridge::port_flags(config.icc),
-            },
-            port_defaults: PortDefaults {
-                host_ip: config.default_host_ip,
-                ephemeral: config.ephemeral_ports.clone(),
-            },
-            host: Arc::new(Mutex::new(host)),
-            addresses: Arc::new(Mutex::new(Addresses::new(gateway, config.fixed_cidr))),
-            ports: Arc::default(),
-            firewall: Mutex::new(firewall),
-            endpoints: Mutex::default(),
-            pool: Pool::new(config.pool_size),
-            makers: Semaphore::new(MAKERS),
-            filling: AtomicBool::new(false),
-            closed: AtomicBool::new(false),
-            bridge,
-            config,
-        })
+    fn sandbox(&self, container_id: &str) -> Option<Arc<LiveSandbox>> {
+        lock(&self.sandboxes).get(container_id).map(Arc::clone)
     }
 
-    async fn join(inner: &Arc<Inner>, request: JoinRequest) -> Result<Endpoint, JoinError> {
-        if let Some(mac) = request.mac.filter(|mac| !mac.is_unicast()) {
-            return Err(JoinError::Mac(mac));
-        }
-        if inner.is_closed() {
-            return Err(JoinError::Closed);
-        }
-        let ports = reserve::reserve(&inner.ports, &request.ports, &inner.port_defaults).await?;
-        let mut prepared = match inner.pool.take(request.address) {
-            Some(prepared) => prepared,
-            None => match inner.make_for(&request).await {
-                Err(error @ JoinError::NoAddress { .. }) => {
-                    inner.pool.take_next().await.ok_or(error)?
-                }
-                other => other?,
-            },
-        };
-        if let Some(mac) = request.mac.filter(|mac| *mac != prepared.mac) {
-            prepared.set_mac(mac)?;
-        }
-        let id = random_hex(32)
-            .map_err(|source| JoinError::Namespace { step: "drawing an endpoint id", source })?;
-        let record = EndpointRecord {
-            id,
-            address: prepared.lease.address(),
-            prefix_len: inner.plan.prefix_len,
-            gateway: inner.plan.gateway,
-            mac: prepared.mac.to_string(),
-            host_interface: prepared.host_interface,
-            ports: ports.iter().map(|port| port.published.clone()).collect(),
-        };
-        let held = Held { lease: prepared.lease, ports };
-        let redirects = held.redirects(&inner.bridge.id);
-        lock(&inner.endpoints).insert(record.id.clone(), held);
-        if !redirects.is_empty()
-            && let Err(error) = Inner::publish(inner, &record.id, redirects).await
-        {
-            lock(&inner.endpoints).remove(&record.id);
-            return Err(error);
-        }
-        tracing::debug!(container = request.container_id, address = %record.address, "joined");
-        Ok(Endpoint { record, netns: Arc::new(prepared.netns) })
-    }
-
-    async fn publish(
-        inner: &Arc<Inner>,
-        endpoint: &str,
-        redirects: Vec<Redirect>,
-    ) -> Result<(), JoinError> {
-        let published = match inner.publish_at_once(endpoint, &redirects) {
-            Some(published) => published,
-            None => {
-                let (inner, endpoint) = (Arc::clone(inner), endpoint.to_owned());
-                let publish = move || lock(&inner.firewall).publish(&endpoint, &redirects);
-                blocking(publish).await.map_err(|_| JoinError::Closed)?
+    /// The endpoints of all sandboxes, by network, and on each by container.
+    fn endpoints(&self) -> BTreeMap<String, Vec<EndpointInfo>> {
+        let sandboxes: Vec<Arc<LiveSandbox>> =
+            lock(&self.sandboxes).values().map(Arc::clone).collect();
+        let mut all: BTreeMap<String, Vec<EndpointInfo>> = BTreeMap::new();
+        for sandbox in sandboxes {
+            let live = lock(&sandbox.live);
+            for endpoint in &live.record.endpoints {
+                let v4 = endpoint.v4.and_then(|v4| v4.cidr()).map(|cidr| cidr.to_string());
+                let v6 = endpoint.v6.and_then(|v6| v6.cidr()).map(|cidr| cidr.to_string());
+                all.entry(endpoint.network.clone()).or_default().push(EndpointInfo {
+                    container_id: live.record.container_id.clone(),
+                    container_name: live.record.names.name.clone(),
+                    id: endpoint.id.clone(),
+                    mac: endpoint.mac.clone(),
+                    v4: v4.unwrap_or_default(),
+                    v6: v6.unwrap_or_default(),
+                });
             }
-        };
-        published.map_err(|refused| JoinError::Publish(refused.source))
-    }
-
-    /// Publishes on this thread what takes a tenth of a millisecond, less than waking another
-    /// does; `None` if it would take longer, or have to wait.
-    fn publish_at_once(
-        &self,
-        endpoint: &str,
-        redirects: &[Redirect],
-    ) -> Option<Result<(), Refused>> {
-        let all_tcp = redirects.iter().all(|redirect| redirect.proto == Proto::Tcp);
-        if redirects.len() > QUICK_PORTS || !all_tcp {
-            return None;
         }
-        let mut firewall = self.firewall.try_lock().ok()?;
-        Some(firewall.publish(endpoint, redirects))
-    }
-
-    async fn leave(inner: &Arc<Inner>, id: &str) -> Result<(), NetworkError> {
-        let Some(held) = lock(&inner.endpoints).remove(id) else {
-            return Ok(());
-        };
-        if !held.ports.is_empty() {
-            let (inner, id) = (Arc::clone(inner), id.to_owned());
-            blocking(move || {
-                let done = lock(&inner.firewall).withdraw(&id, &[held.lease.address().into()]);
-                if done.is_err() {
-                    lock(&inner.endpoints).insert(id, held);
-                }
-                done
-            })
-            .await??;
+        for endpoints in all.values_mut() {
+            endpoints.sort_by(|a, b| a.container_id.cmp(&b.container_id));
         }
-        inner.pool.wake();
-        Ok(())
-    }
-
-    /// A namespace on the spot: the pool is empty, or the wish is special.
-    async fn make_for(&self, request: &JoinRequest) -> Result<Prepared, JoinError> {
-        let lease = match request.address {
-            None => self.any_lease()?,
-            Some(address) => {
-                Lease::claim(&self.addresses, address).map_err(|error| match error {
-                    ClaimError::NotAHost => JoinError::AddressOutside { address },
-                    ClaimError::Taken => JoinError::AddressInUse(address),
-                })?
-            }
-        };
-        self.make_with(lease, request.mac).await
-    }
-
-    async fn make_with(&self, lease: Lease, mac: Option<MacAddr>) -> Result<Prepared, JoinError> {
-        let _permit = self.makers.acquire().await.map_err(|_| JoinError::Closed)?;
-        namespace::make(Arc::clone(&self.host), self.plan.clone(), lease, mac).await
-    }
-
-    fn any_lease(&self) -> Result<Lease, JoinError> {
-        Lease::allocate(&self.addresses)
-            .ok_or_else(|| JoinError::NoAddress { network_id: self.bridge.id.clone() })
+        all
     }
 }
 
@@ -353,24 +339,6 @@ impl Drop for Inner {
     fn drop(&mut self) {
         // The filler holds no strong reference; it ends when it looks again.
         self.pool.wake();
-    }
-}
-
-fn rules(bridge: &BridgeInfo, config: &NetworkConfig) -> NetworkRules {
-    NetworkRules {
-        id: bridge.id.clone(),
-        interface: bridge.name.clone(),
-        v4: Some(SubnetRules {
-            network: bridge.subnet.address(),
-            prefix_len: bridge.subnet.prefix_len(),
-            gateway: Some(bridge.gateway),
-            mode: GatewayMode::Nat,
-            masquerade: config.ip_masq,
-            snat_to: None,
-        }),
-        v6: None,
-        icc: config.icc,
-        internal: false,
     }
 }
 

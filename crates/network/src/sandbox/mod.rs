@@ -20,7 +20,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::gateway::{Candidate, Gateways, order};
-pub(crate) use self::live::{Held, Live, LiveSandbox};
+pub(crate) use self::live::{Held, Live, LiveSandbox, Outlets};
 use crate::address::{Cidr, Ip, MacAddr};
 use crate::dns::DnsRecord;
 use crate::ports::{PortRequest, PublishedPort};
