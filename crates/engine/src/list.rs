@@ -198,9 +198,9 @@ impl<'a> Wanted<'a> {
         let exposed = &view.record.config.exposed_ports;
         let is_exposed = |port: &String| exposed.contains_key(port);
         let published = |port: &String| {
-            let endpoint = view.state.endpoint.as_ref();
-            endpoint.is_some_and(|endpoint| {
-                endpoint.ports.iter().any(|p| format!("{}/{}", p.container_port, p.proto) == *port)
+            let sandbox = view.state.sandbox.as_ref();
+            sandbox.is_some_and(|sandbox| {
+                sandbox.ports.iter().any(|p| format!("{}/{}", p.container_port, p.proto) == *port)
             })
         };
         (self.exposed.is_empty() || self.exposed.iter().any(is_exposed))
@@ -296,7 +296,7 @@ fn ports(view: &View) -> Vec<Port> {
             by_port.entry((port.port, port.protocol.to_string())).or_default();
         }
     }
-    for port in view.state.endpoint.iter().flat_map(|endpoint| &endpoint.ports) {
+    for port in view.state.sandbox.iter().flat_map(|sandbox| &sandbox.ports) {
         by_port.entry((port.container_port, port.proto.to_string())).or_default().push(Port {
             ip: port.host_ip.to_string(),
             private_port: port.container_port,

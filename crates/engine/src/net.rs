@@ -10,7 +10,7 @@ use gantry_api_types::host_config::{HostConfig, PortBinding};
 use gantry_api_types::network::EndpointSettings;
 use gantry_api_types::port::{PortSpec, parse_port_range};
 use gantry_network::files::{DnsOptions, HostsOptions};
-use gantry_network::{JoinRequest, PortRequest};
+use gantry_network::{ContainerNames, EndpointRequest, JoinRequest, PortRequest};
 
 use crate::config::EngineConfig;
 use crate::error::Invalid;
@@ -39,9 +39,18 @@ pub(crate) fn join_request(record: &ContainerRecord) -> Result<JoinRequest, Inva
     };
     Ok(JoinRequest {
         container_id: record.id.clone(),
+        names: ContainerNames {
+            name: record.name.clone(),
+            short_id: record.short_id().to_owned(),
+            hostname: record.config.hostname.clone(),
+        },
+        endpoints: vec![EndpointRequest {
+            address: address(endpoint)?,
+            mac,
+            ..EndpointRequest::on("bridge")
+        }],
         ports: ports(&record.config, &record.host)?,
-        address: address(endpoint)?,
-        mac,
+        dns_servers: Vec::new(),
     })
 }
 

@@ -89,10 +89,11 @@ impl Engine {
             }
             let mut endpoint =
                 EndpointResource { name: view.record.name.clone(), ..Default::default() };
-            if let Some(record) = &view.state.endpoint {
+            if let Some(record) = view.state.endpoint() {
                 endpoint.endpoint_id.clone_from(&record.id);
                 endpoint.mac_address.clone_from(&record.mac);
-                endpoint.ipv4_address = format!("{}/{}", record.address, record.prefix_len);
+                let v4 = record.v4.and_then(|v4| v4.cidr());
+                endpoint.ipv4_address = v4.map(|cidr| cidr.to_string()).unwrap_or_default();
             }
             found.insert(cell.id.clone(), endpoint);
         }

@@ -7,7 +7,7 @@ use gantry_api_types::container::ContainerConfig;
 use gantry_api_types::host_config::HostConfig;
 use gantry_api_types::network::EndpointSettings;
 use gantry_logs::LogConfig;
-use gantry_network::EndpointRecord;
+use gantry_network::{EndpointRecord, SandboxRecord};
 use gantry_oci::Digest;
 use serde::{Deserialize, Serialize};
 
@@ -143,10 +143,17 @@ pub(crate) struct StateRecord {
     pub(crate) stopped_by_hand: bool,
     /// Restarts in a row by the policy.
     pub(crate) restart_count: u32,
-    /// Its place on the network while it is up.
-    pub(crate) endpoint: Option<EndpointRecord>,
+    /// Its place on its networks while it is up.
+    pub(crate) sandbox: Option<SandboxRecord>,
     /// While removing: whether anonymous volumes go too.
     pub(crate) remove_volumes: bool,
+}
+
+impl StateRecord {
+    /// Its endpoint on its first network.
+    pub(crate) fn endpoint(&self) -> Option<&EndpointRecord> {
+        self.sandbox.as_ref()?.endpoints.first()
+    }
 }
 
 /// What a creation makes before it is complete. While this is there, nobody was told of the

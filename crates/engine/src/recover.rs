@@ -21,6 +21,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use gantry_fault::chain;
+use gantry_network::SandboxRecord;
 use gantry_store::Durability;
 use gantry_task::{Adopted, Exit, Task};
 use tokio_util::sync::CancellationToken;
@@ -95,12 +96,11 @@ impl Engine {
         let removing = matches!(state.status, Status::Removing | Status::Dead)
             || (ended && record.host.auto_remove && state.status != Status::Created)
             || engine.parts.snapshots.rootfs(&id).is_err();
-        if let Some(endpoint) = state.endpoint.clone() {
-            if ended || removing {
+        if let Some(sandbox) = state.sandbox.clone() {
+            match &task {
+                Some(task) if !removing => adopt_sandbox(engine, &sandbox, task).await,
                 // Its ports were never claimed; what it left in the kernel goes with the namespace.
-                state.endpoint = None;
-            } else if let Err(error) = engine.parts.networks.adopt(&endpoint).await {
-                tracing::error!(id, error = chain(&error), "taking over an endpoint");
+                _ => state.sandbox = None,
             }
         }
         if ended {
@@ -188,7 +188,7 @@ impl Engine {
                 engine: Arc::clone(&engine),
                 record: Arc::clone(&record),
                 task,
-                endpoint: None,
+                sandbox: None,
                 netns: None,
             };
             leftovers.tell();
@@ -329,6 +329,21 @@ async fn remove_group(engine: &Arc<Inner>, path: String) {
     });
     // A panic in it was logged by the runtime.
     let _ = removed.await;
+}
+
+/// Takes over the place of a running container on its networks.
+async fn adopt_sandbox(engine: &Inner, sandbox: &SandboxRecord, task: &Task) {
+    let id = &sandbox.container_id;
+    let adopted = match std::fs::File::open(format!("/proc/{}/ns/net", task.pid())) {
+        Ok(netns) => engine.parts.networks.adopt(sandbox, netns.into()).await,
+        Err(error) => {
+            // It has ended just now, which its task tells.
+            return tracing::warn!(id, %error, "opening the network namespace");
+        }
+    };
+    if let Err(error) = adopted {
+        tracing::error!(id, error = chain(&error), "taking over a network namespace");
+    }
 }
 
 /// Kills a task and waits for its end.

@@ -276,7 +276,7 @@ impl Driver {
         if let Some(health) = self.health.take() {
             health.abort();
         }
-        let endpoint = self.state.endpoint.take();
+        let sandbox = self.state.sandbox.take();
         let auto = self.record.host.auto_remove && !self.keep && pause.is_none();
         let leaves = self.removal.is_some() || auto;
         if !leaves {
@@ -286,7 +286,7 @@ impl Driver {
             engine: Arc::clone(&self.engine),
             record: Arc::clone(&self.record),
             task,
-            endpoint,
+            sandbox,
             netns: self.netns.take(),
         };
         leftovers.tell();

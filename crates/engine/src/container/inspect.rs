@@ -9,7 +9,7 @@ use gantry_api_types::container::{
 };
 use gantry_api_types::host_config::{PortBinding, PortMap};
 use gantry_api_types::network::{EndpointSettings, NetworkSettings};
-use gantry_network::{BridgeInfo, EndpointRecord};
+use gantry_network::{BridgeInfo, SandboxRecord};
 use jiff::Timestamp;
 
 use super::Container;
@@ -151,7 +151,7 @@ fn network_settings(bridge: &BridgeInfo, view: &View) -> NetworkSettings {
     if let Some(pid) = view.phase.pid() {
         settings.sandbox_id.clone_from(&record.id);
         settings.sandbox_key = format!("/proc/{pid}/ns/net");
-        settings.ports = port_map(record, view.state.endpoint.as_ref());
+        settings.ports = port_map(record, view.state.sandbox.as_ref());
     }
     settings.networks = endpoints(bridge, view);
     settings
@@ -164,25 +164,27 @@ pub(crate) fn endpoints(bridge: &BridgeInfo, view: &View) -> BTreeMap<String, En
     let mut settings = record.endpoints.get(name).cloned().unwrap_or_default();
     if view.phase.is_up() {
         settings.network_id = networks::id_of(bridge, name);
-        if let Some(endpoint) = &view.state.endpoint {
+        if let Some(endpoint) = view.state.endpoint() {
             settings.endpoint_id.clone_from(&endpoint.id);
-            settings.gateway = endpoint.gateway.to_string();
-            settings.ip_address = endpoint.address.to_string();
-            settings.ip_prefix_len = endpoint.prefix_len;
+            if let Some(v4) = endpoint.v4 {
+                settings.gateway = v4.gateway.map(|ip| ip.to_string()).unwrap_or_default();
+                settings.ip_address = v4.address.to_string();
+                settings.ip_prefix_len = v4.prefix_len;
+            }
             settings.mac_address.clone_from(&endpoint.mac);
         }
     }
     BTreeMap::from([(name.to_owned(), settings)])
 }
 
-fn port_map(record: &ContainerRecord, endpoint: Option<&EndpointRecord>) -> PortMap {
+fn port_map(record: &ContainerRecord, sandbox: Option<&SandboxRecord>) -> PortMap {
     let mut ports: PortMap = match record.network() {
         NetworkMode::Bridge => {
             record.config.exposed_ports.keys().map(|port| (with_proto(port), None)).collect()
         }
         _ => PortMap::new(),
     };
-    for port in endpoint.into_iter().flat_map(|endpoint| &endpoint.ports) {
+    for port in sandbox.into_iter().flat_map(|sandbox| &sandbox.ports) {
         let key = format!("{}/{}", port.container_port, port.proto);
         let binding = PortBinding {
             host_ip: port.host_ip.to_string(),

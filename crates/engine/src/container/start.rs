@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use gantry_api_types::NullableList as _;
-use gantry_network::Endpoint;
+use gantry_network::Sandbox;
 use gantry_oci::runtime::Spec;
 use gantry_snapshot::Rootfs;
 use gantry_store::Durability;
@@ -75,7 +75,7 @@ impl Driver {
                 };
                 self.state.exit_code = code;
                 self.state.error = error.state_error();
-                self.state.endpoint = None;
+                self.state.sandbox = None;
                 self.save_state(Durability::Relaxed).await;
                 self.show();
                 Err(error)
@@ -91,19 +91,19 @@ impl Driver {
         let span = tracing::debug_span!("resolve");
         let plan = Plan::make(&engine, &record).instrument(span).await?;
         let span = tracing::debug_span!("join");
-        let endpoint = join(&engine, &record).instrument(span).await?;
-        let started = self.spawn(plan, endpoint.as_ref(), attachments).await;
+        let sandbox = join(&engine, &record).instrument(span).await?;
+        let started = self.spawn(plan, sandbox.as_ref(), attachments).await;
         match started {
             Ok(task) => {
-                if endpoint.is_some() {
+                if sandbox.is_some() {
                     engine.tell_network("connect", &record.id);
                 }
                 engine.tell_mounts(&record);
-                Ok((task, endpoint.map(|endpoint| endpoint.netns)))
+                Ok((task, sandbox.map(|sandbox| sandbox.netns)))
             }
             Err(error) => {
-                if let Some(endpoint) = endpoint
-                    && let Err(error) = engine.parts.networks.leave(&endpoint.record).await
+                if sandbox.is_some()
+                    && let Err(error) = engine.parts.networks.leave(&record.id).await
                 {
                     tracing::error!(id = record.id, %error, "leaving the network");
                 }
@@ -117,25 +117,25 @@ impl Driver {
     async fn spawn(
         &mut self,
         plan: Plan,
-        endpoint: Option<&Endpoint>,
+        sandbox: Option<&Sandbox>,
         attachments: Vec<Attachment>,
     ) -> Result<Task, StartError> {
         let (engine, record) = (Arc::clone(&self.engine), Arc::clone(&self.record));
-        write_network_files(&engine, &record, endpoint)?;
+        write_network_files(&engine, &record, sandbox)?;
         self.state.status = Status::Up;
         self.state.error.clear();
         self.state.oom_killed = false;
         self.state.stopped_by_hand = false;
         self.state.exit_code = 0;
         self.state.started_at_ns = now_ns();
-        self.state.endpoint = endpoint.map(|endpoint| endpoint.record.clone());
+        self.state.sandbox = sandbox.map(|sandbox| sandbox.record.clone());
         let save = self.save_state(Durability::Relaxed).instrument(tracing::debug_span!("record"));
         let built = async {
             let _span = tracing::debug_span!("spec").entered();
             plan.spec(&engine, &record)
         };
         let ((), spec) = tokio::join!(save, built);
-        let request = plan.request(&record, spec?, endpoint, attachments);
+        let request = plan.request(&record, spec?, sandbox, attachments);
         let span = tracing::debug_span!("spawn");
         engine.parts.tasks.run(request).instrument(span).await.map_err(run_error)
     }
@@ -151,7 +151,7 @@ fn run_error(error: RunError) -> StartError {
     }
 }
 
-async fn join(engine: &Inner, record: &ContainerRecord) -> Result<Option<Endpoint>, StartError> {
+async fn join(engine: &Inner, record: &ContainerRecord) -> Result<Option<Sandbox>, StartError> {
     match record.network() {
         NetworkMode::Bridge if !record.config.network_disabled => {}
         NetworkMode::Other(name) => {
@@ -168,16 +168,17 @@ async fn join(engine: &Inner, record: &ContainerRecord) -> Result<Option<Endpoin
 fn write_network_files(
     engine: &Inner,
     record: &ContainerRecord,
-    endpoint: Option<&Endpoint>,
+    sandbox: Option<&Sandbox>,
 ) -> Result<(), StartError> {
     let written = match record.network() {
         // The other container's files are mounted.
         NetworkMode::Container(_) => Ok(()),
         NetworkMode::Host => net::write_host_files(&engine.config, record),
         _ => {
-            let endpoint = endpoint.map(|endpoint| &endpoint.record);
-            let addresses = endpoint.map(|e| IpAddr::V4(e.address)).into_iter().collect();
-            net::write_files(&engine.config, record, addresses, endpoint.map(|e| e.gateway))
+            let endpoint = sandbox.and_then(|sandbox| sandbox.record.endpoints.first());
+            let v4 = endpoint.and_then(|endpoint| endpoint.v4);
+            let addresses = v4.map(|v4| IpAddr::V4(v4.address)).into_iter().collect();
+            net::write_files(&engine.config, record, addresses, v4.and_then(|v4| v4.gateway))
         }
     };
     written.map_err(|(path, source)| StartError::File { step: "writing", path, source })
@@ -271,7 +272,7 @@ impl Plan {
         self,
         record: &ContainerRecord,
         spec: Spec,
-        endpoint: Option<&Endpoint>,
+        sandbox: Option<&Sandbox>,
         attachments: Vec<Attachment>,
     ) -> RunTask {
         let config = &record.config;
@@ -283,7 +284,7 @@ impl Plan {
                 upper: self.rootfs.upper,
                 work: self.rootfs.work,
             },
-            netns: endpoint.map(|endpoint| Arc::clone(&endpoint.netns)),
+            netns: sandbox.map(|sandbox| Arc::clone(&sandbox.netns)),
             stdio: StdioConfig {
                 tty: config.tty,
                 open_stdin: config.open_stdin,

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use gantry_fault::chain;
-use gantry_network::EndpointRecord;
+use gantry_network::SandboxRecord;
 use gantry_store::Durability;
 use gantry_task::Task;
 use tokio::task::JoinHandle;
@@ -21,7 +21,7 @@ pub(crate) struct Leftovers {
     pub(crate) engine: Arc<Inner>,
     pub(crate) record: Arc<ContainerRecord>,
     pub(crate) task: Option<Task>,
-    pub(crate) endpoint: Option<EndpointRecord>,
+    pub(crate) sandbox: Option<SandboxRecord>,
     pub(crate) netns: Option<Arc<OwnedFd>>,
 }
 
@@ -29,7 +29,7 @@ impl Leftovers {
     /// Publishes what goes, in Docker's order: behind the container's end, before its removal.
     pub(crate) fn tell(&self) {
         let id = self.record.id.as_str();
-        if self.endpoint.is_some() {
+        if self.sandbox.is_some() {
             self.engine.tell_network("disconnect", id);
         }
         for volume in self.record.volumes() {
@@ -44,8 +44,8 @@ impl Leftovers {
     pub(crate) async fn take_away(self) {
         let id = self.record.id.as_str();
         let engine = &self.engine;
-        if let Some(endpoint) = &self.endpoint
-            && let Err(error) = engine.parts.networks.leave(endpoint).await
+        if self.sandbox.is_some()
+            && let Err(error) = engine.parts.networks.leave(id).await
         {
             tracing::error!(id, error = chain(&error), "leaving the network");
         }
