@@ -383,7 +383,7 @@ fn a_restarted_daemon_takes_the_same_ports() {
 #[test]
 fn twenty_thousand_queries_without_loss() {
     const QUERIES: u32 = 20_000;
-    const AT_ONCE: usize = 100;
+    const AT_ONCE: u32 = 100;
     on_host(|host| async move {
         let dns = Dns::new(names(), resolv_conf(&host, ""));
         let netns = container();
@@ -394,7 +394,7 @@ fn twenty_thousand_queries_without_loss() {
         let (mut sent, mut answered) = (0, 0);
         let mut buffer = [0; 512];
         while answered < QUERIES {
-            while sent < QUERIES && sent - answered < AT_ONCE as u32 {
+            while sent < QUERIES && sent - answered < AT_ONCE {
                 socket.send(&message).unwrap();
                 sent += 1;
             }
