@@ -132,18 +132,23 @@ pub fn hosts_without(text: &str, lines: &[(IpAddr, String)]) -> String {
 pub fn hosts(opts: &HostsOptions) -> String {
     let mut text = FIXED_HOSTS.to_owned();
     text.extend(opts.extra.iter().map(|(address, names)| format!("{address}\t{names}\n")));
-    let HostsOptions { hostname, domain, .. } = opts;
-    let full = match domain.as_str() {
-        "" => hostname.clone(),
+    let names = own_names(&opts.hostname, &opts.domain);
+    text.extend(opts.addresses.iter().map(|address| format!("{address}\t{names}\n")));
+    text
+}
+
+/// The names of a container in its own `/etc/hosts`, behind each of its addresses.
+#[must_use]
+pub fn own_names(hostname: &str, domain: &str) -> String {
+    let full = match domain {
+        "" => hostname.to_owned(),
         domain => format!("{hostname}.{domain}"),
     };
     // The domain may also stand in the host name itself; the bare name follows in any case.
-    let names = match full.split_once('.') {
+    match full.split_once('.') {
         Some((bare, _)) => format!("{full} {bare}"),
         None => full,
-    };
-    text.extend(opts.addresses.iter().map(|address| format!("{address}\t{names}\n")));
-    text
+    }
 }
 
 /// The text of `/etc/hostname`.

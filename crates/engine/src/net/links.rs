@@ -20,6 +20,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 
 use gantry_api_types::port::PortSpec;
+use serde::{Deserialize, Serialize};
 
 use crate::error::Invalid;
 
@@ -28,10 +29,10 @@ const NOT_PASSED_ON: [&str; 2] = ["HOME", "PATH"];
 /// Ports that follow each other are told as a range too, from this many on.
 const SHORTEST_RANGE: usize = 3;
 
-/// A wish for a link.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A link, as it is asked for and as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Link {
-    /// Name or id of the other container.
+    /// Name or id of the other container; its id in a record.
     pub(crate) target: String,
     /// What this container calls it.
     pub(crate) alias: String,
