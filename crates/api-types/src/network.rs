@@ -282,6 +282,48 @@ body! {
     }
 }
 
+body! {
+    /// Who reaches an address of a container, and why: a row of `GET /gantry/networks/reach`.
+    ///
+    /// Gantry's own. The query names the `container` and, if wished, one `port` as `80/tcp`.
+    pub struct Reach {
+        /// Where from: `this host`, `other hosts`, `network NAME`.
+        pub from: String,
+        /// Address, port and protocol that it asks: `0.0.0.0:8080/tcp`.
+        pub address: String,
+        /// Whether it gets an answer.
+        pub reachable: bool,
+        /// By which rule.
+        pub why: String,
+    }
+
+    /// Answer to `GET /gantry/networks/doctor`; Gantry's own.
+    pub struct NetworkReport {
+        /// Everything that was looked at, in order.
+        pub checks: Vec<NetworkCheck>,
+    }
+
+    /// One thing that was looked at.
+    pub struct NetworkCheck {
+        /// What: `nftables table`, `forward policy`, `route of NAME`.
+        pub check: String,
+        /// `ok`, `healed` when Gantry has put it right, or `failed`.
+        pub state: String,
+        /// What was found.
+        pub detail: String,
+        /// What the user can do; empty when there is nothing to do.
+        pub remedy: String,
+    }
+}
+
+impl NetworkReport {
+    /// Whether nothing is left to be done.
+    #[must_use]
+    pub fn is_well(&self) -> bool {
+        self.checks.iter().all(|check| check.state != "failed")
+    }
+}
+
 /// Networks of a container. Fields in options left API 1.52; `None` leaves them out.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
