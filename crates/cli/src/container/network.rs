@@ -16,7 +16,7 @@ pub(crate) fn parse(flags: &Flags) -> Result<(String, NetworkingConfig), String>
         let mut endpoint = EndpointSettings::default();
         general(flags, DEFAULT, &mut endpoint)?;
         check_endpoint(DEFAULT, &endpoint)?;
-        config.endpoints_config.insert(DEFAULT.to_owned(), Some(endpoint));
+        insert(&mut config, DEFAULT.to_owned(), endpoint);
         return Ok((DEFAULT.to_owned(), config));
     }
     let mut mode = String::new();
@@ -39,7 +39,7 @@ pub(crate) fn parse(flags: &Flags) -> Result<(String, NetworkingConfig), String>
         }
         // The mode says it all: old daemons need not know endpoints of networks there.
         if given.len() > 1 || endpoint != EndpointSettings::default() {
-            config.endpoints_config.insert(name, Some(endpoint));
+            insert(&mut config, name, endpoint);
         }
     }
     if own && predefined {
@@ -48,6 +48,12 @@ pub(crate) fn parse(flags: &Flags) -> Result<(String, NetworkingConfig), String>
             .into());
     }
     Ok((mode, config))
+}
+
+/// Adds an endpoint; its priority is always written.
+fn insert(config: &mut NetworkingConfig, name: String, mut endpoint: EndpointSettings) {
+    endpoint.gw_priority.get_or_insert(0);
+    config.endpoints_config.insert(name, Some(endpoint));
 }
 
 /// Checks a value of `--network` by itself.
@@ -108,7 +114,9 @@ fn field_of(endpoint: &mut EndpointSettings, key: &str, value: &str) -> Result<(
         "ip6" => ipam(endpoint).ipv6_address = value.to_owned(),
         "link-local-ip" => ipam(endpoint).link_local_ips.push(value.to_owned()),
         "mac-address" => endpoint.mac_address = value.to_owned(),
-        "gw-priority" => endpoint.gw_priority = gateway_priority(value)?,
+        "gw-priority" => {
+            endpoint.gw_priority = Some(gateway_priority(value)?).filter(|priority| *priority != 0);
+        }
         other => return Err(format!("invalid field key {other}")),
     }
     Ok(())

@@ -156,7 +156,7 @@ pub(super) fn connect(flags: &Flags, container: &str) -> Result<NetworkConnectBo
         links: Some(flags.list("link").to_vec()).filter(|links| !links.is_empty()),
         aliases: Some(flags.strings("alias")),
         driver_opts: Some(options),
-        gw_priority: flags.int("gw-priority"),
+        gw_priority: Some(flags.int("gw-priority")),
         ..EndpointSettings::default()
     };
     Ok(NetworkConnectBody { container: container.to_owned(), endpoint_config: Some(endpoint) })

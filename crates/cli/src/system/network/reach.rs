@@ -8,8 +8,13 @@ use crate::app::{Call, Outcome};
 use crate::format::{self, Row, View};
 use crate::output::out;
 
-const REACH: &[(&str, &str)] =
-    &[("From", "FROM"), ("Address", "ADDRESS"), ("Reachable", "REACHABLE"), ("Why", "WHY")];
+const REACH: &[(&str, &str)] = &[
+    ("From", "FROM"),
+    ("Network", "NETWORK"),
+    ("Address", "ADDRESS"),
+    ("Reachable", "REACHABLE"),
+    ("Why", "WHY"),
+];
 const CHECKS: &[(&str, &str)] =
     &[("Check", "CHECK"), ("State", "STATE"), ("Detail", "DETAIL"), ("Remedy", "REMEDY")];
 
@@ -26,6 +31,7 @@ fn reach_view(rows: &[Reach], plain: bool) -> View {
     let row = |reach: &Reach| Row {
         values: vec![
             Value::from(reach.from.as_str()),
+            Value::from(reach.network.as_str()),
             Value::from(reach.address.as_str()),
             said(reach.reachable),
             Value::from(reach.why.as_str()),
@@ -79,6 +85,7 @@ mod tests {
     fn prints_who_reaches_what() {
         let reach = |from: &str, address: &str, reachable, why: &str| Reach {
             from: from.into(),
+            network: "n1".into(),
             address: address.into(),
             reachable,
             why: why.into(),
@@ -98,8 +105,8 @@ mod tests {
         let json = format::render(&reach_view(&rows[..1], false), "json", table).expect("JSON");
         assert_eq!(
             json,
-            "{\"Address\":\"127.0.0.1:8080/tcp\",\"From\":\"this host\",\"Reachable\":true,\
-             \"Why\":\"published: map ports4\"}\n"
+            "{\"Address\":\"127.0.0.1:8080/tcp\",\"From\":\"this host\",\"Network\":\"n1\",\
+             \"Reachable\":true,\"Why\":\"published: map ports4\"}\n"
         );
     }
 
