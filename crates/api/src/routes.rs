@@ -137,12 +137,12 @@ const ROUTES: &[Route] = routes! {
     DELETE "/volumes/{name}" => handle(volumes::remove);
 
     GET "/networks" => handle(networks::list);
-    POST "/networks/create" => later("creating networks");
+    POST "/networks/create" => handle(networks::create);
     POST "/networks/prune" => handle(networks::prune);
     GET "/networks/{id}" => handle(networks::inspect);
     DELETE "/networks/{id}" => handle(networks::remove);
-    POST "/networks/{id}/connect" => later("connecting containers to networks");
-    POST "/networks/{id}/disconnect" => later("disconnecting containers from networks");
+    POST "/networks/{id}/connect" => handle(networks::connect);
+    POST "/networks/{id}/disconnect" => handle(networks::disconnect);
 
     GET "/plugins" => handle(system::plugins);
     GET "/plugins/privileges" => later("installing plugins");

@@ -91,6 +91,16 @@ impl Client {
         self.fetch(Method::POST, "/networks/prune", query, Payload::Empty).await
     }
 
+    /// Explains who reaches a container; `query` holds `container` and `port`. Gantry's own.
+    pub async fn network_reach<T: DeserializeOwned>(&self, query: &Query) -> Result<T> {
+        self.fetch(Method::GET, "/gantry/networks/reach", query, Payload::Empty).await
+    }
+
+    /// Checks the networks and the host's rules. Gantry's own.
+    pub async fn network_doctor<T: DeserializeOwned>(&self) -> Result<T> {
+        self.fetch(Method::GET, "/gantry/networks/doctor", &Query::new(), Payload::Empty).await
+    }
+
     /// Connects a container to a network.
     pub async fn network_connect(&self, name: &str, body: &impl Serialize) -> Result<()> {
         let path = format!("/networks/{}/connect", segment(name));

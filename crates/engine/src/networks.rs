@@ -67,7 +67,7 @@ impl Engine {
             created: crate::container::timestamp(self.0.started_ns),
             scope: "local".to_owned(),
             driver: driver.to_owned(),
-            enable_ipv4: true,
+            enable_ipv4: Some(true),
             ipam: Ipam {
                 driver: "default".to_owned(),
                 config: Some(config).filter(|config| !config.is_empty()),

@@ -39,6 +39,7 @@ pub(crate) async fn create(call: Call) -> Result<Response, ApiError> {
     let text = call.upload.json_text(&call.headers).await?.ok_or_else(body::no_json)?;
     let mut body = create_body(&text)?;
     shape::create_body(&mut body, call.version);
+    shape::create_endpoints(&mut body, call.version)?;
     let name = call.query.filled("name").map(|name| name.trim_start_matches('/').to_owned());
     let platform = call.query.filled("platform").map(str::to_owned);
     let request = CreateRequest { name, body, platform };

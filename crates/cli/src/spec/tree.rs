@@ -189,6 +189,9 @@ pub(crate) static GROUPS: &[Group] = &[
             plain("prune", &r::NETWORK_PRUNE),
             plain("rm", &r::NETWORK_REMOVE),
             hidden("remove", &r::NETWORK_REMOVE),
+            // Docker has none of these: its command list stays as it is.
+            hidden("doctor", &r::NETWORK_DOCTOR),
+            hidden("why-reachable", &r::NETWORK_REACHABLE),
         ],
     },
     Group {
