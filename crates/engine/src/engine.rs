@@ -240,13 +240,6 @@ impl Inner {
         let _ = std::fs::remove_dir(&path);
     }
 
-    /// Publishes an event of the bridge network about a container.
-    pub(crate) fn tell_network(&self, action: &str, container: &str) {
-        let bridge = self.parts.networks.bridge().id;
-        let attributes = net::event_attributes("bridge", container);
-        self.events.publish(EventKind::Network, action, bridge, attributes);
-    }
-
     /// Publishes the mount events of a container's volumes.
     pub(crate) fn tell_mounts(&self, record: &ContainerRecord) {
         for mount in record.volumes() {
@@ -259,17 +252,6 @@ impl Inner {
             ];
             let attributes = attributes.map(|(key, value)| (key.to_owned(), value)).into();
             self.events.publish(EventKind::Volume, "mount", mount.source.as_str(), attributes);
-        }
-    }
-
-    /// The network whose namespace a container has, by the name that the API shows.
-    pub(crate) fn network_name(record: &ContainerRecord) -> Option<&str> {
-        match record.network() {
-            NetworkMode::Bridge => Some("bridge"),
-            NetworkMode::Host => Some("host"),
-            NetworkMode::None => Some("none"),
-            NetworkMode::Other(name) => Some(name),
-            NetworkMode::Container(_) => None,
         }
     }
 }

@@ -26,7 +26,6 @@ pub mod exec;
 pub mod files;
 mod identity;
 #[allow(dead_code, reason = "the start of a container does not call it yet")]
-mod links;
 mod list;
 pub mod names;
 mod net;
@@ -48,7 +47,7 @@ pub use create::CreateRequest;
 pub use engine::Engine;
 pub use error::{
     AttachError, ChangeError, CreateError, ExecError, FileError, Invalid, LookupError,
-    ObserveError, QueryError, RecoverError, RemoveError, StartError, SystemError,
+    NetworkFault, ObserveError, QueryError, RecoverError, RemoveError, StartError, SystemError,
 };
 pub use events::{EventStream, Events};
 pub use exec::{Exec, ExecAttached, ExecStart};

@@ -11,6 +11,8 @@ use gantry_network::{EndpointRecord, SandboxRecord};
 use gantry_oci::Digest;
 use serde::{Deserialize, Serialize};
 
+use crate::net::links::Link;
+
 /// A container as it was asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ContainerRecord {
@@ -32,8 +34,12 @@ pub(crate) struct ContainerRecord {
     pub(crate) config: ContainerConfig,
     /// Host side, with Docker's defaults filled in.
     pub(crate) host: HostConfig,
-    /// What was asked of networks, by name.
+    /// Its networks and what was asked of each, by name; empty where it has no namespace with
+    /// networks of its own.
     pub(crate) endpoints: BTreeMap<String, EndpointSettings>,
+    /// Links on the default bridge, to containers by id.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) links: Vec<Link>,
     /// Binds, volumes and tmpfs of the Mounts API, by destination.
     pub(crate) mounts: Vec<MountRecord>,
     /// The log, with its path.
@@ -150,9 +156,14 @@ pub(crate) struct StateRecord {
 }
 
 impl StateRecord {
-    /// Its endpoint on its first network.
-    pub(crate) fn endpoint(&self) -> Option<&EndpointRecord> {
-        self.sandbox.as_ref()?.endpoints.first()
+    /// Its endpoints while it is up.
+    pub(crate) fn endpoints(&self) -> &[EndpointRecord] {
+        self.sandbox.as_ref().map_or(&[], |sandbox| &sandbox.endpoints)
+    }
+
+    /// Its endpoint on a network.
+    pub(crate) fn endpoint_on(&self, network: &str) -> Option<&EndpointRecord> {
+        self.endpoints().iter().find(|endpoint| endpoint.network_name == network)
     }
 }
 
@@ -188,6 +199,11 @@ impl ContainerRecord {
     /// The network mode.
     pub(crate) fn network(&self) -> NetworkMode<'_> {
         NetworkMode::parse(&self.host.network_mode)
+    }
+
+    /// The network that its mode names; `None` with another container's.
+    pub(crate) fn main_network(&self) -> Option<&str> {
+        self.network().network()
     }
 
     /// Its anonymous volumes.
@@ -227,6 +243,17 @@ impl<'a> NetworkMode<'a> {
                 Some(container) => Self::Container(container),
                 None => Self::Other(other),
             },
+        }
+    }
+
+    /// The network that it names, by the name that the API shows.
+    pub(crate) fn network(self) -> Option<&'a str> {
+        match self {
+            Self::Bridge => Some("bridge"),
+            Self::Host => Some("host"),
+            Self::None => Some("none"),
+            Self::Other(name) => Some(name),
+            Self::Container(_) => None,
         }
     }
 }

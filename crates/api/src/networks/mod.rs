@@ -1,4 +1,4 @@
-//! `/networks`: `bridge`, `host` and `none`; others are still to come.
+//! `/networks`.
 //!
 //! Bodies, filters and endpoints are checked here by pure functions; what depends on the networks
 //! that there are is the engine's. Statuses of errors:
@@ -18,7 +18,8 @@ mod filter;
 mod subnet;
 
 use gantry_api_types::network::{
-    NetworkConnectBody, NetworkCreateBody, NetworkDisconnectBody, NetworksPruneReport,
+    NetworkConnectBody, NetworkCreateBody, NetworkCreateResponse, NetworkDisconnectBody,
+    NetworksPruneReport,
 };
 use hyper::StatusCode;
 
@@ -63,16 +64,18 @@ fn verbose(text: &str) -> Result<(), ApiError> {
     )))
 }
 
-/// `POST /networks/create`: checks the body; making it is still to come.
+/// `POST /networks/create`.
 pub(crate) async fn create(call: Call) -> Result<Response, ApiError> {
-    let version = call.version;
+    let (engine, version) = (call.api.engine.clone(), call.version);
     let mut body: NetworkCreateBody = call.json().await?;
     create::settle(&mut body, version)?;
     create::validate(&body)?;
-    Err(ApiError::not_implemented("creating networks"))
+    let id = engine.create_network(body).await?;
+    let answer = NetworkCreateResponse { id, warning: String::new() };
+    Ok(body::json(StatusCode::CREATED, &answer))
 }
 
-/// `POST /networks/{id}/connect`: checks the endpoint; making it is still to come.
+/// `POST /networks/{id}/connect`.
 pub(crate) async fn connect(call: Call) -> Result<Response, ApiError> {
     let (engine, name, version) = (call.api.engine.clone(), call.name().to_owned(), call.version);
     let mut body: NetworkConnectBody = call.json().await?;
@@ -82,12 +85,13 @@ pub(crate) async fn connect(call: Call) -> Result<Response, ApiError> {
         if !version.at_least(48) {
             endpoint.gw_priority = None;
         }
-        endpoint::validate(endpoint, &network, !create::is_predefined(&network.name))?;
+        endpoint::validate(endpoint, &network, engine.has_user_subnets(&network.id))?;
     }
-    Err(ApiError::not_implemented("connecting containers to networks"))
+    engine.connect(&network.id, &body.container, body.endpoint_config.unwrap_or_default()).await?;
+    Ok(body::status(StatusCode::OK))
 }
 
-/// `POST /networks/{id}/disconnect`: finds both; doing it is still to come.
+/// `POST /networks/{id}/disconnect`.
 pub(crate) async fn disconnect(call: Call) -> Result<Response, ApiError> {
     let (engine, name) = (call.api.engine.clone(), call.name().to_owned());
     let body: NetworkDisconnectBody = call.json().await?;
@@ -99,25 +103,20 @@ pub(crate) async fn disconnect(call: Call) -> Result<Response, ApiError> {
         let words = format!("endpoint {} not found", body.container);
         return Err(ApiError::new(StatusCode::NOT_FOUND, words));
     }
-    engine.network(&name)?;
-    Err(ApiError::not_implemented("disconnecting containers from networks"))
+    engine.disconnect(&name, &body.container).await?;
+    Ok(body::status(StatusCode::OK))
 }
 
-/// `DELETE /networks/{id}`: those there are cannot be removed.
+/// `DELETE /networks/{id}`.
 pub(crate) async fn remove(call: Call) -> Result<Response, ApiError> {
-    let network = call.api.engine.network(call.name())?;
-    Err(ApiError::new(
-        StatusCode::FORBIDDEN,
-        format!("{} is a pre-defined network and cannot be removed", network.name),
-    ))
+    call.api.engine.remove_network(call.name()).await?;
+    Ok(body::status(StatusCode::NO_CONTENT))
 }
 
-/// `POST /networks/prune`: those there are stay.
+/// `POST /networks/prune`.
 pub(crate) async fn prune(call: Call) -> Result<Response, ApiError> {
     let filters = filter::PruneFilters::read(call.query.filters()?)?;
-    let mut networks = call.api.engine.networks();
-    networks.retain(|network| filters.fit(network));
-    let names: Vec<_> = networks.into_iter().map(|network| network.name).collect();
+    let names = call.api.engine.prune_networks(|network| filters.fit(network)).await;
     body::ok(&NetworksPruneReport {
         networks_deleted: Some(names).filter(|names| !names.is_empty()),
     })

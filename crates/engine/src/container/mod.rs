@@ -3,6 +3,7 @@
 pub mod attach;
 mod cell;
 mod commands;
+mod connect;
 pub(crate) mod driver;
 mod health;
 mod inspect;
@@ -50,8 +51,6 @@ pub struct RemoveOptions {
     pub force: bool,
     /// Remove its anonymous volumes.
     pub volumes: bool,
-    /// Remove a link, not the container.
-    pub link: bool,
 }
 
 impl Container {
@@ -177,9 +176,6 @@ impl Container {
     /// # Errors
     /// [`RemoveError`].
     pub async fn remove(&self, options: RemoveOptions) -> Result<(), RemoveError> {
-        if options.link {
-            return Err(RemoveError::Link);
-        }
         let gone = || RemoveError::Gone(self.cell.id.clone());
         self.ask(|reply| Ask::Remove(options, reply)).await.unwrap_or_else(|| Err(gone()))
     }

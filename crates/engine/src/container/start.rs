@@ -24,7 +24,8 @@ use crate::spec::mounts::{MountInput, Shm};
 use crate::spec::security::SecurityOptions;
 use crate::spec::user::Identity;
 use crate::spec::{self, Namespaces, Ns, caps, devices, process, resources, security, user};
-use crate::{StartError, error::Invalid, net};
+use crate::net::{self, Linked};
+use crate::{StartError, error::Invalid};
 
 /// What was looked up before anything is acquired.
 struct Plan {
@@ -36,6 +37,7 @@ struct Plan {
     namespaces: Namespaces,
     mounts: Vec<(MountRecord, PathBuf)>,
     files: Vec<(&'static str, PathBuf)>,
+    linked: Linked,
     shm: Shm,
     devices: devices::Devices,
     runtime: Option<String>,
@@ -95,8 +97,8 @@ impl Driver {
         let started = self.spawn(plan, sandbox.as_ref(), attachments).await;
         match started {
             Ok(task) => {
-                if sandbox.is_some() {
-                    engine.tell_network("connect", &record.id);
+                if let Some(sandbox) = &sandbox {
+                    engine.tell_endpoints("connect", &sandbox.record);
                 }
                 engine.tell_mounts(&record);
                 Ok((task, sandbox.map(|sandbox| sandbox.netns)))
@@ -121,7 +123,7 @@ impl Driver {
         attachments: Vec<Attachment>,
     ) -> Result<Task, StartError> {
         let (engine, record) = (Arc::clone(&self.engine), Arc::clone(&self.record));
-        write_network_files(&engine, &record, sandbox)?;
+        write_network_files(&engine, &record, sandbox, &plan.linked.hosts)?;
         self.state.status = Status::Up;
         self.state.error.clear();
         self.state.oom_killed = false;
@@ -152,14 +154,7 @@ fn run_error(error: RunError) -> StartError {
 }
 
 async fn join(engine: &Inner, record: &ContainerRecord) -> Result<Option<Sandbox>, StartError> {
-    match record.network() {
-        NetworkMode::Bridge if !record.config.network_disabled => {}
-        NetworkMode::Other(name) => {
-            return Err(StartError::NotImplemented(format!("user-defined network {name:?}")));
-        }
-        _ => return Ok(None),
-    }
-    let request = net::join_request(record)?;
+    let Some(request) = net::join_request(engine, record)? else { return Ok(None) };
     let failed =
         |source| StartError::Network { name: record.name.clone(), id: record.id.clone(), source };
     engine.parts.networks.join(request).await.map(Some).map_err(failed)
@@ -169,18 +164,15 @@ fn write_network_files(
     engine: &Inner,
     record: &ContainerRecord,
     sandbox: Option<&Sandbox>,
+    linked: &[(IpAddr, String)],
 ) -> Result<(), StartError> {
-    let written = match record.network() {
+    if matches!(record.network(), NetworkMode::Container(_)) {
         // The other container's files are mounted.
-        NetworkMode::Container(_) => Ok(()),
-        NetworkMode::Host => net::write_host_files(&engine.config, record),
-        _ => {
-            let endpoint = sandbox.and_then(|sandbox| sandbox.record.endpoints.first());
-            let v4 = endpoint.and_then(|endpoint| endpoint.v4);
-            let addresses = v4.map(|v4| IpAddr::V4(v4.address)).into_iter().collect();
-            net::write_files(&engine.config, record, addresses, v4.and_then(|v4| v4.gateway))
-        }
-    };
+        return Ok(());
+    }
+    let sandbox = sandbox.map(|sandbox| &sandbox.record);
+    let written =
+        net::write_files(&engine.config, record, sandbox, linked, engine.host_gateway());
     written.map_err(|(path, source)| StartError::File { step: "writing", path, source })
 }
 
@@ -215,6 +207,7 @@ impl Plan {
         Ok(Self {
             mounts: mount_sources(engine, record)?,
             files: net::file_paths(&engine.config.container_dir(&files_of)),
+            linked: net::linked(engine, record)?,
             devices: devices::of(host)?,
             runtime: engine.runtime_of(record),
             rootfs,
@@ -239,11 +232,12 @@ impl Plan {
             writable_cgroups: self.options.writable_cgroups,
             init: init.then_some(engine.config.init_binary.as_path()),
         });
-        let env = config.env.items();
+        // What links say is told before the container's own, which wins.
+        let env = [&self.linked.env, config.env.items()].concat();
         let no_new = self.options.no_new_privileges.unwrap_or(engine.config.no_new_privileges);
         let process = process::build(process::ProcessInput {
             args: process::args(&record.path, &record.args, init),
-            env: process::environment(&config.hostname, config.tty, env, &self.identity.home),
+            env: process::environment(&config.hostname, config.tty, &env, &self.identity.home),
             cwd: &config.working_dir,
             identity: &self.identity,
             caps: self.caps.clone(),

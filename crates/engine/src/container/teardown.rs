@@ -29,8 +29,8 @@ impl Leftovers {
     /// Publishes what goes, in Docker's order: behind the container's end, before its removal.
     pub(crate) fn tell(&self) {
         let id = self.record.id.as_str();
-        if self.sandbox.is_some() {
-            self.engine.tell_network("disconnect", id);
+        if let Some(sandbox) = &self.sandbox {
+            self.engine.tell_endpoints("disconnect", sandbox);
         }
         for volume in self.record.volumes() {
             let attributes =

@@ -40,8 +40,8 @@ pub(super) fn check(
     if !host.storage_opt.is_empty() {
         return Err(CreateError::NotImplemented("--storage-opt".to_owned()));
     }
-    if host.links.items().iter().any(|link| !link.is_empty()) {
-        return Err(CreateError::NotImplemented("--link".to_owned()));
+    if !host.links.items().is_empty() {
+        net::links::check_mode(&host.network_mode)?;
     }
     let mut warnings = resources::check(host, engine.facts.machine)?;
     if NetworkMode::parse(&host.network_mode) == NetworkMode::Host && !host.port_bindings.is_empty()
@@ -99,9 +99,6 @@ fn check_modes(
     let refuse = |words: String| Err(CreateError::Invalid(Invalid(words)));
     let other = |mode: &str| mode.strip_prefix("container:").map(str::to_owned);
     match NetworkMode::parse(&host.network_mode) {
-        NetworkMode::Other(name) => {
-            return Err(CreateError::NotImplemented(format!("user-defined network {name:?}")));
-        }
         // The other container is looked for when this one starts.
         NetworkMode::Container(_) => {
             if !config.hostname.is_empty() {

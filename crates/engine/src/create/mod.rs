@@ -2,6 +2,7 @@
 
 mod check;
 mod merge;
+mod networking;
 
 use std::collections::{BTreeMap, HashSet};
 use std::os::fd::AsFd as _;
@@ -98,6 +99,9 @@ impl Engine {
         let mut claim = claim(engine, request.name.as_deref())?;
         name_host(engine, &mut config, &host, &claim.id)?;
         let endpoints = networking_config.unwrap_or_default().endpoints_config;
+        let endpoints = endpoints.into_iter().map(|(k, v)| (k, v.unwrap_or_default())).collect();
+        let endpoints = networking::endpoints(engine, &host, endpoints)?;
+        let links = networking::links(engine, &mut host)?;
         let mut record = ContainerRecord {
             id: claim.id.clone(),
             name: claim.name.clone(),
@@ -108,7 +112,8 @@ impl Engine {
             args,
             config,
             host,
-            endpoints: endpoints.into_iter().map(|(k, v)| (k, v.unwrap_or_default())).collect(),
+            endpoints,
+            links,
             mounts,
             log,
         };

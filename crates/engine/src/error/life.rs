@@ -368,9 +368,9 @@ pub enum RemoveError {
         #[source]
         source: gantry_task::TaskError,
     },
-    /// `link=1`: links are not there.
-    #[error("removing a link is not implemented")]
-    Link,
+    /// No link has this name.
+    #[error("No such link: {0}")]
+    NoLink(String),
     /// The record could not be written.
     #[error("recording the removal")]
     Store(#[from] gantry_store::StoreError),
@@ -385,9 +385,8 @@ impl Fault for RemoveError {
             RemoveError::Rejected { reject, .. } => reject.kind(),
             RemoveError::InProgress(_) => Kind::Conflict,
             RemoveError::Kill { .. } => Kind::Internal,
-            RemoveError::Link => Kind::NotImplemented,
             RemoveError::Store(error) => error.kind(),
-            RemoveError::Gone(_) => Kind::NotFound,
+            RemoveError::Gone(_) | RemoveError::NoLink(_) => Kind::NotFound,
         }
     }
 }

@@ -29,10 +29,9 @@ pub(crate) fn join_request(
     let request = |(name, settings): (&String, &EndpointSettings)| {
         endpoint_request(engine, record, name, settings)
     };
-    let main = record.main_network();
     // The main network gives the first interface.
     let (mut first, others): (Vec<_>, Vec<_>) =
-        record.endpoints.iter().partition(|(name, _)| Some(name.as_str()) == main);
+        record.endpoints.iter().partition(|(name, _)| is_main(engine, record, name));
     first.extend(others);
     Ok(Some(JoinRequest {
         container_id: record.id.clone(),
@@ -64,7 +63,7 @@ pub(crate) fn endpoint_request(
 ) -> Result<EndpointRequest, Invalid> {
     let ipam = settings.ipam_config.clone().unwrap_or_default();
     let mac = match settings.mac_address.as_str() {
-        "" if record.main_network() == Some(network) => record.config.mac_address.as_str(),
+        "" if is_main(engine, record, network) => record.config.mac_address.as_str(),
         own => own,
     };
     let driver_opts = settings.driver_opts.clone().unwrap_or_default();
@@ -87,6 +86,11 @@ pub(crate) fn endpoint_request(
         links: links(engine, settings)?,
         driver_opts,
     })
+}
+
+/// Whether a network is the one that a container's mode names, which may be by its id.
+fn is_main(engine: &Inner, record: &ContainerRecord, network: &str) -> bool {
+    record.main_network().is_some_and(|main| main == network || engine.network_name(main) == network)
 }
 
 /// Links on a network of its user's: names of other containers for this one alone.

@@ -29,6 +29,7 @@ use crate::network::Network;
 use crate::network::SharedAddresses;
 use crate::network::info::{EndpointInfo, NetworkInfo};
 use crate::network::link::Owner;
+use crate::network::record::NetworkRecord;
 use crate::network::request::CreateNetwork;
 use crate::pool::{self, Maker, Pool};
 use crate::reserve::PortTable;
@@ -138,6 +139,14 @@ impl Networks {
         let network = Arc::clone(lock(&self.0.networks).find(name)?);
         let endpoints = self.0.endpoints().remove(&network.record.id).unwrap_or_default();
         Ok(network.info(endpoints))
+    }
+
+    /// What a network was made as, without a look at its endpoints; see [`Networks::find`].
+    ///
+    /// # Errors
+    /// [`FindError`].
+    pub fn record(&self, name: &str) -> Result<NetworkRecord, FindError> {
+        lock(&self.0.networks).find(name).map(|network| network.record.clone())
     }
 
     /// Gives a container a namespace with an endpoint on each of its networks, and publishes its
