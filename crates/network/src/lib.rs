@@ -11,7 +11,7 @@
 //! What lives where:
 //!
 //! ```text
-//! kernel   bridge <name>, veth<7 hex> per container, table ip gantry-<name>
+//! kernel   bridge <name>, veth<7 hex> per container, table inet gantry-<name>
 //! disk     <state_dir>/<name>.network    id and address of the network
 //! ```
 

@@ -12,7 +12,7 @@ use crate::config::{BridgeInfo, NetworkConfig};
 use crate::endpoint::{Endpoint, EndpointRecord, JoinRequest};
 use crate::error::{JoinError, NetworkError};
 use crate::firewall::{
-    Firewall, FirewallOptions, GatewayMode, NetworkRules, Redirect, SubnetRules,
+    self, Firewall, FirewallOptions, GatewayMode, NetworkRules, Redirect, SubnetRules,
 };
 use crate::ipam::{Addresses, ClaimError, Lease, lock};
 use crate::namespace::{self, Plan, Prepared, random_hex};
@@ -41,7 +41,7 @@ struct Inner {
     addresses: Arc<Mutex<Addresses>>,
     ports: Arc<Mutex<PortTable>>,
     /// Locked before `endpoints` where both are.
-    firewall: Mutex<Firewall>,
+    firewall: Arc<Mutex<Firewall>>,
     endpoints: Mutex<HashMap<String, Held>>,
     pool: Pool,
     makers: Semaphore,
@@ -141,6 +141,9 @@ impl Networks {
         self.restore_rules().await?;
         let inner = &self.0;
         let first = !inner.filling.swap(true, Ordering::AcqRel);
+        if first {
+            tokio::spawn(firewall::guard(Arc::downgrade(&inner.firewall)));
+        }
         if first && inner.config.pool_size > 0 && !inner.is_closed() {
             tokio::spawn(pool::fill(Arc::downgrade(inner)));
         }
@@ -205,7 +208,7 @@ impl Inner {
             host: Arc::new(Mutex::new(host)),
             addresses: Arc::new(Mutex::new(Addresses::new(gateway, config.fixed_cidr))),
             ports: Arc::default(),
-            firewall: Mutex::new(firewall),
+            firewall: Arc::new(Mutex::new(firewall)),
             endpoints: Mutex::default(),
             pool: Pool::new(config.pool_size),
             makers: Semaphore::new(MAKERS),
