@@ -17,7 +17,7 @@
 //!
 //! ```text
 //! kernel   bridge <name>, bridge br-<12 hex> per network, veth<7 hex> per endpoint,
-//!          table gantry-<name>; of macvlan networks dm-<12 hex> or eth0.10
+//!          table inet gantry-<name>; of macvlan networks dm-<12 hex> or eth0.10
 //! disk     <state_dir>/<name>.network    id and address of the default bridge, range of IPv6
 //! store    table `networks`              every network that somebody made
 //! ```

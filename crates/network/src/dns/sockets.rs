@@ -12,7 +12,8 @@ use rustix::net::sockopt;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::{ADDRESS, DnsError, DnsRecord, upstream};
-use crate::netlink::nftables::{Base, BaseChain, Expr, Hook, Meta, REG, Transaction};
+use crate::netlink::expr::{Base, Expr, FAMILY_IPV4, Meta, REG};
+use crate::netlink::nftables::{BaseChain, Hook, Transaction};
 use crate::netlink::socket::Socket;
 use crate::ports::Proto;
 
@@ -109,10 +110,11 @@ fn tcp(port: u16) -> io::Result<TcpListener> {
 /// daemon may have left.
 fn redirect(record: DnsRecord) -> Result<(), DnsError> {
     let mut socket = Socket::netfilter().map_err(DnsError::Netlink)?;
-    let mut transaction = Transaction::new(TABLE);
+    let mut transaction = Transaction::new(FAMILY_IPV4, TABLE);
     transaction.add_table();
-    transaction.flush_rules();
-    transaction.add_chain(&OUTPUT);
+    transaction.delete_table();
+    transaction.add_table();
+    transaction.add_base_chain(&OUTPUT);
     for (proto, port) in [(Proto::Udp, record.udp_port), (Proto::Tcp, record.tcp_port)] {
         transaction.add_rule(OUTPUT.name, &rule(proto, port));
     }
@@ -134,7 +136,7 @@ fn rule(proto: Proto, port: u16) -> Vec<Expr> {
         equals(&upstream::PORT.to_be_bytes()),
         Expr::Load { value: ADDRESS.octets().to_vec(), register: REG },
         Expr::Load { value: port.to_be_bytes().to_vec(), register: REG + 1 },
-        Expr::DestinationNat,
+        Expr::DestinationNat { family: FAMILY_IPV4 },
     ]
 }
 

@@ -1,8 +1,9 @@
 //! Forgetting connections (`ctnetlink`).
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
+use super::expr::{FAMILY_IPV4, FAMILY_IPV6};
 use super::message::{ACK, Batch, attribute};
 use super::socket::{Refused, Socket};
 
@@ -20,26 +21,36 @@ const CTA_FILTER_REPLY_FLAGS: u16 = 2;
 const CTA_TUPLE_IP: u16 = 1;
 const CTA_TUPLE_PROTO: u16 = 2;
 const CTA_IP_V4_SRC: u16 = 1;
+const CTA_IP_V6_SRC: u16 = 3;
 const CTA_PROTO_NUM: u16 = 1;
 const CTA_PROTO_DST_PORT: u16 = 3;
 const MATCH_IP_SRC: u32 = 1;
 const MATCH_PROTO_NUM: u32 = 1 << 3;
 const MATCH_DST_PORT: u32 = 1 << 5;
+/// Length of `struct nfgenmsg`.
+const HEADER_LEN: usize = 4;
+
 /// `struct nfgenmsg`; version 1 makes the kernel look at the family.
-const HEADER: [u8; 4] = [2, 1, 0, 0];
+fn header(family: u8) -> [u8; HEADER_LEN] {
+    [family, 1, 0, 0]
+}
 
 /// Forgets every connection that `container` answers. A flow without an end, as UDP has, would
 /// otherwise go on to a container that is gone, also when the port has a new owner.
 ///
 /// # Errors
 /// Linux before 5.8 knows no filter.
-pub(crate) fn forget_container(socket: &mut Socket, container: Ipv4Addr) -> Result<(), Refused> {
+pub(crate) fn forget_container(socket: &mut Socket, container: IpAddr) -> Result<(), Refused> {
     let mut batch = Batch::new();
+    let (family, attribute, octets) = match container {
+        IpAddr::V4(address) => (FAMILY_IPV4, CTA_IP_V4_SRC, address.octets().to_vec()),
+        IpAddr::V6(address) => (FAMILY_IPV6, CTA_IP_V6_SRC, address.octets().to_vec()),
+    };
     batch.push("forgetting connections", IPCTNL_MSG_CT_DELETE, ACK, |body| {
-        body.raw(&HEADER)
+        body.raw(&header(family))
             .nest(CTA_TUPLE_REPLY, |body| {
                 body.nest(CTA_TUPLE_IP, |body| {
-                    body.bytes(CTA_IP_V4_SRC, &container.octets());
+                    body.bytes(attribute, &octets);
                 });
             })
             .nest(CTA_FILTER, |body| {
@@ -49,26 +60,27 @@ pub(crate) fn forget_container(socket: &mut Socket, container: Ipv4Addr) -> Resu
     socket.request(batch)
 }
 
-/// Forgets every flow of protocol `proto` to these ports: one that began before its port was
+/// Forgets every flow of a family and protocol to these ports: one that began before its port was
 /// published would go on to the host.
 ///
 /// # Errors
 /// Linux before 5.8 knows no filter.
 pub(crate) fn forget_ports(
     socket: &mut Socket,
+    family: u8,
     proto: u8,
     ports: &BTreeSet<u16>,
 ) -> Result<(), Refused> {
     if ports.len() <= FEW_PORTS {
-        return ports.iter().try_for_each(|port| forget_port(socket, proto, *port));
+        return ports.iter().try_for_each(|port| forget_port(socket, family, proto, *port));
     }
     let mut seen = BTreeSet::new();
-    let look = socket.dump(IPCTNL_MSG_CT_GET, &HEADER, |body| {
-        let flow = body.get(HEADER.len()..).and_then(original_target);
+    let look = socket.dump(IPCTNL_MSG_CT_GET, &header(family), |body| {
+        let flow = body.get(HEADER_LEN..).and_then(original_target);
         seen.extend(flow.filter(|(of, _)| *of == proto).map(|(_, port)| port));
     });
     look.map_err(|source| Refused { step: "reading connections", source })?;
-    seen.intersection(ports).try_for_each(|port| forget_port(socket, proto, *port))
+    seen.intersection(ports).try_for_each(|port| forget_port(socket, family, proto, *port))
 }
 
 /// Protocol and destination port of the packet that began a connection.
@@ -79,10 +91,10 @@ fn original_target(attrs: &[u8]) -> Option<(u8, u16)> {
     Some((*attribute(proto, CTA_PROTO_NUM)?.first()?, u16::from_be_bytes(port)))
 }
 
-fn forget_port(socket: &mut Socket, proto: u8, port: u16) -> Result<(), Refused> {
+fn forget_port(socket: &mut Socket, family: u8, proto: u8, port: u16) -> Result<(), Refused> {
     let mut batch = Batch::new();
     batch.push("forgetting flows", IPCTNL_MSG_CT_DELETE, ACK, |body| {
-        body.raw(&HEADER)
+        body.raw(&header(family))
             .nest(CTA_TUPLE_ORIG, |body| {
                 body.nest(CTA_TUPLE_PROTO, |body| {
                     body.bytes(CTA_PROTO_NUM, &[proto])

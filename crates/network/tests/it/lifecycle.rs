@@ -120,6 +120,7 @@ fn ports_clash() {
             join(&networks, &["8080:80", "127.0.0.1:8090:80", "8080:80/udp"]).await.unwrap();
         let _tcp = TcpListener::bind("0.0.0.0:8000").unwrap();
         let _udp = UdpSocket::bind("127.0.0.1:8001").unwrap();
+        let _udp_v6 = UdpSocket::bind("[::1]:8005").unwrap();
         for (ports, want) in [
             (&["8080:81"][..], "Bind for 0.0.0.0:8080 failed: port is already allocated"),
             (&["127.0.0.1:8080:81"], "Bind for 127.0.0.1:8080 failed: port is already allocated"),
@@ -132,7 +133,12 @@ fn ports_clash() {
                 &["8003:80", "8000:81"],
                 "failed to bind host port for 0.0.0.0:8000: address already in use",
             ),
-            (&["[::1]:8004:80"], "publishing a port on the IPv6 address ::1 is not implemented"),
+            (&["[fd99::1]:8004:80"], "failed to bind host port for fd99::1:8004"),
+            (
+                &["[::1]:8006:80", "[::]:8006:80"],
+                "Bind for :::8006 failed: port is already allocated",
+            ),
+            (&["8005:80/udp"], "failed to bind host port for :::8005: address already in use"),
             (
                 &["8000-8000:80"],
                 "failed to bind host port for 0.0.0.0:8000: address already in use",
@@ -142,13 +148,21 @@ fn ports_clash() {
         }
         // Nothing of a failed join is kept, and the host cannot take what a container has.
         let next = join(&networks, &["8003:80", "8001:80/tcp", "8000-8010:80"]).await.unwrap();
-        let ports: Vec<u16> = next.record.ports.iter().map(|port| port.host_port).collect();
-        assert_eq!(ports, [8003, 8001, 8002]);
+        let ports: Vec<String> = next
+            .record
+            .ports
+            .iter()
+            .map(|port| format!("{}:{}", port.host_ip, port.host_port))
+            .collect();
+        let both = |port: u16| [format!("0.0.0.0:{port}"), format!(":::{port}")];
+        assert_eq!(ports, [both(8003), both(8001), both(8002)].concat());
         assert!(TcpListener::bind("0.0.0.0:8080").is_err());
         let open = join(&networks, &["127.0.0.2:8090:80", ":80", ":80"]).await.unwrap();
         let range = host.config().ephemeral_ports;
         assert!(open.record.ports[1..].iter().all(|port| range.contains(&port.host_port)));
-        assert_ne!(open.record.ports[1].host_port, open.record.ports[2].host_port);
+        let port = |at: usize| open.record.ports[at].host_port;
+        assert_eq!((port(1), port(3)), (port(2), port(4)), "the same on both families");
+        assert_ne!(port(1), port(3));
         networks.leave(&holder.record.container_id).await.unwrap();
         eventually("the port is free", || TcpListener::bind("0.0.0.0:8080").is_ok());
         assert!(join(&networks, &["8080:80"]).await.is_ok());
@@ -182,9 +196,9 @@ fn restart() {
         let mut other = kept.record.clone();
         other.container_id = "other".to_owned();
         assert!(networks.adopt(&other, kept.netns.try_clone().unwrap()).await.is_err());
-        assert!(run("nft list table ip gantry-gantry0").contains("8082"));
+        assert!(run("nft list table inet gantry-gantry0").contains("8082"));
         networks.finish_adoption().await.unwrap();
-        let table = run("nft list table ip gantry-gantry0");
+        let table = run("nft list table inet gantry-gantry0");
         assert!(!table.contains("8082") && table.contains("8080"), "{table}");
         assert!(call(host.netns.as_fd(), "127.0.0.1:8080").is_ok());
 
@@ -256,59 +270,17 @@ fn daemons_side_by_side() {
 }
 
 /// The whole table, as `nft` reads it.
-const TABLE: &str = r#"table ip gantry-gantry0 {
-	map published {
-		type inet_proto . inet_service : ipv4_addr . inet_service
-		elements = { udp . 53 : 172.17.0.2 . 5353 }
-	}
-
-	map published_address {
-		type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service
-		elements = { 127.0.0.1 . tcp . 8081 : 172.17.0.2 . 80 }
-	}
-
-	chain guard {
-		type filter hook prerouting priority raw; policy accept;
-		iifname != "lo" ip daddr 127.0.0.0/8 drop
-		iifname != "gantry0" iifname != "lo" ip daddr 172.17.0.0/16 ip daddr != 172.17.0.1 drop
-	}
-
-	chain dnat {
-		type nat hook prerouting priority dstnat; policy accept;
-		fib daddr type local dnat ip to ip daddr . meta l4proto . th dport map @published_address
-		fib daddr type local dnat ip to meta l4proto . th dport map @published
-	}
-
-	chain dnat_local {
-		type nat hook output priority -100; policy accept;
-		fib daddr type local dnat ip to ip daddr . meta l4proto . th dport map @published_address
-		fib daddr type local dnat ip to meta l4proto . th dport map @published
-	}
-
-	chain masquerade {
-		type nat hook postrouting priority srcnat; policy accept;
-		oifname "gantry0" ip saddr 127.0.0.0/8 masquerade
-		oifname "gantry0" ip saddr 172.17.0.0/16 ct status dnat masquerade
-		oifname != "gantry0" ip saddr 172.17.0.0/16 masquerade
-	}
-
-	chain forward {
-		type filter hook forward priority filter; policy accept;
-		oifname "gantry0" ct state established,related accept
-		oifname "gantry0" ct status dnat accept
-		oifname "gantry0" iifname "gantry0" accept
-		oifname "gantry0" drop
-	}
-}
-"#;
+const TABLE: &str = include_str!("golden/table.nft");
 
 #[test]
 fn table_of_rules() {
     on_host(|host| async move {
-        // A table that an older version might have left, with a map of another shape.
+        // A table that an older version might have left, and that of a version before IPv6.
+        run("nft add table inet gantry-gantry0");
+        run("nft add map inet gantry-gantry0 published4 { type inet_service : ipv4_addr ; }");
+        run("nft add chain inet gantry-gantry0 retired");
         run("nft add table ip gantry-gantry0");
-        run("nft add map ip gantry-gantry0 published { type inet_service : ipv4_addr ; }");
-        run("nft add chain ip gantry-gantry0 retired");
+        run("nft add chain ip gantry-gantry0 forward { type filter hook forward priority 0 ; }");
         let networks = host.open().await;
         join(&networks, &["53:5353/udp", "127.0.0.1:8081:80"]).await.unwrap();
         assert_eq!(run("nft list ruleset"), TABLE);
@@ -320,10 +292,16 @@ fn table_of_rules() {
         let mut config = host.config();
         (config.icc, config.ip_masq) = (false, false);
         let networks = host.open_with(config).await.unwrap();
-        let own = ["iifname \"gantry0\" accept", "oifname != \"gantry0\" ip saddr"];
-        let kept = TABLE.lines().filter(|line| !own.iter().any(|part| line.contains(part)));
-        let want: Vec<&str> = kept.collect();
-        assert_eq!(run("nft list ruleset").lines().collect::<Vec<_>>(), want);
+        assert_eq!(run("nft list ruleset"), TABLE, "what stands is kept until adoption is over");
+        networks.finish_adoption().await.unwrap();
+        let want: Vec<&str> = TABLE
+            .lines()
+            .filter(|line| !line.contains(" : 172.17.0.2 . ") && !line.contains("172.17.0.0/16"))
+            .collect();
+        let want =
+            want.join("\n").replace("\"gantry0\" : accept", "\"gantry0\" : goto only_published");
+        let lists = run("nft list ruleset").replace("\t\telements = { 172.17.0.0/16 }\n", "");
+        assert_eq!(lists, format!("{want}\n"));
         networks.destroy().await.unwrap();
     });
 }
@@ -357,7 +335,7 @@ fn abandoned_joins_are_undone() {
             let _ = tokio::time::timeout(Duration::from_micros(200), joining).await;
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
-        let table = run("nft list table ip gantry-gantry0");
+        let table = run("nft list table inet gantry-gantry0");
         assert!(!table.contains("8000"), "{table}");
         assert!(join(&networks, &["8000:80"]).await.is_ok());
         networks.destroy().await.unwrap();
