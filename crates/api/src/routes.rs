@@ -144,6 +144,9 @@ const ROUTES: &[Route] = routes! {
     POST "/networks/{id}/connect" => handle(networks::connect);
     POST "/networks/{id}/disconnect" => handle(networks::disconnect);
 
+    GET "/gantry/networks/reach" => handle(networks::reach);
+    GET "/gantry/networks/doctor" => handle(networks::doctor);
+
     GET "/plugins" => handle(system::plugins);
     GET "/plugins/privileges" => later("installing plugins");
     POST "/plugins/pull" => later("installing plugins");

@@ -13,12 +13,12 @@ use crate::config::{BUILT_IN_RUNTIME, EngineConfig, Parts};
 use crate::events::{EventKind, Events};
 use crate::exec::Execs;
 use crate::identity::UserCache;
-use crate::record::{ContainerRecord, NetworkMode};
+use crate::record::ContainerRecord;
 use crate::registry::Registry;
 use crate::seccomp_cache::SeccompCache;
 use crate::spec::mounts::Shm;
 use crate::spec::resources::Machine;
-use crate::{Container, Exec, LookupError, StartError, error::Invalid, net};
+use crate::{Container, Exec, LookupError, StartError, error::Invalid};
 
 /// The containers; clones share them.
 #[derive(Debug, Clone)]
@@ -42,8 +42,6 @@ pub(crate) struct Inner {
     pub(crate) pruning: tokio::sync::Mutex<()>,
     /// Directories that images are known to have, for working directories.
     pub(crate) known_dirs: std::sync::Mutex<std::collections::HashSet<(Digest, String)>>,
-    /// When this engine came up, in nanoseconds since 1970.
-    pub(crate) started_ns: i64,
 }
 
 /// What does not change while the daemon runs.

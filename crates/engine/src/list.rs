@@ -274,9 +274,7 @@ fn summary(
             status: health_word.unwrap_or("none").to_owned(),
             failing_streak: health.as_ref().map_or(0, |health| health.failing_streak),
         }),
-        network_settings: SummaryNetworkSettings {
-            networks: endpoints(inner, view),
-        },
+        network_settings: SummaryNetworkSettings { networks: endpoints(inner, view) },
         mounts: mount_points(inner, record),
         ..ContainerSummary::default()
     }

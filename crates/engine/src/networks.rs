@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
+use gantry_api_types::network::ConfigReference;
 use gantry_api_types::network::{
     EndpointResource, Ipam, IpamConfig, IpamStatus, NetworkCreateBody, NetworkResource,
     NetworkStatus, SubnetStatus,
 };
-use gantry_api_types::network::ConfigReference;
 use gantry_network::{CreateNetwork, NetworkInfo, SandboxRecord, SubnetInfo};
 
 use crate::engine::Inner;
@@ -76,7 +76,12 @@ impl Engine {
                 Err(error) => tracing::debug!(?error, network = network.name, "not pruned"),
             }
         }
-        self.0.events.publish(EventKind::Network, "prune", "", [("reclaimed".into(), "0".into())].into());
+        self.0.events.publish(
+            EventKind::Network,
+            "prune",
+            "",
+            [("reclaimed".into(), "0".into())].into(),
+        );
         removed
     }
 

@@ -295,7 +295,6 @@ fn inner(parts: Parts, config: EngineConfig) -> Result<Inner, RecoverError> {
         ending: CancellationToken::new(),
         pruning: tokio::sync::Mutex::new(()),
         known_dirs: Mutex::default(),
-        started_ns: now_ns(),
     })
 }
 

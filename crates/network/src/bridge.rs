@@ -11,11 +11,11 @@ use crate::config::{BridgeInfo, NetworkConfig};
 use crate::error::NetworkError;
 use crate::ipam::{AddressPool, Holder, Occupant, Occupied, first_host};
 use crate::namespace::random_hex;
-use crate::network::options::{DEFAULT_MTU, is_interface_name};
 use crate::netlink::link;
 use crate::netlink::message::Batch;
 use crate::netlink::route::{self, PortFlags};
 use crate::netlink::socket::{Refused, Socket};
+use crate::network::options::{DEFAULT_MTU, is_interface_name};
 
 /// Makes the bridge, or takes over the one that stands, with its address if none is configured.
 /// Gives it with its gateway address and prefix. `others` are the subnets of other networks.

@@ -121,3 +121,14 @@ pub(crate) async fn prune(call: Call) -> Result<Response, ApiError> {
         networks_deleted: Some(names).filter(|names| !names.is_empty()),
     })
 }
+
+/// `GET /gantry/networks/reach?container=NAME&port=80/tcp`: who reaches a port and why; Gantry's own.
+pub(crate) async fn reach(call: Call) -> Result<Response, ApiError> {
+    let container = call.api.engine.container(call.query.text("container"))?;
+    body::ok(&container.reach(call.query.filled("port"))?)
+}
+
+/// `GET /gantry/networks/doctor`: what is wrong with the host's networks; Gantry's own.
+pub(crate) async fn doctor(call: Call) -> Result<Response, ApiError> {
+    body::ok(&call.api.engine.network_report().await?)
+}

@@ -55,8 +55,7 @@ impl Engine {
     /// [`RemoveError::NoLink`].
     pub async fn remove_link(&self, name: &str) -> Result<(), RemoveError> {
         let missing = || RemoveError::NoLink(name.to_owned());
-        let (parent, alias) =
-            name.trim_start_matches('/').split_once('/').ok_or_else(missing)?;
+        let (parent, alias) = name.trim_start_matches('/').split_once('/').ok_or_else(missing)?;
         let container = self.container(parent).map_err(|_| missing())?;
         let ask = |reply| Ask::Unlink(alias.to_owned(), reply);
         container.ask(ask).await.unwrap_or_else(|| Err(missing()))
@@ -129,7 +128,9 @@ impl Driver {
     fn check_networking(&self, network: &str) -> Result<(), NetworkFault> {
         if matches!(self.phase, Phase::Removing | Phase::Dead) {
             let id = &self.cell.id;
-            let words = format!("Container {id} is marked for removal and cannot be connected or disconnected to the network");
+            let words = format!(
+                "Container {id} is marked for removal and cannot be connected or disconnected to the network"
+            );
             return Err(NetworkFault::Forbidden(words));
         }
         let refuse = |words: &str| Err(NetworkFault::Forbidden(words.to_owned()));

@@ -26,7 +26,7 @@ use tokio::sync::oneshot;
 pub(crate) use cell::{Cell, View, attributes};
 use driver::{Ask, Signal};
 pub(crate) use health::RunningProbe;
-pub(crate) use inspect::{endpoints, mount_points, timestamp};
+pub(crate) use inspect::{endpoints, mount_points};
 use phase::{Phase, Reject};
 
 use crate::events::EventKind;

@@ -18,13 +18,13 @@ use super::driver::Driver;
 use super::phase::{Event, Phase};
 use crate::engine::Inner;
 use crate::events::now_ns;
+use crate::net::{self, Linked};
 use crate::record::{ContainerRecord, MountKind, MountRecord, NetworkMode, Status};
 use crate::seccomp_cache::Filter;
 use crate::spec::mounts::{MountInput, Shm};
 use crate::spec::security::SecurityOptions;
 use crate::spec::user::Identity;
 use crate::spec::{self, Namespaces, Ns, caps, devices, process, resources, security, user};
-use crate::net::{self, Linked};
 use crate::{StartError, error::Invalid};
 
 /// What was looked up before anything is acquired.
@@ -171,8 +171,7 @@ fn write_network_files(
         return Ok(());
     }
     let sandbox = sandbox.map(|sandbox| &sandbox.record);
-    let written =
-        net::write_files(&engine.config, record, sandbox, linked, engine.host_gateway());
+    let written = net::write_files(&engine.config, record, sandbox, linked, engine.host_gateway());
     written.map_err(|(path, source)| StartError::File { step: "writing", path, source })
 }
 

@@ -57,6 +57,9 @@ pub enum NetworkFault {
     /// Connecting or disconnecting.
     #[error(transparent)]
     Join(#[from] gantry_network::JoinError),
+    /// Looking at it.
+    #[error(transparent)]
+    Network(#[from] gantry_network::NetworkError),
     /// A part of the request.
     #[error(transparent)]
     Invalid(#[from] Invalid),
@@ -94,7 +97,7 @@ impl Fault for NetworkFault {
             NetworkFault::Invalid(_) => Kind::InvalidArgument,
             NetworkFault::Conflict(_) => Kind::Conflict,
             NetworkFault::Forbidden(_) => Kind::Forbidden,
-            NetworkFault::File { .. } => Kind::Internal,
+            NetworkFault::File { .. } | NetworkFault::Network(_) => Kind::Internal,
             NetworkFault::Store(error) => error.kind(),
             NetworkFault::Gone(_) => Kind::NotFound,
         }

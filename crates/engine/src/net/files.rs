@@ -83,7 +83,8 @@ pub(crate) fn follow_networks(
         });
         changed.map_err(|error| (path, error))
     };
-    let names = gantry_network::files::own_names(&record.config.hostname, &record.config.domainname);
+    let names =
+        gantry_network::files::own_names(&record.config.hostname, &record.config.domainname);
     let lines = |from: &SandboxRecord, without: &SandboxRecord| -> Vec<(IpAddr, String)> {
         let (all, others) = (addresses(Some(from)), addresses(Some(without)));
         let only = all.into_iter().filter(|address| !others.contains(address));

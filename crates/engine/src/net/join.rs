@@ -90,7 +90,9 @@ pub(crate) fn endpoint_request(
 
 /// Whether a network is the one that a container's mode names, which may be by its id.
 fn is_main(engine: &Inner, record: &ContainerRecord, network: &str) -> bool {
-    record.main_network().is_some_and(|main| main == network || engine.network_name(main) == network)
+    record
+        .main_network()
+        .is_some_and(|main| main == network || engine.network_name(main) == network)
 }
 
 /// Links on a network of its user's: names of other containers for this one alone.

@@ -96,7 +96,9 @@ impl<A: Ip> Occupied<A> {
         let mut all: Vec<_> = entries
             .into_iter()
             .filter(|(prefix, _)| prefix.prefix_len() >= SHORTEST_ROUTE)
-            .map(|(prefix, holder)| (prefix.first().number(), prefix.last().number(), prefix, holder))
+            .map(|(prefix, holder)| {
+                (prefix.first().number(), prefix.last().number(), prefix, holder)
+            })
             .collect();
         // The larger of two that begin alike comes first; two prefixes nest or are apart.
         all.sort_by_key(|(first, last, ..)| (*first, std::cmp::Reverse(*last)));
@@ -214,7 +216,13 @@ mod tests {
             (&["172.16.0.0/12", "192.168.0.0/16"], Ok("10.128.0.0/24")),
             (&["172.16.0.0/12", "192.168.0.0/16", "10.128.0.0/23"], Ok("10.128.2.0/24")),
             (
-                &["net 172.17.0.0/16", "172.18.5.0/24", "172.16.0.0/12", "192.168.0.0/16", "10.0.0.0/8"],
+                &[
+                    "net 172.17.0.0/16",
+                    "172.18.5.0/24",
+                    "172.16.0.0/12",
+                    "192.168.0.0/16",
+                    "10.0.0.0/8",
+                ],
                 Err("172.16.0.0/12 of interface tun0"),
             ),
             (&["net 172.16.0.0/12", "net 192.168.0.0/16", "net 10.0.0.0/8"], Err("")),

@@ -124,9 +124,5 @@ fn parse(body: &[u8]) -> Option<ListedLink> {
         let bytes = attribute(attrs, kind).unwrap_or(&[]);
         String::from_utf8_lossy(bytes).trim_end_matches('\0').to_owned()
     };
-    Some(ListedLink {
-        index: u32_at(body, 4)?,
-        name: text(IFLA_IFNAME),
-        alias: text(IFLA_IFALIAS),
-    })
+    Some(ListedLink { index: u32_at(body, 4)?, name: text(IFLA_IFNAME), alias: text(IFLA_IFALIAS) })
 }

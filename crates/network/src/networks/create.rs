@@ -13,9 +13,7 @@ use crate::address::{Cidr, Ip};
 use crate::bridge::{link_error, prefixes_of_host};
 use crate::error::{CreateError, RemoveError};
 use crate::firewall::GatewayMode;
-use crate::ipam::{
-    AddressPool, Holder, Occupied, first_host, lock, standing_in_the_way,
-};
+use crate::ipam::{AddressPool, Holder, Occupied, first_host, lock, standing_in_the_way};
 use crate::namespace::random_hex;
 use crate::netlink::socket::Socket;
 use crate::network::Network;
@@ -193,10 +191,7 @@ impl Inner {
     }
 
     /// The subnets of a family that networks have.
-    fn taken<A: Ip>(
-        &self,
-        of: impl Fn(&Network) -> &Vec<Subnet<A>>,
-    ) -> Vec<(Cidr<A>, Holder)> {
+    fn taken<A: Ip>(&self, of: impl Fn(&Network) -> &Vec<Subnet<A>>) -> Vec<(Cidr<A>, Holder)> {
         let networks = lock(&self.networks);
         let used = networks.all().filter(|network| !network.record.config_only);
         used.flat_map(|network| {

@@ -21,7 +21,7 @@ use self::table::Table;
 use crate::config::{BridgeInfo, NetworkConfig};
 use crate::dns::{Dns, Names};
 use crate::error::{CreateError, FindError, JoinError, NetworkError, RemoveError};
-use crate::firewall::{self, Firewall};
+use crate::firewall::{self, Firewall, Reach, ReachQuery, Report};
 use crate::ipam::lock;
 use crate::namespace::{Plan, Prepared};
 use crate::netlink::socket::Socket;
@@ -32,9 +32,11 @@ use crate::network::link::Owner;
 use crate::network::record::NetworkRecord;
 use crate::network::request::CreateNetwork;
 use crate::pool::{self, Maker, Pool};
+use crate::ports::Proto;
 use crate::reserve::PortTable;
 use crate::sandbox::{
-    ContainerNames, EndpointRequest, JoinRequest, LiveSandbox, Sandbox, SandboxRecord,
+    ContainerNames, EndpointRecord, EndpointRequest, JoinRequest, LiveSandbox, Sandbox,
+    SandboxRecord,
 };
 
 /// Namespaces made at once. The kernel makes links one after the other anyway.
@@ -277,6 +279,35 @@ impl Networks {
     pub async fn restore_rules(&self) -> Result<(), NetworkError> {
         let inner = Arc::clone(&self.0);
         blocking(move || lock(&inner.firewall).settle()).await?
+    }
+
+    /// From where a port of a running container can be reached, and by which rule.
+    ///
+    /// # Errors
+    /// [`JoinError::NoSandbox`].
+    pub fn explain(
+        &self,
+        container_id: &str,
+        port: u16,
+        proto: Proto,
+    ) -> Result<Vec<Reach>, JoinError> {
+        let no_sandbox = || JoinError::NoSandbox(container_id.to_owned());
+        let record = self.sandbox(container_id).ok_or_else(no_sandbox)?;
+        let of = |endpoint: &EndpointRecord| {
+            let id = endpoint.network.clone();
+            endpoint.addresses().into_iter().map(move |address| (id.clone(), address))
+        };
+        let addresses = record.endpoints.iter().flat_map(of).collect();
+        Ok(lock(&self.0.firewall).explain(&ReachQuery { addresses, port, proto }))
+    }
+
+    /// The state of the firewall and of what it depends on.
+    ///
+    /// # Errors
+    /// [`NetworkError::Worker`].
+    pub async fn report(&self) -> Result<Report, NetworkError> {
+        let inner = Arc::clone(&self.0);
+        blocking(move || lock(&inner.firewall).report()).await
     }
 
     /// Stops the pool. Containers, bridges and rules stay.
