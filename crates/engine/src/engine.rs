@@ -73,7 +73,10 @@ impl Engine {
     /// # Errors
     /// [`LookupError`].
     pub fn container(&self, name: &str) -> Result<Container, LookupError> {
-        let cell = self.0.registry.find(name)?;
+        let cell = match self.0.registry.find(name) {
+            Ok(cell) => cell,
+            Err(error) => self.0.find_linked(name).ok_or(error)?,
+        };
         Ok(Container { engine: self.clone(), cell })
     }
 

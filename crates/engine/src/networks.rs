@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use gantry_api_types::network::ConfigReference;
 use gantry_api_types::network::{
@@ -10,6 +11,7 @@ use gantry_api_types::network::{
 };
 use gantry_network::{CreateNetwork, NetworkInfo, SandboxRecord, SubnetInfo};
 
+use crate::container::Cell;
 use crate::engine::Inner;
 use crate::error::NetworkFault;
 use crate::events::EventKind;
@@ -184,6 +186,14 @@ impl Inner {
         let Ok(record) = self.parts.networks.record(network) else { return };
         let driver = record.driver.to_string();
         self.tell_network(action, &record.id, &record.name, &driver, Some(container));
+    }
+
+    /// The container that another calls by a link: `other/alias`.
+    pub(crate) fn find_linked(&self, name: &str) -> Option<Arc<Cell>> {
+        let (parent, alias) = name.trim_start_matches('/').split_once('/')?;
+        let record = self.registry.find(parent).ok()?.record();
+        let link = record.links.iter().find(|link| link.alias == alias)?;
+        self.registry.find(&link.target).ok()
     }
 
     /// What containers are called by those that are linked to them, by id.

@@ -94,7 +94,7 @@ impl Driver {
         let mut record = (*self.record).clone();
         if record.endpoints.remove(network).is_none() {
             return Err(NetworkFault::Forbidden(format!(
-                "container {} is not connected to network {network}",
+                "container {} is not connected to the network {network}",
                 self.cell.id
             )));
         }
@@ -135,10 +135,10 @@ impl Driver {
         }
         let refuse = |words: &str| Err(NetworkFault::Forbidden(words.to_owned()));
         match (self.record.network(), network) {
-            (NetworkMode::Host, _) | (_, "host") => refuse(
+            (_, "host") => refuse(
                 "container cannot be disconnected from host network or connected to host network",
             ),
-            (NetworkMode::Container(_), _) => refuse(
+            (NetworkMode::Host | NetworkMode::Container(_), _) => refuse(
                 "container sharing network namespace with another container or host cannot be \
                  connected to any other network",
             ),

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use gantry_api_types::NullableList as _;
-use gantry_network::Sandbox;
+use gantry_network::{JoinError, Sandbox};
 use gantry_oci::runtime::Spec;
 use gantry_snapshot::Rootfs;
 use gantry_store::Durability;
@@ -99,6 +99,11 @@ impl Driver {
             Ok(task) => {
                 if let Some(sandbox) = &sandbox {
                     engine.tell_endpoints("connect", &sandbox.record);
+                    let bridge = self.state.endpoint_on("bridge");
+                    let addresses = bridge.map(gantry_network::EndpointRecord::addresses);
+                    if let Some(address) = addresses.iter().flatten().next() {
+                        net::tell_linked(&engine, &record, *address);
+                    }
                 }
                 engine.tell_mounts(&record);
                 Ok((task, sandbox.map(|sandbox| sandbox.netns)))
@@ -155,8 +160,10 @@ fn run_error(error: RunError) -> StartError {
 
 async fn join(engine: &Inner, record: &ContainerRecord) -> Result<Option<Sandbox>, StartError> {
     let Some(request) = net::join_request(engine, record)? else { return Ok(None) };
-    let failed =
-        |source| StartError::Network { name: record.name.clone(), id: record.id.clone(), source };
+    let failed = |source: JoinError| match source.is_about_ports() {
+        true => StartError::Publish { name: record.name.clone(), id: record.id.clone(), source },
+        false => StartError::Network(source),
+    };
     engine.parts.networks.join(request).await.map(Some).map_err(failed)
 }
 
@@ -354,9 +361,7 @@ fn namespaces(engine: &Inner, record: &ContainerRecord) -> Result<Namespaces, St
     let host = &record.host;
     let other = |what: &'static str, name: &str| -> Result<u32, StartError> {
         let cell = engine.registry.find(name)?;
-        let phase = cell.phase();
-        let state = phase.word();
-        phase.pid().ok_or(StartError::NotJoinable { what, id: cell.id.clone(), state })
+        cell.phase().pid().ok_or(StartError::NotJoinable { what, id: cell.id.clone() })
     };
     let join = |what, name: &str, file: &str| -> Result<Ns, StartError> {
         Ok(Ns::Join(format!("/proc/{}/ns/{file}", other(what, name)?).into()))

@@ -51,6 +51,17 @@ pub(super) fn check(
     Ok(warnings)
 }
 
+/// Refuses ports that the request itself exposes where they cannot be; an image's do no harm.
+pub(super) fn exposed(config: &ContainerConfig, host: &HostConfig) -> Result<(), Invalid> {
+    let shares = matches!(NetworkMode::parse(&host.network_mode), NetworkMode::Container(_));
+    let publishes = !host.port_bindings.is_empty() || host.publish_all_ports;
+    if shares && !publishes && !config.exposed_ports.is_empty() {
+        let words = "conflicting options: port exposing and the container type network mode";
+        return Err(Invalid(words.to_owned()));
+    }
+    Ok(())
+}
+
 fn check_config(config: &ContainerConfig) -> Result<(), Invalid> {
     let refuse = |words: String| Err(Invalid(words));
     if config.hostname.len() > HOSTNAME_LIMIT {

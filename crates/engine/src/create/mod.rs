@@ -82,11 +82,13 @@ impl Engine {
         let mut host = host_config.unwrap_or_default();
         let (image, _lease) = engine.parts.images.resolve_leased(&config.image)?;
         check_platform(&image, &config.image, request.platform.as_deref())?;
+        check::exposed(&config, &host)?;
         if let Some(defaults) = &image.config.config {
             merge::image_defaults(&mut config, defaults);
         }
         let (path, args) = merge::command(&config).ok_or(CreateError::NoCommand)?;
         check::fill_host(engine, &mut host);
+        networking::name_by_id(engine, &mut host)?;
         let warnings = check::check(engine, &config, &host)?;
         let log = LogConfig::from_docker(&host.log_config.kind, &host.log_config.config)?;
         let Points { mounts, mut volumes } = points::read(&config, &host, |other| {

@@ -57,14 +57,30 @@ pub(super) fn endpoints(
     Ok(endpoints)
 }
 
+/// Names the container whose network is shared by its id, which no renaming changes.
+pub(super) fn name_by_id(engine: &Inner, host: &mut HostConfig) -> Result<(), Invalid> {
+    if let NetworkMode::Container(other) = NetworkMode::parse(&host.network_mode) {
+        if other.is_empty() {
+            let words = "invalid network mode: invalid container format container:<name|id>";
+            return Err(Invalid(words.to_owned()));
+        }
+        // One that is not there is missed when this one starts.
+        if let Ok(other) = engine.registry.find(other) {
+            host.network_mode = format!("container:{}", other.id);
+        }
+    }
+    Ok(())
+}
+
 /// The links on the default bridge, taken out of the request: they are kept by the id of the other
 /// container. On networks of users they stand with the endpoints.
 pub(super) fn links(engine: &Inner, host: &mut HostConfig) -> Result<Vec<Link>, CreateError> {
+    let asked = host.links.take();
     if matches!(NetworkMode::parse(&host.network_mode), NetworkMode::Other(_)) {
         return Ok(Vec::new());
     }
     let mut links: Vec<Link> = Vec::new();
-    for text in host.links.take().items() {
+    for text in asked.items() {
         let link = Link::parse(text)?;
         let target = engine.registry.find(&link.target).map_err(|error| {
             Invalid(format!("could not get container for {}: {error}", link.target))

@@ -134,23 +134,21 @@ pub enum StartError {
     #[error(transparent)]
     Lookup(#[from] LookupError),
     /// A container whose namespace is to be joined does not run.
-    #[error("cannot join {what} namespace of a non running container: container {id} is {state}")]
+    #[error("cannot join {what} of a non running container: {id}")]
     NotJoinable {
-        /// `network`, `pid`, `ipc`.
+        /// `network`, `PID`, `IPC`.
         what: &'static str,
         /// The other container.
         id: String,
-        /// Its state.
-        state: &'static str,
     },
-    /// A feature that is not there.
-    #[error("{0} is not implemented")]
-    NotImplemented(String),
-    /// The network.
+    /// A network, or the place on it.
+    #[error("failed to set up container networking")]
+    Network(#[source] gantry_network::JoinError),
+    /// A port.
     #[error(
         "failed to set up container networking: driver failed programming external connectivity on endpoint {name} ({id})"
     )]
-    Network {
+    Publish {
         /// The container's name.
         name: String,
         /// The container's id.
@@ -230,14 +228,14 @@ impl Fault for StartError {
             }
             StartError::Lookup(error) => error.kind(),
             StartError::NotJoinable { .. } => Kind::Conflict,
-            StartError::NotImplemented(_) => Kind::NotImplemented,
+            StartError::Network(error) => error.kind(),
             StartError::Snapshot(error) => error.kind(),
             StartError::Volume(error) => error.kind(),
             StartError::Store(error) => error.kind(),
             StartError::Gone(_) => Kind::NotFound,
             StartError::Runtime { .. }
             | StartError::Task(_)
-            | StartError::Network { .. }
+            | StartError::Publish { .. }
             | StartError::File { .. } => Kind::Internal,
         }
     }
@@ -369,7 +367,7 @@ pub enum RemoveError {
         source: gantry_task::TaskError,
     },
     /// No link has this name.
-    #[error("No such link: {0}")]
+    #[error("No such container: {0}")]
     NoLink(String),
     /// The record could not be written.
     #[error("recording the removal")]

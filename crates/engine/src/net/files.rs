@@ -99,6 +99,24 @@ pub(crate) fn follow_networks(
     change("resolv.conf", &|text| (text == before && before != after).then(|| after.clone()))
 }
 
+/// Gives the names of a line in `hosts` another address.
+///
+/// # Errors
+/// The file that could not be read or written.
+pub(super) fn move_host(dir: &Path, line: &(IpAddr, String)) -> Result<(), FileError> {
+    let path = dir.join("hosts");
+    let moved = std::fs::read_to_string(&path).and_then(|text| {
+        let (address, names) = line;
+        let keep = |old: &str| match old.trim_end_matches('\n').split_once('\t') {
+            Some((_, of)) if of == names => format!("{address}\t{names}\n"),
+            _ => old.to_owned(),
+        };
+        let changed: String = text.split_inclusive('\n').map(keep).collect();
+        if changed == text { Ok(()) } else { std::fs::write(&path, changed) }
+    });
+    moved.map_err(|error| (path, error))
+}
+
 fn addresses(sandbox: Option<&SandboxRecord>) -> Vec<IpAddr> {
     let endpoints = sandbox.into_iter().flat_map(|sandbox| &sandbox.endpoints);
     endpoints.flat_map(gantry_network::EndpointRecord::addresses).collect()

@@ -20,6 +20,32 @@ pub(crate) struct Linked {
     pub(crate) env: Vec<String>,
 }
 
+/// Changes the lines of a container in `/etc/hosts` of those that are linked to it and run: it may
+/// have another address than at its last start.
+pub(crate) fn tell_linked(engine: &Inner, record: &ContainerRecord, address: IpAddr) {
+    for cell in engine.registry.all() {
+        let view = cell.view();
+        for link in view.record.links.iter().filter(|link| link.target == record.id) {
+            if !view.phase.is_up() {
+                continue;
+            }
+            let linked = links::Linked {
+                alias: &link.alias,
+                own_name: &view.record.name,
+                name: &record.name,
+                hostname: &record.config.hostname,
+                address,
+                ports: &[],
+                env: &[],
+            };
+            let dir = engine.config.container_dir(&cell.id);
+            if let Err((path, error)) = super::files::move_host(&dir, &linked.hosts_line()) {
+                tracing::warn!(%error, "changing {}", path.display());
+            }
+        }
+    }
+}
+
 /// Looks at the containers that a container is linked to.
 ///
 /// # Errors

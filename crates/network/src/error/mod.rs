@@ -268,6 +268,22 @@ pub enum JoinError {
     Closed,
 }
 
+impl JoinError {
+    /// Whether a port was the reason, and not a network or the place on it.
+    #[must_use]
+    pub fn is_about_ports(&self) -> bool {
+        matches!(
+            self,
+            JoinError::PortAllocated { .. }
+                | JoinError::PortInUse { .. }
+                | JoinError::Bind { .. }
+                | JoinError::NoFreePort { .. }
+                | JoinError::InvalidPort { .. }
+                | JoinError::Publish(_)
+        )
+    }
+}
+
 impl Fault for NetworkError {
     fn kind(&self) -> Kind {
         match self {
