@@ -7,5 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod lifecycle;
+mod manage;
 mod reach;
+mod sandboxes;
 mod world;
