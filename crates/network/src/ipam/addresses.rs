@@ -28,11 +28,7 @@ pub(crate) struct Addresses<A> {
 
 impl<A: Ip> Addresses<A> {
     /// `range` and `gateway` must lie within the subnet.
-    pub(crate) fn new(
-        subnet: Cidr<A>,
-        range: Option<Cidr<A>>,
-        gateway: Option<A>,
-    ) -> Addresses<A> {
+    pub(crate) fn new(subnet: Cidr<A>, range: Option<Cidr<A>>, gateway: Option<A>) -> Addresses<A> {
         let (mut first, mut last) = (subnet.first().number(), subnet.last().number());
         let mut reserved = BTreeSet::new();
         // In IPv4 the ends name the network and everybody in it (not in a /31: RFC 3021); in IPv6

@@ -254,10 +254,7 @@ fn shared<A: Ip>(subnets: &[Subnet<A>]) -> Vec<SharedAddresses<A>> {
     subnets.iter().map(one).collect()
 }
 
-fn subnet_infos<A: Ip>(
-    subnets: &[Subnet<A>],
-    pools: &[SharedAddresses<A>],
-) -> Vec<SubnetInfo> {
+fn subnet_infos<A: Ip>(subnets: &[Subnet<A>], pools: &[SharedAddresses<A>]) -> Vec<SubnetInfo> {
     let one = |(at, subnet): (usize, &Subnet<A>)| {
         let (in_use, available) = pools.get(at).map_or((0, 0), |pool| {
             let pool = lock(pool);

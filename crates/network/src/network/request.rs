@@ -360,7 +360,8 @@ mod tests {
 
     #[test]
     fn configurations() {
-        let config = CreateNetwork { config_only: true, ..with(&[subnet("10.6.0.0/24", "", "", &[])]) };
+        let config =
+            CreateNetwork { config_only: true, ..with(&[subnet("10.6.0.0/24", "", "", &[])]) };
         let config = config.check(None).unwrap().record;
         assert_eq!((config.driver, config.v4.len()), (Driver::Null, 1));
         let of = |wish: CreateNetwork| CreateNetwork { config_from: Some("c".to_owned()), ..wish };

@@ -58,10 +58,7 @@ impl Inner {
     }
 
     /// The quick way: a prepared namespace of the default bridge.
-    async fn join_default(
-        &self,
-        mut request: JoinRequest,
-    ) -> Result<Arc<LiveSandbox>, JoinError> {
+    async fn join_default(&self, mut request: JoinRequest) -> Result<Arc<LiveSandbox>, JoinError> {
         let Some(wish) = request.endpoints.pop() else { return Err(JoinError::Closed) };
         check_mac(wish.mac)?;
         let defaults = self.port_defaults(self.default.bridge().and_then(|b| b.host_binding));
@@ -113,10 +110,7 @@ impl Inner {
     }
 
     /// Every other way: a namespace on the spot, with all interfaces.
-    async fn join_any(
-        &self,
-        mut request: JoinRequest,
-    ) -> Result<Arc<LiveSandbox>, JoinError> {
+    async fn join_any(&self, mut request: JoinRequest) -> Result<Arc<LiveSandbox>, JoinError> {
         let wishes = std::mem::take(&mut request.endpoints);
         let mut names: Vec<String> =
             wishes.iter().filter_map(|wish| wish.interface.clone()).collect();

@@ -117,10 +117,8 @@ fn stand_up(
     owner: &Owner,
     record: NetworkRecord,
 ) -> Result<Network, NetworkError> {
-    let unreadable = |source| NetworkError::Record {
-        name: record.name.clone(),
-        source: Box::new(source),
-    };
+    let unreadable =
+        |source| NetworkError::Record { name: record.name.clone(), source: Box::new(source) };
     let options = LinkOptions::of(&record).map_err(unreadable)?;
     let link = link::make(socket, owner, &record, &options).unwrap_or_else(|error| {
         tracing::error!(network = record.name, ?error, "the network could not be set up");

@@ -109,12 +109,7 @@ impl Inner {
         let record = lock(&sandbox.live).record.dns;
         match record {
             Some(_) => {
-                self.dns.set_networks(
-                    &dns.container_id,
-                    dns.networks,
-                    &dns.links,
-                    dns.internal,
-                );
+                self.dns.set_networks(&dns.container_id, dns.networks, &dns.links, dns.internal);
             }
             None => {
                 let served = self.dns.serve(sandbox.netns.as_fd(), dns).await?;

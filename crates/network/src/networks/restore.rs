@@ -68,10 +68,7 @@ impl Inner {
     }
 }
 
-fn reclaim<A: Ip>(
-    pools: &[SharedAddresses<A>],
-    address: A,
-) -> Result<Lease<A>, NetworkError> {
+fn reclaim<A: Ip>(pools: &[SharedAddresses<A>], address: A) -> Result<Lease<A>, NetworkError> {
     let claim = |pool: &SharedAddresses<A>| Lease::claim(pool, address).ok();
     pools.iter().find_map(claim).ok_or_else(|| NetworkError::Adopt(address.into()))
 }

@@ -82,7 +82,10 @@ mod tests {
             ("", Err("network  not found")),
         ] {
             let got = table.find(name).map(|network| network.record.id.clone());
-            assert_eq!(got.map_err(|e| e.to_string()), want.map(str::to_owned).map_err(str::to_owned));
+            assert_eq!(
+                got.map_err(|e| e.to_string()),
+                want.map(str::to_owned).map_err(str::to_owned)
+            );
         }
         table.remove("bb33");
         assert!(table.by_name("aa").is_none() && table.find("aa").is_err());

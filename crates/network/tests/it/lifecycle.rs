@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use gantry_network::{EndpointRequest, PortChoice, interface_counters};
 
-use crate::world::{First as _, call, container, eventually, inside, join, many, on_host, publish, run, serve_tcp};
+use crate::world::{
+    First as _, call, container, eventually, inside, join, many, on_host, publish, run, serve_tcp,
+};
 
 #[test]
 fn join_and_leave() {

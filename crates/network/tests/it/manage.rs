@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use gantry_network::{AddressPool, CreateNetwork, Driver, IpamConfig, NetworkConfig};
 
-use crate::world::{Host, join_on, on_host, run};
+use crate::world::{Host, eventually, join_on, on_host, run};
 
 /// A network with nothing special.
 pub(crate) fn named(name: &str) -> CreateNetwork {
@@ -13,10 +13,8 @@ pub(crate) fn named(name: &str) -> CreateNetwork {
 
 /// A network with these subnets.
 pub(crate) fn with_subnets(name: &str, subnets: &[&str]) -> CreateNetwork {
-    let config = |subnet: &&str| IpamConfig {
-        subnet: (*subnet).to_owned(),
-        ..IpamConfig::default()
-    };
+    let config =
+        |subnet: &&str| IpamConfig { subnet: (*subnet).to_owned(), ..IpamConfig::default() };
     CreateNetwork { ipam: subnets.iter().map(config).collect(), ..named(name) }
 }
 
@@ -88,7 +86,7 @@ fn create_find_remove() {
         networks.leave(&container.record.container_id).await.unwrap();
         networks.remove("two").await.unwrap();
         networks.remove(&id).await.unwrap();
-        assert!(!run("ip -o link").contains("br-"), "links are left");
+        eventually("the bridges are gone", || !run("ip -o link").contains("br-"));
         assert!(!run("nft list table inet gantry-gantry0").contains("br-"));
         assert_eq!(names(&networks.list()), ["bridge", "host", "none"]);
         // Its name, subnet and bridge are free again.
@@ -107,7 +105,10 @@ fn configurations() {
         let of = |name: &str| CreateNetwork { config_from: Some("conf".to_owned()), ..named(name) };
         networks.create(of("uses")).await.unwrap();
         let info = networks.find("uses").unwrap();
-        assert_eq!((info.v4[0].subnet.as_str(), info.record.driver), ("10.6.0.0/24", Driver::Bridge));
+        assert_eq!(
+            (info.v4[0].subnet.as_str(), info.record.driver),
+            ("10.6.0.0/24", Driver::Bridge)
+        );
         for (error, want) in [
             (
                 networks.create(of("again")).await.unwrap_err().to_string(),
@@ -247,7 +248,7 @@ fn abandoned_creates_are_undone() {
         }
         tokio::time::sleep(std::time::Duration::from_millis(500)).await;
         assert_eq!(networks.list().len(), 3);
-        assert!(!run("ip -o link").contains("br-"));
+        eventually("the bridges are gone", || !run("ip -o link").contains("br-"));
         networks.create(named("gone")).await.unwrap();
         networks.destroy().await.unwrap();
     });

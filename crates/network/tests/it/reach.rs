@@ -6,7 +6,8 @@ use std::os::fd::AsFd;
 use gantry_network::Proto;
 
 use crate::world::{
-    First as _, ask, call, eventually, inside, join, many, on_host, run, serve_tcp, serve_udp, udp_client,
+    First as _, ask, call, eventually, inside, join, many, on_host, run, serve_tcp, serve_udp,
+    udp_client,
 };
 
 #[test]
