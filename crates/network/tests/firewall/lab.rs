@@ -65,7 +65,8 @@ impl Lab {
     /// Makes a bridge, 172.30.n.1 and fd30:n::1, and tells the firewall of it.
     pub(super) fn network(&self, n: u8, change: impl FnOnce(&mut NetworkRules)) {
         let name = format!("br{n}");
-        run(&format!("ip link add {name} type bridge"));
+        // It would else take that of its lowest port, and neighbours would have to learn it anew.
+        run(&format!("ip link add {name} address 02:42:ac:1e:0{n}:01 type bridge"));
         run(&format!("ip addr add 172.30.{n}.1/24 dev {name}"));
         run(&format!("ip addr add fd30:{n}::1/64 dev {name} nodad"));
         run(&format!("ip link set {name} up"));
