@@ -83,12 +83,8 @@ impl Host {
 
     /// Another machine: 10.99.0.2, this one being 10.99.0.1.
     pub(crate) fn neighbour(&self) -> OwnedFd {
-        let other = thread::spawn(|| {
-            gantry_sys::netns::unshare_network().unwrap();
-            run("ip link set lo up");
-            own_netns()
-        });
-        let other = other.join().unwrap();
+        let other = new_netns();
+        inside(other.as_fd(), || run("ip link set lo up"));
         let path = format!("/proc/{}/fd/{}", std::process::id(), other.as_raw_fd());
         run(&format!("ip link add out0 type veth peer name in0 netns {path}"));
         run("ip addr add 10.99.0.1/24 dev out0");
@@ -99,6 +95,15 @@ impl Host {
         });
         other
     }
+}
+
+/// A namespace with nothing in it.
+pub(crate) fn new_netns() -> OwnedFd {
+    let make = || {
+        gantry_sys::netns::unshare_network().unwrap();
+        own_netns()
+    };
+    thread::spawn(make).join().unwrap()
 }
 
 fn own_netns() -> OwnedFd {
