@@ -1,6 +1,5 @@
 //! The bridge: found or made, with its address.
 
-use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -9,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::address::{Cidr, Ip, Ipv4Cidr, Ipv6Cidr, MacAddr};
 use crate::config::{BridgeInfo, NetworkConfig};
 use crate::error::NetworkError;
-use crate::ipam::{AddressPool, Holder, Occupant, Occupied, first_host};
+use crate::ipam::{AddressPool, Holder, Obstacle, Occupant, Occupied, first_host};
 use crate::namespace::random_hex;
 use crate::netlink::link;
 use crate::netlink::message::Batch;
@@ -47,10 +46,12 @@ pub(crate) fn establish(
         (None, Some(standing)) => *standing,
         (None, None) => {
             let host = prefixes_of_host(socket, index).map_err(step("reading routes"))?;
-            let host = host.into_iter().map(|(prefix, name)| (prefix, Holder::Interface(name)));
+            let host = host.into_iter().map(|(on, prefix)| (prefix, Holder::Interface(on)));
             let occupied = Occupied::new(host.chain(others.iter().cloned()));
             let preferred = config.fixed_cidr.and_then(first_host).or(saved.address);
-            choose(preferred, &occupied, config).map_err(NetworkError::NoSubnet)?
+            choose(preferred, &occupied, config).map_err(|obstacle| {
+                NetworkError::NoSubnet(obstacle.map(|obstacle| in_words(socket, obstacle)))
+            })?
         }
     };
     check_range(config.fixed_cidr, address)?;
@@ -159,19 +160,26 @@ fn set_parameters(config: &NetworkConfig) -> Result<(), NetworkError> {
     Ok(())
 }
 
-/// Every prefix that an address or a route of the host has, with the name of its interface;
+/// Every prefix that an address or a route of the host has, with the index of its interface;
 /// those of the interface `but` are left out.
 pub(crate) fn prefixes_of_host<A: Ip>(
     socket: &mut Socket,
     but: u32,
-) -> io::Result<Vec<(Cidr<A>, String)>> {
+) -> io::Result<Vec<(u32, Cidr<A>)>> {
     let mut found = route::addresses(socket)?;
     found.extend(route::routes(socket)?);
     found.retain(|(index, _)| *index != but || but == 0);
-    let names: HashMap<u32, String> =
-        link::links(socket)?.into_iter().map(|link| (link.index, link.name)).collect();
-    let name = |index| names.get(&index).cloned().unwrap_or_else(|| "none".to_owned());
-    Ok(found.into_iter().map(|(index, prefix)| (prefix, name(index))).collect())
+    Ok(found)
+}
+
+/// What is in the way of a subnet, with the name of its interface.
+pub(crate) fn in_words(socket: &mut Socket, obstacle: Obstacle) -> Occupant {
+    obstacle.named(|index| {
+        let links = link::links(socket).unwrap_or_default();
+        let found = links.into_iter().find(|link| link.index == index);
+        // A route that leads nowhere has none.
+        found.map_or_else(|| "none".to_owned(), |link| link.name)
+    })
 }
 
 /// The bridge's address: `preferred` if nothing is in its way, else the first host of the first
@@ -180,8 +188,8 @@ fn choose(
     preferred: Option<Ipv4Cidr>,
     occupied: &Occupied<Ipv4Addr>,
     config: &NetworkConfig,
-) -> Result<Ipv4Cidr, Option<Occupant>> {
-    if let Some(preferred) = preferred.filter(|wish| occupied.occupant(*wish).is_none()) {
+) -> Result<Ipv4Cidr, Option<Obstacle>> {
+    if let Some(preferred) = preferred.filter(|wish| occupied.obstacle(*wish).is_none()) {
         return Ok(preferred);
     }
     let pools = config.pools().into_iter().filter_map(|pool| match pool {

@@ -42,6 +42,13 @@ mod ports;
 mod reserve;
 mod sandbox;
 
+// Tests of the firewall need a kernel, as those of `tests/it` do, and what is private to the crate.
+#[cfg(test)]
+extern crate self as gantry_network;
+#[cfg(test)]
+#[path = "../tests/firewall/mod.rs"]
+mod firewall_tests;
+
 pub use address::{Cidr, Ip, Ipv4Cidr, Ipv6Cidr, MacAddr, ParseAddressError};
 pub use config::{BridgeInfo, NetworkConfig};
 pub use counters::{Counters, interface_counters};

@@ -97,6 +97,9 @@ pub enum NetworkError {
         #[source]
         source: Box<CreateError>,
     },
+    /// A thread could not be had.
+    #[error("spawning a thread")]
+    Thread(#[source] io::Error),
     /// A worker thread died.
     #[error("network worker stopped")]
     Worker,

@@ -48,6 +48,8 @@ impl Relay {
         let target = SocketAddr::new(redirect.container, redirect.container_port);
         let task = match redirect.proto {
             Proto::Tcp => {
+                // Else connections that wait for their end would keep the port from the next owner.
+                rustix::net::sockopt::set_socket_reuseaddr(&socket, true)?;
                 rustix::net::listen(&socket, BACKLOG)?;
                 runtime.spawn(tcp::relay(socket, target)).abort_handle()
             }

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub(crate) use self::addresses::{Addresses, ClaimError};
 pub use self::pools::{AddressPool, Occupant};
-pub(crate) use self::pools::{Holder, Occupied, default_pools, first_host, standing_in_the_way};
+pub(crate) use self::pools::{
+    Holder, Obstacle, Occupied, default_pools, first_host, standing_in_the_way,
+};
 use crate::address::Ip;
 
 /// An address that goes back when the lease is dropped.

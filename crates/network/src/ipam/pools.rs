@@ -60,13 +60,21 @@ pub(crate) fn default_pools() -> Vec<AddressPool> {
 /// Who has addresses that a subnet would overlap with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Holder {
-    /// An interface of the host, by a route or an address.
-    Interface(String),
+    /// An interface of the host, by a route or an address: its index. Its name is looked up for
+    /// a message alone, since that takes as long as there are interfaces.
+    Interface(u32),
     /// Another network of ours.
     Network(String),
 }
 
-/// What is in the way of a subnet, for messages: a prefix, and whose it is.
+/// A prefix that is in the way of a subnet, and whose it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Obstacle {
+    pub(crate) prefix: String,
+    pub(crate) holder: Holder,
+}
+
+/// The same for messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Occupant {
     /// The prefix.
@@ -117,28 +125,28 @@ impl<A: Ip> Occupied<A> {
         self.ranges.get(at).filter(|(first, ..)| *first <= subnet.last().number())
     }
 
-    /// The same, in words.
-    pub(crate) fn occupant(&self, subnet: Cidr<A>) -> Option<Occupant> {
-        self.in_the_way(subnet).map(|(.., prefix, holder)| occupant(*prefix, holder))
+    /// The same, for who asks.
+    pub(crate) fn obstacle(&self, subnet: Cidr<A>) -> Option<Obstacle> {
+        self.in_the_way(subnet).map(|(.., prefix, holder)| obstacle(*prefix, holder))
     }
 
     /// The first free subnet of the pools, or what is in the way of the first subnet there is.
     pub(crate) fn choose(
         &self,
         pools: impl IntoIterator<Item = (Cidr<A>, u8)>,
-    ) -> Result<Cidr<A>, Option<Occupant>> {
-        let mut obstacle = None;
+    ) -> Result<Cidr<A>, Option<Obstacle>> {
+        let mut first = None;
         for (base, size) in pools {
             match self.choose_in(base, size) {
                 Ok(subnet) => return Ok(subnet),
-                Err(found) => obstacle = obstacle.or(found),
+                Err(found) => first = first.or(found),
             }
         }
-        Err(obstacle)
+        Err(first)
     }
 
-    fn choose_in(&self, base: Cidr<A>, size: u8) -> Result<Cidr<A>, Option<Occupant>> {
-        let mut obstacle = None;
+    fn choose_in(&self, base: Cidr<A>, size: u8) -> Result<Cidr<A>, Option<Obstacle>> {
+        let mut route = None;
         let mut next = Some(base.first().number());
         while let Some(first) = next.filter(|first| *first <= base.last().number()) {
             let subnet = Cidr::new(A::of_number(first), size).ok_or(None)?;
@@ -146,35 +154,42 @@ impl<A: Ip> Occupied<A> {
                 return Ok(subnet);
             };
             // A host's route is the news; that our own networks take subnets is expected.
-            if obstacle.is_none() && matches!(holder, Holder::Interface(_)) {
-                obstacle = Some(occupant(*prefix, holder));
+            if route.is_none() && matches!(holder, Holder::Interface(_)) {
+                route = Some(obstacle(*prefix, holder));
             }
             // Behind the subnet, and behind all of what is in its way.
             let behind = subnet.last().number().max(*last);
             let end = Cidr::new(A::of_number(behind), size).ok_or(None)?.last();
             next = end.number().checked_add(1);
         }
-        Err(obstacle)
+        Err(route)
     }
 }
 
-fn occupant<A: Ip>(prefix: Cidr<A>, holder: &Holder) -> Occupant {
-    let (holder, is_network) = match holder {
-        Holder::Interface(name) => (name.clone(), false),
-        Holder::Network(name) => (name.clone(), true),
-    };
-    Occupant { prefix: prefix.network().to_string(), holder, is_network }
+fn obstacle<A: Ip>(prefix: Cidr<A>, holder: &Holder) -> Obstacle {
+    Obstacle { prefix: prefix.network().to_string(), holder: holder.clone() }
+}
+
+impl Obstacle {
+    /// With the name of the interface.
+    pub(crate) fn named(self, name_of: impl FnOnce(u32) -> String) -> Occupant {
+        let (holder, is_network) = match self.holder {
+            Holder::Interface(index) => (name_of(index), false),
+            Holder::Network(name) => (name, true),
+        };
+        Occupant { prefix: self.prefix, holder, is_network }
+    }
 }
 
 /// Of the host's prefixes, one that a subnet somebody named would take addresses from: equal to
 /// it, or inside. A wider one, as a VPN's, leaves room for a more specific route.
 pub(crate) fn standing_in_the_way<A: Ip>(
     subnet: Cidr<A>,
-    host: &[(Cidr<A>, String)],
-) -> Option<Occupant> {
+    host: &[(u32, Cidr<A>)],
+) -> Option<Obstacle> {
     host.iter()
-        .find(|(prefix, _)| subnet.encloses(*prefix) || subnet.contains(prefix.address()))
-        .map(|(prefix, interface)| occupant(*prefix, &Holder::Interface(interface.clone())))
+        .find(|(_, prefix)| subnet.encloses(*prefix) || subnet.contains(prefix.address()))
+        .map(|(index, prefix)| obstacle(*prefix, &Holder::Interface(*index)))
 }
 
 /// The first host address of a subnet, with its prefix.
@@ -192,7 +207,7 @@ mod tests {
         Occupied::new(prefixes.iter().map(|text| {
             let holder = match text.strip_prefix("net ") {
                 Some(_) => Holder::Network("ours".to_owned()),
-                None => Holder::Interface("tun0".to_owned()),
+                None => Holder::Interface(3),
             };
             (text.trim_start_matches("net ").parse().unwrap(), holder)
         }))
@@ -223,13 +238,16 @@ mod tests {
                     "192.168.0.0/16",
                     "10.0.0.0/8",
                 ],
-                Err("172.16.0.0/12 of interface tun0"),
+                Err("172.16.0.0/12 of interface tun3"),
             ),
             (&["net 172.16.0.0/12", "net 192.168.0.0/16", "net 10.0.0.0/8"], Err("")),
         ] {
             let got = occupied(taken).choose(defaults());
             let got = got.map(|subnet| subnet.to_string());
-            let got = got.map_err(|obstacle| obstacle.map_or(String::new(), |o| o.to_string()));
+            let got = got.map_err(|obstacle| {
+                obstacle
+                    .map_or(String::new(), |o| o.named(|index| format!("tun{index}")).to_string())
+            });
             let want = want.map(str::to_owned).map_err(str::to_owned);
             assert_eq!(got, want, "beside {taken:?}");
         }
@@ -250,20 +268,24 @@ mod tests {
 
     #[test]
     fn named_subnets() {
-        let host: Vec<(Ipv4Cidr, String)> =
-            [("192.168.1.5/24", "eth0"), ("10.0.0.0/8", "tun0"), ("10.9.0.0/16", "tun1")]
-                .map(|(prefix, name)| (prefix.parse().unwrap(), name.to_owned()))
+        let host: Vec<(u32, Ipv4Cidr)> =
+            [(1, "192.168.1.5/24"), (2, "10.0.0.0/8"), (3, "10.9.0.0/16")]
+                .map(|(index, prefix)| (index, prefix.parse().unwrap()))
                 .into();
         for (subnet, want) in [
-            ("192.168.1.0/24", Some("192.168.1.0/24 of interface eth0")),
-            ("192.168.0.0/16", Some("192.168.1.0/24 of interface eth0")),
-            ("192.168.1.0/29", Some("192.168.1.0/24 of interface eth0")),
+            ("192.168.1.0/24", Some("192.168.1.0/24 of interface eth1")),
+            ("192.168.0.0/16", Some("192.168.1.0/24 of interface eth1")),
+            ("192.168.1.0/29", Some("192.168.1.0/24 of interface eth1")),
             ("192.168.1.128/25", None),
             ("10.5.0.0/16", None),
-            ("10.8.0.0/15", Some("10.9.0.0/16 of interface tun1")),
+            ("10.8.0.0/15", Some("10.9.0.0/16 of interface eth3")),
         ] {
             let got = standing_in_the_way(subnet.parse().unwrap(), &host);
-            assert_eq!(got.map(|o| o.to_string()).as_deref(), want, "{subnet}");
+            assert_eq!(
+                got.map(|o| o.named(|i| format!("eth{i}")).to_string()).as_deref(),
+                want,
+                "{subnet}"
+            );
         }
     }
 

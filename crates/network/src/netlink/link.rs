@@ -5,14 +5,14 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use super::message::{ACK, Batch, CREATE, EXCL, attribute, u32_at};
 use super::route::{
-    AF_UNSPEC, IFF_UP, IFINFO_LEN, IFLA_ADDRESS, IFLA_IFNAME, IFLA_INFO_DATA, IFLA_INFO_KIND,
-    IFLA_LINKINFO, IFLA_MTU, IFLA_NET_NS_FD, RTM_GETLINK, RTM_NEWLINK, RTM_SETLINK, ifinfo,
+    AF_UNSPEC, IFF_UP, IFINFO_LEN, IFLA_ADDRESS, IFLA_IFALIAS, IFLA_IFNAME, IFLA_INFO_DATA,
+    IFLA_INFO_KIND, IFLA_LINKINFO, IFLA_MTU, IFLA_NET_NS_FD, RTM_GETLINK, RTM_NEWLINK, RTM_SETLINK,
+    ifinfo,
 };
 use super::socket::Socket;
 use crate::address::MacAddr;
 
 const IFLA_LINK: u16 = 5;
-const IFLA_IFALIAS: u16 = 20;
 const IFLA_VLAN_ID: u16 = 1;
 const IFLA_MACVLAN_MODE: u16 = 1;
 
@@ -85,33 +85,32 @@ pub(crate) fn add_macvlan(batch: &mut Batch, link: &Macvlan<'_>) {
 }
 
 /// Makes an interface that leads nowhere, and switches it on.
-pub(crate) fn add_dummy(batch: &mut Batch, name: &str, alias: &str) {
+pub(crate) fn add_dummy(batch: &mut Batch, name: &str) {
     batch.push("creating the dummy interface", RTM_NEWLINK, ACK | CREATE | EXCL, |body| {
-        body.raw(&ifinfo(AF_UNSPEC, 0, IFF_UP))
-            .text(IFLA_IFNAME, name)
-            .text(IFLA_IFALIAS, alias)
-            .nest(IFLA_LINKINFO, |body| {
+        body.raw(&ifinfo(AF_UNSPEC, 0, IFF_UP)).text(IFLA_IFNAME, name).nest(
+            IFLA_LINKINFO,
+            |body| {
                 body.bytes(IFLA_INFO_KIND, b"dummy");
-            });
+            },
+        );
     });
 }
 
 /// Makes an 802.1q interface on another, and switches it on.
-pub(crate) fn add_vlan(batch: &mut Batch, name: &str, below: u32, number: u16, alias: &str) {
+pub(crate) fn add_vlan(batch: &mut Batch, name: &str, below: u32, number: u16) {
     batch.push("creating the 802.1q interface", RTM_NEWLINK, ACK | CREATE | EXCL, |body| {
-        body.raw(&ifinfo(AF_UNSPEC, 0, IFF_UP))
-            .text(IFLA_IFNAME, name)
-            .u32(IFLA_LINK, below)
-            .text(IFLA_IFALIAS, alias)
-            .nest(IFLA_LINKINFO, |body| {
+        body.raw(&ifinfo(AF_UNSPEC, 0, IFF_UP)).text(IFLA_IFNAME, name).u32(IFLA_LINK, below).nest(
+            IFLA_LINKINFO,
+            |body| {
                 body.bytes(IFLA_INFO_KIND, b"vlan").nest(IFLA_INFO_DATA, |body| {
                     body.bytes(IFLA_VLAN_ID, &number.to_ne_bytes());
                 });
-            });
+            },
+        );
     });
 }
 
-/// Writes on an interface whose it is.
+/// Writes on an interface whose it is. The kernel takes no alias when it makes one.
 pub(crate) fn set_alias(batch: &mut Batch, index: u32, alias: &str) {
     batch.push("naming the interface's owner", RTM_SETLINK, ACK, |body| {
         body.raw(&ifinfo(AF_UNSPEC, index, 0)).text(IFLA_IFALIAS, alias);

@@ -33,6 +33,7 @@ pub(super) const IFLA_MTU: u16 = 4;
 const IFLA_MASTER: u16 = 10;
 const IFLA_PROTINFO: u16 = 12;
 pub(super) const IFLA_LINKINFO: u16 = 18;
+pub(super) const IFLA_IFALIAS: u16 = 20;
 pub(super) const IFLA_NET_NS_FD: u16 = 28;
 pub(super) const IFLA_INFO_KIND: u16 = 1;
 pub(super) const IFLA_INFO_DATA: u16 = 2;
@@ -66,6 +67,8 @@ pub(crate) struct Link {
     /// `bridge`, `veth` and so on; empty for hardware.
     pub(crate) kind: String,
     pub(crate) mtu: u32,
+    /// What somebody wrote on it (`ip link set alias`).
+    pub(crate) alias: String,
 }
 
 /// A veth pair to be made: one end here on a bridge, the other in a new namespace.
@@ -299,10 +302,14 @@ fn ifaddr(family: u8, prefix_len: u8, index: u32) -> [u8; IFADDR_LEN] {
 fn parse_link(body: &[u8]) -> Option<Link> {
     let attrs = body.get(IFINFO_LEN..)?;
     let info = attribute(attrs, IFLA_LINKINFO).unwrap_or(&[]);
-    let kind = attribute(info, IFLA_INFO_KIND).unwrap_or(&[]);
+    let text = |bytes: Option<&[u8]>| {
+        let bytes = bytes.unwrap_or(&[]);
+        String::from_utf8_lossy(bytes).trim_end_matches('\0').to_owned()
+    };
     Some(Link {
         index: u32_at(body, 4)?,
-        kind: String::from_utf8_lossy(kind).trim_end_matches('\0').to_owned(),
+        kind: text(attribute(info, IFLA_INFO_KIND)),
+        alias: text(attribute(attrs, IFLA_IFALIAS)),
         mtu: u32_at(attribute(attrs, IFLA_MTU)?, 0)?,
     })
 }

@@ -85,12 +85,67 @@ pub(crate) fn make(
 }
 
 /// Removes what was made for a network; what somebody else made stays.
+///
+/// The kernel takes some 40 ms to delete a bridge. Nobody waits for one whose name is never used
+/// again: its addresses are taken away, so that its subnet is free, and the rest goes behind. A
+/// daemon that ends before that leaves an orphan to the next.
 pub(crate) fn remove(
     socket: &mut Socket,
     owner: &Owner,
-    network: &str,
+    record: &NetworkRecord,
+    options: &LinkOptions,
 ) -> Result<(), NetworkError> {
-    remove_where(socket, owner, |id| id == network)
+    let (name, is_unique) = match options {
+        LinkOptions::None => return Ok(()),
+        LinkOptions::Bridge(options) => (bridge_name(record, options), options.name.is_none()),
+        LinkOptions::Macvlan(options) => (parent_name(record, options), false),
+    };
+    let found = route::find_link(socket, &name)
+        .map_err(|source| link_error(&name, "looking up the interface", source))?;
+    let Some(found) = found.filter(|found| found.alias == owner.alias(&record.id)) else {
+        return Ok(());
+    };
+    if !is_unique {
+        return delete(socket, &name, found.index);
+    }
+    let mut batch = Batch::new();
+    for subnet in &record.v4 {
+        subnet.cidr_of_gateway().into_iter().for_each(|it| {
+            route::delete_address(&mut batch, found.index, it);
+        });
+    }
+    for subnet in &record.v6 {
+        subnet.cidr_of_gateway().into_iter().for_each(|it| {
+            route::delete_address(&mut batch, found.index, it);
+        });
+    }
+    if batch.count() > 0
+        && let Err(refused) = socket.request(batch)
+    {
+        tracing::debug!(name, ?refused, "addresses go with their interface");
+    }
+    delete_behind(name, found.index)
+}
+
+fn delete_behind(name: String, index: u32) -> Result<(), NetworkError> {
+    let mut socket = Socket::route().map_err(NetworkError::Socket)?;
+    let work = move || {
+        if let Err(error) = delete(&mut socket, &name, index) {
+            tracing::error!(?error, "a removed network's interface is left");
+        }
+    };
+    let spawned = std::thread::Builder::new().name("gantry-unlink".to_owned()).spawn(work);
+    spawned.map(drop).map_err(NetworkError::Thread)
+}
+
+fn delete(socket: &mut Socket, name: &str, index: u32) -> Result<(), NetworkError> {
+    let mut batch = Batch::new();
+    route::delete_link(&mut batch, index);
+    match socket.request(batch) {
+        // It may have gone with the one below it.
+        Err(refused) if !refused.is(Errno::NODEV) => Err(of_link(name, refused)),
+        _ => Ok(()),
+    }
 }
 
 /// Removes every link of this daemon whose network is not there.
@@ -99,29 +154,10 @@ pub(crate) fn remove_orphans(
     owner: &Owner,
     known: impl Fn(&str) -> bool,
 ) -> Result<(), NetworkError> {
-    remove_where(socket, owner, |id| !known(id))
-}
-
-fn remove_where(
-    socket: &mut Socket,
-    owner: &Owner,
-    wanted: impl Fn(&str) -> bool,
-) -> Result<(), NetworkError> {
     let links = link::links(socket).map_err(|e| link_error("all", "listing interfaces", e))?;
-    let ours = links.iter().filter(|link| owner.network(&link.alias).is_some_and(&wanted));
-    let mut first = Ok(());
-    for link in ours {
-        let mut batch = Batch::new();
-        route::delete_link(&mut batch, link.index);
-        match socket.request(batch) {
-            // It may have gone with the one below it.
-            Err(refused) if !refused.is(Errno::NODEV) => {
-                first = first.and(Err(of_link(&link.name, refused)));
-            }
-            _ => {}
-        }
-    }
-    first
+    let orphan = |alias: &str| owner.network(alias).is_some_and(|id| !known(id));
+    let orphans = links.iter().filter(|link| orphan(&link.alias));
+    orphans.fold(Ok(()), |first, link| first.and(delete(socket, &link.name, link.index)))
 }
 
 fn of_link(name: &str, Refused { step, source }: Refused) -> NetworkError {
@@ -192,15 +228,13 @@ fn give_address<A: Ip>(
 /// The bridge's own IPv4 address.
 fn bridge_v4(record: &NetworkRecord, options: &BridgeOptions) -> Option<Cidr<Ipv4Addr>> {
     let none = options.inhibit_v4 || options.mode_v4 == GatewayMode::Isolated;
-    let subnet = record.v4.first().filter(|_| !none)?;
-    Cidr::new(subnet.gateway?, subnet.subnet.prefix_len())
+    record.v4.first().filter(|_| !none)?.cidr_of_gateway()
 }
 
 /// The bridge's own IPv6 address.
 fn bridge_v6(record: &NetworkRecord, options: &BridgeOptions) -> Option<Cidr<Ipv6Addr>> {
     let none = options.mode_v6 == GatewayMode::Isolated;
-    let subnet = record.v6.first().filter(|_| !none)?;
-    Cidr::new(subnet.gateway?, subnet.subnet.prefix_len())
+    record.v6.first().filter(|_| !none)?.cidr_of_gateway()
 }
 
 /// A random unicast address that is administered locally.
@@ -267,9 +301,8 @@ fn make_parent(
     options: &MacvlanOptions,
     alias: &str,
 ) -> Result<u32, CreateError> {
-    let dummy = format!("dm-{}", record.short_id());
     let wanted = options.parent.as_ref().filter(|_| !record.internal);
-    let name = wanted.map_or(dummy.as_str(), |parent| parent.name.as_str());
+    let name = &parent_name(record, options);
     let find = |socket: &mut Socket, name: &str| {
         let found = route::find_link(socket, name);
         found.map_err(|source| link_error(name, "looking up the parent", source))
@@ -279,15 +312,26 @@ fn make_parent(
     }
     let mut batch = Batch::new();
     match wanted {
-        None => link::add_dummy(&mut batch, name, alias),
+        None => link::add_dummy(&mut batch, name),
         Some(parent) => {
             let missing = || CreateError::NoParent(parent.name.clone());
             let (below, number) = parent.vlan.as_ref().ok_or_else(missing)?;
             let below = find(socket, below)?.ok_or_else(missing)?;
-            link::add_vlan(&mut batch, name, below.index, *number, alias);
+            link::add_vlan(&mut batch, name, below.index, *number);
         }
     }
     socket.request(batch).map_err(|refused| of_link(name, refused))?;
     let made = find(socket, name)?.ok_or_else(|| CreateError::NoParent(name.to_owned()))?;
+    let mut batch = Batch::new();
+    link::set_alias(&mut batch, made.index, alias);
+    if let Err(refused) = socket.request(batch) {
+        take_back(socket, name);
+        return Err(of_link(name, refused).into());
+    }
     Ok(made.index)
+}
+
+fn parent_name(record: &NetworkRecord, options: &MacvlanOptions) -> String {
+    let wanted = options.parent.as_ref().filter(|_| !record.internal);
+    wanted.map_or_else(|| format!("dm-{}", record.short_id()), |parent| parent.name.clone())
 }

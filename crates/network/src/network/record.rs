@@ -60,6 +60,13 @@ pub struct Subnet<A: Ip> {
     pub chosen: bool,
 }
 
+impl<A: Ip> Subnet<A> {
+    /// The gateway with the subnet's prefix.
+    pub(crate) fn cidr_of_gateway(&self) -> Option<Cidr<A>> {
+        Cidr::new(self.gateway?, self.subnet.prefix_len())
+    }
+}
+
 /// A network as it is kept, and as it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkRecord {

@@ -10,7 +10,7 @@ use gantry_store::Durability;
 
 use super::Inner;
 use crate::address::{Cidr, Ip};
-use crate::bridge::{link_error, prefixes_of_host};
+use crate::bridge::{in_words, link_error, prefixes_of_host};
 use crate::error::{CreateError, RemoveError};
 use crate::firewall::GatewayMode;
 use crate::ipam::{AddressPool, Holder, Occupied, first_host, lock, standing_in_the_way};
@@ -86,9 +86,7 @@ impl Inner {
             return Err(error);
         }
         lock(&self.networks).remove(&record.id);
-        if !matches!(network.options, LinkOptions::None) {
-            link::remove(&mut socket, &self.owner, &record.id)?;
-        }
+        link::remove(&mut socket, &self.owner, record, &network.options)?;
         Ok(network.info(Vec::new()))
     }
 
@@ -112,7 +110,8 @@ impl Inner {
         if let Err(error) = lock(&self.firewall).remove_network(id) {
             tracing::warn!(id, ?error, "rules are left of a network that failed");
         }
-        if let Err(error) = link::remove(socket, &self.owner, id) {
+        let removed = link::remove(socket, &self.owner, &network.record, &network.options);
+        if let Err(error) = removed {
             tracing::warn!(id, ?error, "a link is left of a network that failed");
         }
     }
@@ -217,20 +216,19 @@ fn settle<A: Ip>(
         for Subnet { subnet, .. } in subnets.iter() {
             // Containers of macvlan are meant to be in a subnet of the host's.
             let host = || is_bridge.then(|| standing_in_the_way(*subnet, &host)).flatten();
-            if let Some(occupant) = networks.occupant(*subnet).or_else(host) {
-                return Err(CreateError::Overlap(Some(occupant)));
+            if let Some(obstacle) = networks.obstacle(*subnet).or_else(host) {
+                return Err(CreateError::Overlap(Some(in_words(socket, obstacle))));
             }
         }
         return Ok(());
     }
-    let host = host
-        .into_iter()
-        .filter(|(prefix, _)| taken.iter().all(|(subnet, _)| *subnet != prefix.network()))
-        .map(|(prefix, name)| (prefix, Holder::Interface(name)))
-        .collect::<Vec<_>>();
-    let subnet = Occupied::new(taken.into_iter().chain(host))
-        .choose(pools)
-        .map_err(|occupant| CreateError::NoPool { family: A::FAMILY, occupant })?;
+    // Of prefixes that are the same the first counts: our own bridges are no news.
+    let host = host.into_iter().map(|(on, prefix)| (prefix, Holder::Interface(on)));
+    let subnet =
+        Occupied::new(taken.into_iter().chain(host)).choose(pools).map_err(|obstacle| {
+            let occupant = obstacle.map(|obstacle| in_words(socket, obstacle));
+            CreateError::NoPool { family: A::FAMILY, occupant }
+        })?;
     subnets.push(Subnet {
         subnet,
         range: None,

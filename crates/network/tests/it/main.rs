@@ -8,5 +8,7 @@
 
 mod dns;
 mod lifecycle;
+mod manage;
 mod reach;
+mod sandboxes;
 mod world;
