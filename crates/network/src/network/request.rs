@@ -253,8 +253,7 @@ fn check_link(record: &NetworkRecord, link: &LinkOptions) -> Result<(), CreateEr
     if record.v4.len() > 1 || record.v6.len() > 1 {
         return Err(CreateError::ManySubnets);
     }
-    let isolated =
-        [options.mode_v4, options.mode_v6].iter().any(|mode| *mode == GatewayMode::Isolated);
+    let isolated = [options.mode_v4, options.mode_v6].contains(&GatewayMode::Isolated);
     if isolated && !record.internal {
         return Err(CreateError::IsolatedNotInternal);
     }

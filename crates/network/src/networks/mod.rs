@@ -2,6 +2,7 @@
 
 mod change;
 mod create;
+mod deliver;
 mod join;
 mod open;
 mod publish;
@@ -15,13 +16,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use gantry_store::Store;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::Semaphore;
 
+use self::deliver::deliver;
 use self::table::Table;
 use crate::config::{BridgeInfo, NetworkConfig};
 use crate::dns::{Dns, Names};
 use crate::error::{CreateError, FindError, JoinError, NetworkError, RemoveError};
-use crate::firewall::{self, Firewall};
+use crate::firewall::{self, Firewall, Reach, ReachQuery, Report};
 use crate::ipam::lock;
 use crate::namespace::{Plan, Prepared};
 use crate::netlink::socket::Socket;
@@ -30,6 +32,7 @@ use crate::network::SharedAddresses;
 use crate::network::info::{EndpointInfo, NetworkInfo};
 use crate::network::link::Owner;
 use crate::network::request::CreateNetwork;
+use crate::network::unlink::Unlinker;
 use crate::pool::{self, Maker, Pool};
 use crate::reserve::PortTable;
 use crate::sandbox::{
@@ -56,6 +59,7 @@ struct Inner {
     host: Arc<Mutex<Socket>>,
     /// Held while a network is made or removed: one at a time.
     management: Mutex<Socket>,
+    unlinker: Unlinker,
     networks: Mutex<Table>,
     ports: Arc<Mutex<PortTable>>,
     firewall: Arc<Mutex<Firewall>>,
@@ -95,19 +99,17 @@ impl Networks {
     /// # Errors
     /// [`CreateError`]; nothing is kept then.
     pub async fn create(&self, request: CreateNetwork) -> Result<String, CreateError> {
-        let (answer, made) = oneshot::channel();
-        let networks = self.clone();
-        tokio::spawn(async move {
-            let inner = Arc::clone(&networks.0);
-            let result = blocking(move || inner.create(request)).await;
-            let result = result.map_err(CreateError::from).flatten();
-            if let Err(Ok(unwanted)) = answer.send(result)
-                && let Err(error) = networks.remove(&unwanted).await
-            {
+        let (inner, networks) = (Arc::clone(&self.0), self.clone());
+        let work = async move {
+            let made = blocking(move || inner.create(request)).await;
+            made.map_err(CreateError::from).flatten()
+        };
+        let undo = async move |unwanted: String| {
+            if let Err(error) = networks.remove(&unwanted).await {
                 tracing::warn!(?error, "a network that nobody waited for could not be removed");
             }
-        });
-        made.await.map_err(|_| NetworkError::Worker)?
+        };
+        deliver(work, undo).await.ok_or(NetworkError::Worker)?
     }
 
     /// Removes a network by name, id or the beginning of its id; what it was.
@@ -148,18 +150,18 @@ impl Networks {
     /// # Errors
     /// [`JoinError`]; nothing is kept then.
     pub async fn join(&self, request: JoinRequest) -> Result<Sandbox, JoinError> {
-        let (answer, joined) = oneshot::channel();
-        let inner = Arc::clone(&self.0);
-        tokio::spawn(async move {
-            let result = Inner::join(&inner, request).await;
+        let (inner, owner) = (Arc::clone(&self.0), Arc::clone(&self.0));
+        let work = async move {
+            let joined = Inner::join(&inner, request).await;
             inner.pool.wake();
-            if let Err(Ok(unwanted)) = answer.send(result)
-                && let Err(error) = Inner::leave(&inner, &unwanted.record.container_id).await
-            {
+            joined
+        };
+        let undo = async move |unwanted: Sandbox| {
+            if let Err(error) = Inner::leave(&owner, &unwanted.record.container_id).await {
                 tracing::warn!(?error, "an abandoned join could not be undone");
             }
-        });
-        joined.await.map_err(|_| JoinError::Closed)?
+        };
+        deliver(work, undo).await.ok_or(JoinError::Closed)?
     }
 
     /// Connects a running container to one more network; its record as it is then.
@@ -173,18 +175,16 @@ impl Networks {
         container_id: &str,
         request: EndpointRequest,
     ) -> Result<SandboxRecord, JoinError> {
-        let (answer, connected) = oneshot::channel();
-        let (inner, id) = (Arc::clone(&self.0), container_id.to_owned());
-        tokio::spawn(async move {
-            let network = request.network.clone();
-            let result = Inner::connect(&inner, &id, request).await;
-            if let Err(Ok(_)) = answer.send(result)
-                && let Err(error) = Inner::disconnect(&inner, &id, &network).await
-            {
+        let (inner, owner) = (Arc::clone(&self.0), Arc::clone(&self.0));
+        let (id, network) = (container_id.to_owned(), request.network.clone());
+        let work = async move { Inner::connect(&inner, &id, request).await };
+        let undo = async move |unwanted: SandboxRecord| {
+            let undone = Inner::disconnect(&owner, &unwanted.container_id, &network).await;
+            if let Err(error) = undone {
                 tracing::warn!(?error, "an abandoned connect could not be undone");
             }
-        });
-        connected.await.map_err(|_| JoinError::Closed)?
+        };
+        deliver(work, undo).await.ok_or(JoinError::Closed)?
     }
 
     /// Disconnects a running container from a network; its record as it is then.
@@ -268,6 +268,24 @@ impl Networks {
     pub async fn restore_rules(&self) -> Result<(), NetworkError> {
         let inner = Arc::clone(&self.0);
         blocking(move || lock(&inner.firewall).settle()).await?
+    }
+
+    /// From where a container's port can be reached, and by which rule.
+    ///
+    /// # Errors
+    /// [`NetworkError::Worker`].
+    pub async fn why_reachable(&self, query: ReachQuery) -> Result<Vec<Reach>, NetworkError> {
+        let inner = Arc::clone(&self.0);
+        blocking(move || lock(&inner.firewall).explain(&query)).await
+    }
+
+    /// What of the host's rules is in the way of networks, and what was done about it.
+    ///
+    /// # Errors
+    /// [`NetworkError::Worker`].
+    pub async fn doctor(&self) -> Result<Report, NetworkError> {
+        let inner = Arc::clone(&self.0);
+        blocking(move || lock(&inner.firewall).report()).await
     }
 
     /// Stops the pool. Containers, bridges and rules stay.
