@@ -35,6 +35,9 @@ pub struct NetworkConfig {
     /// Where subnets of networks come from when none is named (`default-address-pools`); empty
     /// for the default.
     pub address_pools: Vec<AddressPool>,
+    /// Whether the host's own input rules hold for published ports (`"published-ports":
+    /// "host-policy"`).
+    pub host_policy_ports: bool,
     /// The host's list of name servers, which containers on user-defined networks are forwarded
     /// to.
     pub resolv_conf: PathBuf,
@@ -57,6 +60,7 @@ impl NetworkConfig {
             state_dir: state_dir.into(),
             ephemeral_ports: host_ephemeral_ports(),
             address_pools: Vec::new(),
+            host_policy_ports: false,
             resolv_conf: PathBuf::from("/etc/resolv.conf"),
         }
     }

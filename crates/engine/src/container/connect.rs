@@ -93,8 +93,10 @@ impl Driver {
         self.check_networking(network)?;
         let mut record = (*self.record).clone();
         if record.endpoints.remove(network).is_none() {
+            // Docker's words differ, and clients look for both.
+            let the = if self.phase.is_up() { "" } else { "the " };
             return Err(NetworkFault::Forbidden(format!(
-                "container {} is not connected to the network {network}",
+                "container {} is not connected to {the}network {network}",
                 self.cell.id
             )));
         }

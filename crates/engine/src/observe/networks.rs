@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use gantry_api_types::network::{NetworkCheck, NetworkReport, Reach};
 use gantry_api_types::port::{PortSpec, parse_port_range};
-use gantry_network::{ForeignChain, Origin, Proto, Report};
+use gantry_network::{EndpointRecord, ForeignChain, Origin, Proto, ReachQuery, Report};
 
 use crate::error::{Invalid, NetworkFault};
 use crate::{Container, Engine};
@@ -15,12 +15,22 @@ impl Container {
     ///
     /// # Errors
     /// [`NetworkFault`] for a port that cannot be read, or a container without networks.
-    pub fn reach(&self, port: Option<&str>) -> Result<Vec<Reach>, NetworkFault> {
+    pub async fn reach(&self, port: Option<&str>) -> Result<Vec<Reach>, NetworkFault> {
         let networks = &self.engine.0.parts.networks;
+        let Some(sandbox) = networks.sandbox(&self.cell.id) else {
+            let words = format!("container {} has no network namespace of its own", self.cell.id);
+            return Err(NetworkFault::Conflict(words));
+        };
+        let of = |endpoint: &EndpointRecord| {
+            let id = endpoint.network.clone();
+            endpoint.addresses().into_iter().map(move |address| (id.clone(), address))
+        };
+        let addresses: Vec<_> = sandbox.endpoints.iter().flat_map(of).collect();
         let mut rows = Vec::new();
         for spec in self.ports_to_explain(port)? {
             let proto: Proto = spec.protocol.as_str().parse().map_err(invalid)?;
-            for way in networks.explain(&self.cell.id, spec.port, proto)? {
+            let query = ReachQuery { addresses: addresses.clone(), port: spec.port, proto };
+            for way in networks.why_reachable(query).await? {
                 let network = self.engine.0.network_name(&way.network);
                 rows.push(Reach {
                     from: origin(way.from, &network),
@@ -66,7 +76,7 @@ impl Engine {
     /// # Errors
     /// [`NetworkFault`] when it cannot be looked at.
     pub async fn network_report(&self) -> Result<NetworkReport, NetworkFault> {
-        let report = self.0.parts.networks.report().await?;
+        let report = self.0.parts.networks.doctor().await?;
         Ok(NetworkReport { checks: checks(&report) })
     }
 }

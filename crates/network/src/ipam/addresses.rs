@@ -53,11 +53,6 @@ impl<A: Ip> Addresses<A> {
         self.reserved.insert(address.number());
     }
 
-    /// The subnet.
-    pub(crate) fn subnet(&self) -> Cidr<A> {
-        self.subnet
-    }
-
     /// Takes the next free address.
     pub(crate) fn allocate(&mut self) -> Option<A> {
         let taken = |number: &u128| self.reserved.contains(number) || self.used.contains(number);

@@ -6,13 +6,14 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use super::message::{ACK, Batch, CREATE, EXCL, attribute, u32_at};
 use super::route::{
     AF_UNSPEC, IFF_UP, IFINFO_LEN, IFLA_ADDRESS, IFLA_IFALIAS, IFLA_IFNAME, IFLA_INFO_DATA,
-    IFLA_INFO_KIND, IFLA_LINKINFO, IFLA_MTU, IFLA_NET_NS_FD, RTM_GETLINK, RTM_NEWLINK, RTM_SETLINK,
-    ifinfo,
+    IFLA_INFO_KIND, IFLA_LINKINFO, IFLA_MTU, IFLA_NET_NS_FD, RTM_DELLINK, RTM_GETLINK, RTM_NEWLINK,
+    RTM_SETLINK, ifinfo,
 };
 use super::socket::Socket;
 use crate::address::MacAddr;
 
 const IFLA_LINK: u16 = 5;
+const IFLA_GROUP: u16 = 27;
 const IFLA_VLAN_ID: u16 = 1;
 const IFLA_MACVLAN_MODE: u16 = 1;
 
@@ -114,6 +115,20 @@ pub(crate) fn add_vlan(batch: &mut Batch, name: &str, below: u32, number: u16) {
 pub(crate) fn set_alias(batch: &mut Batch, index: u32, alias: &str) {
     batch.push("naming the interface's owner", RTM_SETLINK, ACK, |body| {
         body.raw(&ifinfo(AF_UNSPEC, index, 0)).text(IFLA_IFALIAS, alias);
+    });
+}
+
+/// Puts an interface in a group.
+pub(crate) fn set_group(batch: &mut Batch, index: u32, group: u32) {
+    batch.push("grouping the interface", RTM_SETLINK, ACK, |body| {
+        body.raw(&ifinfo(AF_UNSPEC, index, 0)).u32(IFLA_GROUP, group);
+    });
+}
+
+/// Deletes every interface of a group at once.
+pub(crate) fn delete_group(batch: &mut Batch, group: u32) {
+    batch.push("deleting interfaces", RTM_DELLINK, ACK, |body| {
+        body.raw(&ifinfo(AF_UNSPEC, 0, 0)).u32(IFLA_GROUP, group);
     });
 }
 

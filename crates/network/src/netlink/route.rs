@@ -11,7 +11,7 @@ use super::socket::Socket;
 use crate::address::{Cidr, Ip, MacAddr};
 
 pub(super) const RTM_NEWLINK: u16 = 16;
-const RTM_DELLINK: u16 = 17;
+pub(super) const RTM_DELLINK: u16 = 17;
 pub(super) const RTM_GETLINK: u16 = 18;
 pub(super) const RTM_SETLINK: u16 = 19;
 const RTM_NEWADDR: u16 = 20;

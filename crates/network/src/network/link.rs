@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use super::options::{BridgeOptions, MacvlanOptions};
 use super::record::NetworkRecord;
 use super::request::LinkOptions;
+use super::unlink::Unlinker;
 use crate::address::{Cidr, Ip, MacAddr};
 use crate::bridge::link_error;
 use crate::error::{CreateError, NetworkError};
@@ -86,11 +87,12 @@ pub(crate) fn make(
 
 /// Removes what was made for a network; what somebody else made stays.
 ///
-/// The kernel takes some 40 ms to delete a bridge. Nobody waits for one whose name is never used
-/// again: its addresses are taken away, so that its subnet is free, and the rest goes behind. A
-/// daemon that ends before that leaves an orphan to the next.
+/// Nobody waits for a bridge whose name is never used again: its addresses are taken away, so that
+/// its subnet is free, and the rest goes behind. A daemon that ends before that leaves an orphan
+/// to the next.
 pub(crate) fn remove(
     socket: &mut Socket,
+    unlinker: &Unlinker,
     owner: &Owner,
     record: &NetworkRecord,
     options: &LinkOptions,
@@ -124,21 +126,11 @@ pub(crate) fn remove(
     {
         tracing::debug!(name, ?refused, "addresses go with their interface");
     }
-    delete_behind(name, found.index)
+    unlinker.delete(name, found.index)
 }
 
-fn delete_behind(name: String, index: u32) -> Result<(), NetworkError> {
-    let mut socket = Socket::route().map_err(NetworkError::Socket)?;
-    let work = move || {
-        if let Err(error) = delete(&mut socket, &name, index) {
-            tracing::error!(?error, "a removed network's interface is left");
-        }
-    };
-    let spawned = std::thread::Builder::new().name("gantry-unlink".to_owned()).spawn(work);
-    spawned.map(drop).map_err(NetworkError::Thread)
-}
-
-fn delete(socket: &mut Socket, name: &str, index: u32) -> Result<(), NetworkError> {
+/// Deletes an interface now.
+pub(super) fn delete(socket: &mut Socket, name: &str, index: u32) -> Result<(), NetworkError> {
     let mut batch = Batch::new();
     route::delete_link(&mut batch, index);
     match socket.request(batch) {
@@ -157,7 +149,12 @@ pub(crate) fn remove_orphans(
     let links = link::links(socket).map_err(|e| link_error("all", "listing interfaces", e))?;
     let orphan = |alias: &str| owner.network(alias).is_some_and(|id| !known(id));
     let orphans = links.iter().filter(|link| orphan(&link.alias));
-    orphans.fold(Ok(()), |first, link| first.and(delete(socket, &link.name, link.index)))
+    let mut first = Ok(());
+    for link in orphans {
+        // Whatever fails, the others go.
+        first = first.and(delete(socket, &link.name, link.index));
+    }
+    first
 }
 
 fn of_link(name: &str, Refused { step, source }: Refused) -> NetworkError {

@@ -5,6 +5,7 @@ pub(crate) mod link;
 pub(crate) mod options;
 pub(crate) mod record;
 pub(crate) mod request;
+pub(crate) mod unlink;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -27,6 +28,9 @@ const CLOSED: i64 = i64::MIN / 2;
 
 /// The addresses of one subnet, shared with the leases.
 pub(crate) type SharedAddresses<A> = Arc<Mutex<Addresses<A>>>;
+
+/// An address with what an endpoint must know of it.
+pub(crate) type Leased<A> = (Lease<A>, Assigned<A>);
 
 /// A network as it runs.
 #[derive(Debug)]
@@ -124,7 +128,7 @@ impl Network {
     pub(crate) fn lease_v4(
         &self,
         wish: Option<Ipv4Addr>,
-    ) -> Result<Option<(Lease<Ipv4Addr>, Assigned<Ipv4Addr>)>, JoinError> {
+    ) -> Result<Option<Leased<Ipv4Addr>>, JoinError> {
         let inhibited = self.bridge().is_some_and(|bridge| bridge.mode_v4 == GatewayMode::Isolated);
         self.lease(&self.v4, &self.record.v4, wish, !inhibited)
     }
@@ -133,7 +137,7 @@ impl Network {
     pub(crate) fn lease_v6(
         &self,
         wish: Option<Ipv6Addr>,
-    ) -> Result<Option<(Lease<Ipv6Addr>, Assigned<Ipv6Addr>)>, JoinError> {
+    ) -> Result<Option<Leased<Ipv6Addr>>, JoinError> {
         let inhibited = self.bridge().is_some_and(|bridge| bridge.mode_v6 == GatewayMode::Isolated);
         self.lease(&self.v6, &self.record.v6, wish, !inhibited)
     }
@@ -144,7 +148,7 @@ impl Network {
         subnets: &[Subnet<A>],
         wish: Option<A>,
         has_gateway: bool,
-    ) -> Result<Option<(Lease<A>, Assigned<A>)>, JoinError> {
+    ) -> Result<Option<Leased<A>>, JoinError> {
         let leased = match wish {
             None if pools.is_empty() => return Ok(None),
             None => {

@@ -230,6 +230,10 @@ fn named_subnet<A: Ip>(subnet: Cidr<A>, config: &IpamConfig) -> Result<Subnet<A>
         .iter()
         .map(|(name, text)| Ok((name.clone(), inside("aux-address", text)?)))
         .collect::<Result<_, CreateError>>()?;
+    let edge = |address: &A| *address == subnet.first() || *address == subnet.last();
+    if let Some(gateway) = gateway.filter(edge).filter(|_| A::BITS - subnet.prefix_len() > 1) {
+        return Err(CreateError::GatewayTaken(gateway.to_string()));
+    }
     let gateway_named = gateway.is_some();
     Ok(Subnet { subnet, range, gateway, gateway_named, auxiliary, chosen: false })
 }
@@ -253,8 +257,7 @@ fn check_link(record: &NetworkRecord, link: &LinkOptions) -> Result<(), CreateEr
     if record.v4.len() > 1 || record.v6.len() > 1 {
         return Err(CreateError::ManySubnets);
     }
-    let isolated =
-        [options.mode_v4, options.mode_v6].iter().any(|mode| *mode == GatewayMode::Isolated);
+    let isolated = [options.mode_v4, options.mode_v6].contains(&GatewayMode::Isolated);
     if isolated && !record.internal {
         return Err(CreateError::IsolatedNotInternal);
     }
@@ -314,6 +317,10 @@ mod tests {
             (
                 with(&[subnet("10.2.0.0/16", "", "", &["10.3.0.4"])]),
                 "no matching subnet for aux-address 10.3.0.4",
+            ),
+            (
+                with(&[subnet("10.2.0.0/16", "", "10.2.255.255", &[])]),
+                "failed to allocate gateway (10.2.255.255): Address already in use",
             ),
             (
                 with(&[subnet("", "", "10.2.0.1", &[])]),

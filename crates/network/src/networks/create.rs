@@ -86,7 +86,7 @@ impl Inner {
             return Err(error);
         }
         lock(&self.networks).remove(&record.id);
-        link::remove(&mut socket, &self.owner, record, &network.options)?;
+        link::remove(&mut socket, &self.unlinker, &self.owner, record, &network.options)?;
         Ok(network.info(Vec::new()))
     }
 
@@ -110,7 +110,8 @@ impl Inner {
         if let Err(error) = lock(&self.firewall).remove_network(id) {
             tracing::warn!(id, ?error, "rules are left of a network that failed");
         }
-        let removed = link::remove(socket, &self.owner, &network.record, &network.options);
+        let (record, options) = (&network.record, &network.options);
+        let removed = link::remove(socket, &self.unlinker, &self.owner, record, options);
         if let Err(error) = removed {
             tracing::warn!(id, ?error, "a link is left of a network that failed");
         }

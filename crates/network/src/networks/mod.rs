@@ -2,6 +2,7 @@
 
 mod change;
 mod create;
+mod deliver;
 mod join;
 mod open;
 mod publish;
@@ -15,8 +16,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use gantry_store::Store;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::Semaphore;
 
+use self::deliver::deliver;
 use self::table::Table;
 use crate::config::{BridgeInfo, NetworkConfig};
 use crate::dns::{Dns, Names};
@@ -31,12 +33,11 @@ use crate::network::info::{EndpointInfo, NetworkInfo};
 use crate::network::link::Owner;
 use crate::network::record::NetworkRecord;
 use crate::network::request::CreateNetwork;
+use crate::network::unlink::Unlinker;
 use crate::pool::{self, Maker, Pool};
-use crate::ports::Proto;
 use crate::reserve::PortTable;
 use crate::sandbox::{
-    ContainerNames, EndpointRecord, EndpointRequest, JoinRequest, LiveSandbox, Sandbox,
-    SandboxRecord,
+    ContainerNames, EndpointRequest, JoinRequest, LiveSandbox, Sandbox, SandboxRecord,
 };
 
 /// Namespaces made at once. The kernel makes links one after the other anyway.
@@ -59,6 +60,7 @@ struct Inner {
     host: Arc<Mutex<Socket>>,
     /// Held while a network is made or removed: one at a time.
     management: Mutex<Socket>,
+    unlinker: Unlinker,
     networks: Mutex<Table>,
     ports: Arc<Mutex<PortTable>>,
     firewall: Arc<Mutex<Firewall>>,
@@ -98,19 +100,17 @@ impl Networks {
     /// # Errors
     /// [`CreateError`]; nothing is kept then.
     pub async fn create(&self, request: CreateNetwork) -> Result<String, CreateError> {
-        let (answer, made) = oneshot::channel();
-        let networks = self.clone();
-        tokio::spawn(async move {
-            let inner = Arc::clone(&networks.0);
-            let result = blocking(move || inner.create(request)).await;
-            let result = result.map_err(CreateError::from).flatten();
-            if let Err(Ok(unwanted)) = answer.send(result)
-                && let Err(error) = networks.remove(&unwanted).await
-            {
+        let (inner, networks) = (Arc::clone(&self.0), self.clone());
+        let work = async move {
+            let made = blocking(move || inner.create(request)).await;
+            made.map_err(CreateError::from).flatten()
+        };
+        let undo = async move |unwanted: String| {
+            if let Err(error) = networks.remove(&unwanted).await {
                 tracing::warn!(?error, "a network that nobody waited for could not be removed");
             }
-        });
-        made.await.map_err(|_| NetworkError::Worker)?
+        };
+        deliver(work, undo).await.ok_or(NetworkError::Worker)?
     }
 
     /// Removes a network by name, id or the beginning of its id; what it was.
@@ -159,18 +159,18 @@ impl Networks {
     /// # Errors
     /// [`JoinError`]; nothing is kept then.
     pub async fn join(&self, request: JoinRequest) -> Result<Sandbox, JoinError> {
-        let (answer, joined) = oneshot::channel();
-        let inner = Arc::clone(&self.0);
-        tokio::spawn(async move {
-            let result = Inner::join(&inner, request).await;
+        let (inner, owner) = (Arc::clone(&self.0), Arc::clone(&self.0));
+        let work = async move {
+            let joined = Inner::join(&inner, request).await;
             inner.pool.wake();
-            if let Err(Ok(unwanted)) = answer.send(result)
-                && let Err(error) = Inner::leave(&inner, &unwanted.record.container_id).await
-            {
+            joined
+        };
+        let undo = async move |unwanted: Sandbox| {
+            if let Err(error) = Inner::leave(&owner, &unwanted.record.container_id).await {
                 tracing::warn!(?error, "an abandoned join could not be undone");
             }
-        });
-        joined.await.map_err(|_| JoinError::Closed)?
+        };
+        deliver(work, undo).await.ok_or(JoinError::Closed)?
     }
 
     /// Connects a running container to one more network; its record as it is then.
@@ -184,18 +184,16 @@ impl Networks {
         container_id: &str,
         request: EndpointRequest,
     ) -> Result<SandboxRecord, JoinError> {
-        let (answer, connected) = oneshot::channel();
-        let (inner, id) = (Arc::clone(&self.0), container_id.to_owned());
-        tokio::spawn(async move {
-            let network = request.network.clone();
-            let result = Inner::connect(&inner, &id, request).await;
-            if let Err(Ok(_)) = answer.send(result)
-                && let Err(error) = Inner::disconnect(&inner, &id, &network).await
-            {
+        let (inner, owner) = (Arc::clone(&self.0), Arc::clone(&self.0));
+        let (id, network) = (container_id.to_owned(), request.network.clone());
+        let work = async move { Inner::connect(&inner, &id, request).await };
+        let undo = async move |unwanted: SandboxRecord| {
+            let undone = Inner::disconnect(&owner, &unwanted.container_id, &network).await;
+            if let Err(error) = undone {
                 tracing::warn!(?error, "an abandoned connect could not be undone");
             }
-        });
-        connected.await.map_err(|_| JoinError::Closed)?
+        };
+        deliver(work, undo).await.ok_or(JoinError::Closed)?
     }
 
     /// Disconnects a running container from a network; its record as it is then.
@@ -281,31 +279,20 @@ impl Networks {
         blocking(move || lock(&inner.firewall).settle()).await?
     }
 
-    /// From where a port of a running container can be reached, and by which rule.
-    ///
-    /// # Errors
-    /// [`JoinError::NoSandbox`].
-    pub fn explain(
-        &self,
-        container_id: &str,
-        port: u16,
-        proto: Proto,
-    ) -> Result<Vec<Reach>, JoinError> {
-        let no_sandbox = || JoinError::NoSandbox(container_id.to_owned());
-        let record = self.sandbox(container_id).ok_or_else(no_sandbox)?;
-        let of = |endpoint: &EndpointRecord| {
-            let id = endpoint.network.clone();
-            endpoint.addresses().into_iter().map(move |address| (id.clone(), address))
-        };
-        let addresses = record.endpoints.iter().flat_map(of).collect();
-        Ok(lock(&self.0.firewall).explain(&ReachQuery { addresses, port, proto }))
-    }
-
-    /// The state of the firewall and of what it depends on.
+    /// From where a container's port can be reached, and by which rule.
     ///
     /// # Errors
     /// [`NetworkError::Worker`].
-    pub async fn report(&self) -> Result<Report, NetworkError> {
+    pub async fn why_reachable(&self, query: ReachQuery) -> Result<Vec<Reach>, NetworkError> {
+        let inner = Arc::clone(&self.0);
+        blocking(move || lock(&inner.firewall).explain(&query)).await
+    }
+
+    /// What of the host's rules is in the way of networks, and what was done about it.
+    ///
+    /// # Errors
+    /// [`NetworkError::Worker`].
+    pub async fn doctor(&self) -> Result<Report, NetworkError> {
         let inner = Arc::clone(&self.0);
         blocking(move || lock(&inner.firewall).report()).await
     }

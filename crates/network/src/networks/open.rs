@@ -23,6 +23,7 @@ use crate::network::link::{self, Link, Owner};
 use crate::network::options::BridgeOptions;
 use crate::network::record::{Driver, NetworkRecord, Subnet};
 use crate::network::request::LinkOptions;
+use crate::network::unlink::Unlinker;
 use crate::pool::Pool;
 
 impl Inner {
@@ -36,7 +37,7 @@ impl Inner {
         if let Err(error) = link::remove_orphans(&mut host, &owner, known) {
             tracing::warn!(?error, "links of an earlier daemon could not be removed");
         }
-        let mut firewall = Firewall::install(table, FirewallOptions::default())?;
+        let mut firewall = Firewall::install(table, firewall_options(&config))?;
         let default = Arc::new(default_network(&bridge, &config));
         let addresses = default.v4.first().map(Arc::clone).expect("the bridge has a subnet");
         let mut networks = Table::default();
@@ -67,6 +68,7 @@ impl Inner {
             addresses,
             management: Mutex::new(Socket::route().map_err(NetworkError::Socket)?),
             host: Arc::new(Mutex::new(host)),
+            unlinker: Unlinker::default(),
             networks: Mutex::new(networks),
             ports: Arc::default(),
             firewall: Arc::new(Mutex::new(firewall)),
@@ -100,6 +102,10 @@ impl Inner {
         let bridge = bridge::remove(&mut socket, &self.config);
         table.and(records).and(links).and(bridge)
     }
+}
+
+fn firewall_options(config: &NetworkConfig) -> FirewallOptions {
+    FirewallOptions { host_policy: config.host_policy_ports, ..FirewallOptions::default() }
 }
 
 fn subnets(records: &[(String, NetworkRecord)]) -> Vec<(Ipv4Cidr, Holder)> {

@@ -8,6 +8,7 @@ use gantry_network::{EndpointRequest, PortChoice, interface_counters};
 
 use crate::world::{
     First as _, call, container, eventually, inside, join, many, on_host, publish, run, serve_tcp,
+    settles,
 };
 
 #[test]
@@ -336,9 +337,9 @@ fn abandoned_joins_are_undone() {
             let joining = networks.join(many(8000, 3));
             let _ = tokio::time::timeout(Duration::from_micros(200), joining).await;
         }
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        let table = run("nft list table inet gantry-gantry0");
-        assert!(!table.contains("8000"), "{table}");
+        settles("the published ports", || {
+            !run("nft list table inet gantry-gantry0").contains("8000")
+        });
         assert!(join(&networks, &["8000:80"]).await.is_ok());
         networks.destroy().await.unwrap();
     });

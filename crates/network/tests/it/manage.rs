@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use gantry_network::{AddressPool, CreateNetwork, Driver, IpamConfig, NetworkConfig};
 
-use crate::world::{Host, eventually, join_on, on_host, run};
+use crate::world::{Host, eventually, join_on, on_host, run, settles};
 
 /// A network with nothing special.
 pub(crate) fn named(name: &str) -> CreateNetwork {
@@ -246,9 +246,9 @@ fn abandoned_creates_are_undone() {
             let creating = networks.create(named("gone"));
             let _ = tokio::time::timeout(std::time::Duration::from_micros(200), creating).await;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-        assert_eq!(networks.list().len(), 3);
-        eventually("the bridges are gone", || !run("ip -o link").contains("br-"));
+        settles("the list of networks", || {
+            networks.list().len() == 3 && !run("ip -o link").contains("br-")
+        });
         networks.create(named("gone")).await.unwrap();
         networks.destroy().await.unwrap();
     });

@@ -11,7 +11,7 @@ use gantry_network::{
 use crate::manage::{named, with_options, with_subnets};
 use crate::world::{
     First as _, Host, call, container, eventually, inside, join_on, on_host, publish, run,
-    serve_tcp,
+    serve_tcp, settles,
 };
 
 /// What `ip` says inside.
@@ -480,9 +480,10 @@ fn abandoned_changes_are_undone() {
             let joining = join_on(&networks, &["b", "c"]);
             let _ = tokio::time::timeout(Duration::from_micros(300), joining).await;
         }
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        assert_eq!(networks.sandbox(id).unwrap().endpoints.len(), 1);
-        eventually("the interface is gone", || ip(&sandbox, "-o link").lines().count() == 2);
+        settles("the sandbox", || {
+            networks.sandbox(id).unwrap().endpoints.len() == 1
+                && ip(&sandbox, "-o link").lines().count() == 2
+        });
         for name in ["b", "c"] {
             eventually("addresses are free", || networks.find(name).unwrap().v4[0].ips_in_use == 3);
             networks.remove(name).await.unwrap();

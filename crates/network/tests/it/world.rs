@@ -251,3 +251,16 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
     panic!("{what} did not come true");
 }
+
+/// Waits until a condition holds and goes on holding, after work that nobody waits for.
+pub(crate) fn settles(what: &str, mut holds: impl FnMut() -> bool) {
+    let mut in_a_row = 0;
+    for _ in 0..400 {
+        in_a_row = if holds() { in_a_row + 1 } else { 0 };
+        if in_a_row == 10 {
+            return;
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    panic!("{what} did not come to rest");
+}
