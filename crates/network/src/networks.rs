@@ -12,7 +12,8 @@ use crate::config::{BridgeInfo, NetworkConfig};
 use crate::endpoint::{Endpoint, EndpointRecord, JoinRequest};
 use crate::error::{JoinError, NetworkError};
 use crate::firewall::{
-    self, Firewall, FirewallOptions, GatewayMode, NetworkRules, Redirect, SubnetRules,
+    self, Firewall, FirewallOptions, GatewayMode, NetworkRules, Reach, ReachQuery, Redirect,
+    Report, SubnetRules,
 };
 use crate::ipam::{Addresses, ClaimError, Lease, lock};
 use crate::namespace::{self, Plan, Prepared, random_hex};
@@ -157,6 +158,21 @@ impl Networks {
     pub async fn restore_rules(&self) -> Result<(), NetworkError> {
         let inner = Arc::clone(&self.0);
         blocking(move || lock(&inner.firewall).settle()).await?
+    }
+
+    /// From where a container's port can be reached, and by which rule.
+    #[must_use]
+    pub fn why_reachable(&self, query: &ReachQuery) -> Vec<Reach> {
+        lock(&self.0.firewall).explain(query)
+    }
+
+    /// The state of the firewall, of others' rules, and of what they depend on.
+    ///
+    /// # Errors
+    /// [`NetworkError::Worker`].
+    pub async fn firewall_report(&self) -> Result<Report, NetworkError> {
+        let inner = Arc::clone(&self.0);
+        blocking(move || lock(&inner.firewall).report()).await
     }
 
     /// Stops the pool. Containers, bridge and rules stay.
