@@ -25,12 +25,7 @@ pub(crate) fn establish(
 ) -> Result<BridgeInfo, NetworkError> {
     let name = config.bridge.as_str();
     check_name(name)?;
-    if let Some(bip) = config.bip {
-        let edge = bip.address() == bip.first() || bip.address() == bip.last();
-        if bip.prefix_len() == 0 || (bip.prefix_len() < 31 && edge) {
-            return Err(NetworkError::BridgeAddress(bip));
-        }
-    }
+    check_address(config.bip)?;
     let step = |step| move |source| link_error(name, step, source);
     let saved = Saved::read(&config.state_dir, name)?;
     let found = route::find_link(socket, name).map_err(step("looking up the bridge"))?;
@@ -78,14 +73,10 @@ pub(crate) fn establish(
     route::set_up(&mut batch, index);
     socket.request(batch).map_err(|Refused { step, source }| link_error(name, step, source))?;
     set_parameters(config)?;
-    let id = saved.id.map_or_else(|| random_hex(32), Ok).map_err(|source| NetworkError::State {
-        path: Saved::path(&config.state_dir, name),
-        source,
-    })?;
-    let ula = saved.ula.map_or_else(random_ula, Ok).map_err(|source| NetworkError::State {
-        path: Saved::path(&config.state_dir, name),
-        source,
-    })?;
+    let undrawn =
+        |source| NetworkError::State { path: Saved::path(&config.state_dir, name), source };
+    let id = saved.id.map_or_else(|| random_hex(32), Ok).map_err(undrawn)?;
+    let ula = saved.ula.map_or_else(random_ula, Ok).map_err(undrawn)?;
     Saved { id: Some(id.clone()), address: Some(address), ula: Some(ula) }
         .write(&config.state_dir, name)?;
     Ok(BridgeInfo {
@@ -201,6 +192,15 @@ fn choose(
 
 fn check_name(name: &str) -> Result<(), NetworkError> {
     if is_interface_name(name) { Ok(()) } else { Err(NetworkError::BridgeName(name.to_owned())) }
+}
+
+fn check_address(bip: Option<Ipv4Cidr>) -> Result<(), NetworkError> {
+    let Some(bip) = bip else { return Ok(()) };
+    let edge = bip.address() == bip.first() || bip.address() == bip.last();
+    match bip.prefix_len() == 0 || (bip.prefix_len() < 31 && edge) {
+        true => Err(NetworkError::BridgeAddress(bip)),
+        false => Ok(()),
+    }
 }
 
 fn check_range(range: Option<Ipv4Cidr>, bridge: Ipv4Cidr) -> Result<(), NetworkError> {

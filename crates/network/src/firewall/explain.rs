@@ -111,7 +111,8 @@ fn direct(network: &NetworkRules, address: IpAddr, opened: bool, from: Origin) -
         Origin::SameNetwork => (
             false,
             format!(
-                "ports of bridge {bridge} are isolated (icc off), and chain forward: map within has {bridge}: only_published"
+                "icc is off: ports of {bridge} are isolated; chain forward: map within has \
+                 {bridge}: only_published"
             ),
         ),
         Origin::OtherNetworks | Origin::OtherHosts if network.is_closed() => (

@@ -245,7 +245,8 @@ mod tests {
         };
         let ours = [rule(7, "gantry-t: from a"), rule(8, "gantry-t: to a")];
         let other = rule(9, "somebody's");
-        let cases: [(&[RuleSeen], &[&str], &[u64], &[&str]); 6] = [
+        type Case<'a> = (&'a [RuleSeen], &'a [&'a str], &'a [u64], &'a [&'a str]);
+        let cases: [Case<'_>; 6] = [
             (&[], &["a"], &[], &["gantry-t: from a", "gantry-t: to a"]),
             (&ours, &["a"], &[], &[]),
             (&[ours[0].clone(), other.clone(), ours[1].clone()], &["a"], &[8], &["gantry-t: to a"]),

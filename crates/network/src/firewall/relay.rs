@@ -23,8 +23,9 @@ use tokio::task::AbortHandle;
 use super::model::Redirect;
 use crate::ports::Proto;
 
-/// Connections that wait to be taken, and flows or connections of one port at a time.
+/// Connections of one port that wait to be taken.
 const BACKLOG: i32 = 512;
+/// Connections, or callers by UDP, that one port has at a time.
 const MAX_CONNECTIONS: usize = 4096;
 
 /// A port that is relayed; ends with all its connections when dropped.

@@ -44,7 +44,8 @@ const PARAMETERS: [&str; 5] = [
     "net/bridge/bridge-nf-call-ip6tables",
 ];
 /// Where the kernel names the tables of legacy iptables.
-const LEGACY: [&str; 2] = ["/proc/net/ip_tables_names", "/proc/net/ip6_tables_names"];
+const LEGACY: [&str; 2] =
+    ["/proc/thread-self/net/ip_tables_names", "/proc/thread-self/net/ip6_tables_names"];
 
 /// What there is to look at.
 pub(super) struct Seen<'a> {

@@ -1,7 +1,9 @@
 //! Forgetting connections (`ctnetlink`).
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use rustix::io::Errno;
 
 use super::expr::{FAMILY_IPV4, FAMILY_IPV6};
 use super::message::{ACK, Batch, attribute};
@@ -11,10 +13,14 @@ use super::socket::{Refused, Socket};
 /// goes through all of them as well.
 const FEW_PORTS: usize = 16;
 
+/// Deletions of one request: the answers to them wait in the socket's queue.
+const FLOWS_AT_ONCE: usize = 64;
+
 const IPCTNL_MSG_CT_GET: u16 = (1 << 8) | 1;
 const IPCTNL_MSG_CT_DELETE: u16 = (1 << 8) | 2;
 const CTA_TUPLE_ORIG: u16 = 1;
 const CTA_TUPLE_REPLY: u16 = 2;
+const CTA_ZONE: u16 = 18;
 const CTA_FILTER: u16 = 25;
 const CTA_FILTER_ORIG_FLAGS: u16 = 1;
 const CTA_FILTER_REPLY_FLAGS: u16 = 2;
@@ -41,16 +47,19 @@ fn header(family: u8) -> [u8; HEADER_LEN] {
 /// # Errors
 /// Linux before 5.8 knows no filter.
 pub(crate) fn forget_container(socket: &mut Socket, container: IpAddr) -> Result<(), Refused> {
+    match container {
+        IpAddr::V4(container) => forget_v4(socket, container),
+        IpAddr::V6(container) => forget_v6(socket, container),
+    }
+}
+
+fn forget_v4(socket: &mut Socket, container: Ipv4Addr) -> Result<(), Refused> {
     let mut batch = Batch::new();
-    let (family, attribute, octets) = match container {
-        IpAddr::V4(address) => (FAMILY_IPV4, CTA_IP_V4_SRC, address.octets().to_vec()),
-        IpAddr::V6(address) => (FAMILY_IPV6, CTA_IP_V6_SRC, address.octets().to_vec()),
-    };
     batch.push("forgetting connections", IPCTNL_MSG_CT_DELETE, ACK, |body| {
-        body.raw(&header(family))
+        body.raw(&header(FAMILY_IPV4))
             .nest(CTA_TUPLE_REPLY, |body| {
                 body.nest(CTA_TUPLE_IP, |body| {
-                    body.bytes(attribute, &octets);
+                    body.bytes(CTA_IP_V4_SRC, &container.octets());
                 });
             })
             .nest(CTA_FILTER, |body| {
@@ -58,6 +67,45 @@ pub(crate) fn forget_container(socket: &mut Socket, container: IpAddr) -> Result
             });
     });
     socket.request(batch)
+}
+
+/// Looks for the connections and deletes each. A filter with an IPv6 address deletes the flows
+/// that do *not* have it: the kernel takes the comparison the wrong way round (seen on 6.18).
+fn forget_v6(socket: &mut Socket, container: Ipv6Addr) -> Result<(), Refused> {
+    let mut flows = Vec::new();
+    let look = socket.dump(IPCTNL_MSG_CT_GET, &header(FAMILY_IPV6), |body| {
+        let attrs = body.get(HEADER_LEN..).unwrap_or(&[]);
+        if answerer(attrs) == Some(&container.octets()) {
+            let zone = attribute(attrs, CTA_ZONE).map(<[u8]>::to_vec);
+            flows.extend(attribute(attrs, CTA_TUPLE_ORIG).map(|tuple| (tuple.to_vec(), zone)));
+        }
+    });
+    look.map_err(|source| Refused { step: "reading connections", source })?;
+    for flows in flows.chunks(FLOWS_AT_ONCE) {
+        let mut batch = Batch::new();
+        for (tuple, zone) in flows {
+            batch.push("forgetting connections", IPCTNL_MSG_CT_DELETE, ACK, |body| {
+                body.raw(&header(FAMILY_IPV6)).nest(CTA_TUPLE_ORIG, |body| {
+                    body.raw(tuple);
+                });
+                if let Some(zone) = zone {
+                    body.bytes(CTA_ZONE, zone);
+                }
+            });
+        }
+        match socket.request(batch) {
+            // It ended by itself.
+            Err(refused) if refused.is(Errno::NOENT) => {}
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+/// The IPv6 address that answers a connection.
+fn answerer(attrs: &[u8]) -> Option<&[u8; 16]> {
+    let address = attribute(attribute(attrs, CTA_TUPLE_REPLY)?, CTA_TUPLE_IP)?;
+    attribute(address, CTA_IP_V6_SRC)?.try_into().ok()
 }
 
 /// Forgets every flow of a family and protocol to these ports: one that began before its port was

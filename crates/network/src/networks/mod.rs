@@ -280,19 +280,16 @@ impl Networks {
     }
 
     /// From where a container's port can be reached, and by which rule.
-    ///
-    /// # Errors
-    /// [`NetworkError::Worker`].
-    pub async fn why_reachable(&self, query: ReachQuery) -> Result<Vec<Reach>, NetworkError> {
-        let inner = Arc::clone(&self.0);
-        blocking(move || lock(&inner.firewall).explain(&query)).await
+    #[must_use]
+    pub fn why_reachable(&self, query: &ReachQuery) -> Vec<Reach> {
+        lock(&self.0.firewall).explain(query)
     }
 
-    /// What of the host's rules is in the way of networks, and what was done about it.
+    /// The state of the firewall, of others' rules, and of what they depend on.
     ///
     /// # Errors
     /// [`NetworkError::Worker`].
-    pub async fn doctor(&self) -> Result<Report, NetworkError> {
+    pub async fn firewall_report(&self) -> Result<Report, NetworkError> {
         let inner = Arc::clone(&self.0);
         blocking(move || lock(&inner.firewall).report()).await
     }

@@ -106,21 +106,17 @@ fn iptables() {
 fn nft() {
     on_host(|host| async move {
         let lab = open(host);
-        run("nft add table inet strict");
-        run(
-            "nft add chain inet strict passing { type filter hook forward priority 10 ; policy drop ; }",
-        );
-        run("nft add table inet firewalld");
-        run(
-            "nft add chain inet firewalld filter_FORWARD { type filter hook forward priority 10 ; }",
-        );
-        run("nft add rule inet firewalld filter_FORWARD ct state invalid drop");
-        run(
-            "nft add rule inet firewalld filter_FORWARD counter reject with icmpx admin-prohibited",
-        );
-        run("nft add table inet mild");
-        run("nft add chain inet mild passing { type filter hook forward priority 10 ; }");
+        let hook = "type filter hook forward priority 10";
+        for table in ["strict", "firewalld", "mild"] {
+            run(&format!("nft add table inet {table}"));
+        }
+        run(&format!("nft add chain inet strict passing {{ {hook} ; policy drop ; }}"));
+        run(&format!("nft add chain inet mild passing {{ {hook} ; }}"));
         run("nft add rule inet mild passing iifname x drop");
+        let forward = "inet firewalld filter_FORWARD";
+        run(&format!("nft add chain {forward} {{ {hook} ; }}"));
+        run(&format!("nft add rule {forward} ct state invalid drop"));
+        run(&format!("nft add rule {forward} counter reject with icmpx admin-prohibited"));
         let before = without_counters(&run("nft list ruleset"));
         lab.begin();
         let (web, other) = (lab.container(1, 2), lab.container(2, 2));

@@ -3,15 +3,32 @@
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use super::lab::{Lab, call, check, serve};
+use super::lab::{Lab, call, check, serve, set_mode};
 use super::world::{eventually, on_host, run};
-use crate::firewall::{FirewallOptions, Origin, ReachQuery};
+use crate::firewall::{FirewallOptions, GatewayMode, Origin, ReachQuery};
 use crate::ipam::lock;
 use crate::ports::Proto;
 
 #[test]
 fn before_and_after_a_flush() {
-    on_host(|host| async move {
+    matrix(true);
+}
+
+#[test]
+fn without_bridge_netfilter() {
+    matrix(false);
+}
+
+/// Whether bridged frames pass the IP hooks is a setting of the host.
+fn set_bridge_netfilter(on: bool) {
+    for name in ["bridge-nf-call-iptables", "bridge-nf-call-ip6tables"] {
+        let _ = std::fs::write(format!("/proc/sys/net/bridge/{name}"), if on { "1" } else { "0" });
+    }
+}
+
+fn matrix(bridge_netfilter: bool) {
+    on_host(move |host| async move {
+        set_bridge_netfilter(bridge_netfilter);
         let lab = Lab::new(host, FirewallOptions::default());
         lab.network(1, |_| ());
         lab.network(2, |_| ());
@@ -131,15 +148,16 @@ fn before_and_after_a_flush() {
 fn explained() {
     on_host(|host| async move {
         // With it, what is redirected from one isolated port to another stays in the bridge.
-        let _ = std::fs::write("/proc/sys/net/bridge/bridge-nf-call-iptables", "0");
-        let _ = std::fs::write("/proc/sys/net/bridge/bridge-nf-call-ip6tables", "0");
+        set_bridge_netfilter(false);
         let lab = Lab::new(host, FirewallOptions::default());
         lab.network(1, |_| ());
         lab.network(2, |rules| rules.icc = false);
-        lab.network(3, |rules| super::lab::set_mode(rules, crate::firewall::GatewayMode::Routed));
+        lab.network(3, |rules| set_mode(rules, GatewayMode::Routed));
+        lab.network(4, |rules| set_mode(rules, GatewayMode::NatUnprotected));
+        lab.network(5, |rules| rules.internal = true);
         lab.begin();
         let mut held = Vec::new();
-        for n in 1..=3 {
+        for n in 1..=5 {
             let (web, friend) = (lab.container(n, 2), lab.container(n, 3));
             let stranger = lab.container(1 + n % 3, 9);
             serve(web.netns.as_fd(), 80);

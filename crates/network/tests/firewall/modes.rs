@@ -1,10 +1,11 @@
 //! Gateway modes, sources of packets, IPv6 to containers without, the host's own policy.
 
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::lab::{Lab, check, redirects, serve, set_mode};
+use super::lab::{Container, Lab, check, redirects, serve, set_mode};
 use super::world::{inside, on_host, run};
 use crate::firewall::{FirewallOptions, GatewayMode};
 use crate::ipam::lock;
@@ -130,6 +131,53 @@ fn ipv6_to_ipv4() {
         let _held = lab.publish(&web, &["8080:80", "8080:80/udp", "fd99::1-8081:80"]).await;
         check("again", &calls);
         lock(&lab.firewall).remove().unwrap();
+    });
+}
+
+/// A flow of UDP without an end follows its port to the next owner, and to nobody between.
+#[test]
+fn flows_of_udp() {
+    on_host(|host| async move {
+        let lab = Lab::new(host, FirewallOptions::default());
+        lab.network(1, |_| ());
+        lab.begin();
+        let [first, second] = [2, 3].map(|last| lab.container(1, last));
+        serve_as(&first, "first");
+        serve_as(&second, "second");
+        for to in ["10.99.0.1:5353", "[fd99::1]:5353"] {
+            let client = inside(lab.outside.as_fd(), || UdpSocket::bind("[::]:0").unwrap());
+            client.set_read_timeout(Some(Duration::from_millis(400))).unwrap();
+            let to: SocketAddr = to.parse().unwrap();
+            let to = match to.ip() {
+                IpAddr::V4(ip) => SocketAddr::from((ip.to_ipv6_mapped(), to.port())),
+                IpAddr::V6(_) => to,
+            };
+            let ask = || {
+                client.send_to(b"?", to).ok()?;
+                let mut buffer = [0; 64];
+                let (len, _) = client.recv_from(&mut buffer).ok()?;
+                Some(String::from_utf8_lossy(&buffer[..len]).into_owned())
+            };
+            assert_eq!(ask(), None, "{to}: before it is published");
+            for (name, container) in [("first", &first), ("second", &second)] {
+                let _held = lab.publish(container, &["5353:53/udp"]).await;
+                assert_eq!(ask().as_deref(), Some(name), "{to}");
+                lab.withdraw(container);
+                assert_eq!(ask(), None, "{to}: withdrawn");
+            }
+        }
+        lock(&lab.firewall).remove().unwrap();
+    });
+}
+
+/// Answers every datagram to port 53 with a name.
+fn serve_as(container: &Container, name: &'static str) {
+    let socket = inside(container.netns.as_fd(), || UdpSocket::bind("[::]:53").unwrap());
+    std::thread::spawn(move || {
+        let mut buffer = [0; 64];
+        while let Ok((_, peer)) = socket.recv_from(&mut buffer) {
+            let _ = socket.send_to(name.as_bytes(), peer);
+        }
     });
 }
 
