@@ -6,6 +6,7 @@ mod commands;
 pub(crate) mod driver;
 mod health;
 mod inspect;
+pub(crate) mod mounting;
 pub mod logs;
 pub mod phase;
 pub mod restart_policy;
