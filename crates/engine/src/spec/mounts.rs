@@ -58,8 +58,9 @@ pub(crate) fn build(input: &MountInput<'_>) -> Vec<Mount> {
     wanted.extend(input.host.tmpfs.iter().map(|(path, options)| tmpfs(path, &split(options))));
     for (target, source) in input.files {
         if !has(&wanted, Path::new(target)) {
-            let access = if input.host.readonly_rootfs { "ro" } else { "rw" };
-            wanted.push(bind(target.into(), source.clone(), &["rbind", "rprivate", access]));
+            let mut options = vec!["rbind", "rprivate"];
+            options.extend(input.host.readonly_rootfs.then_some("ro"));
+            wanted.push(bind(target.into(), source.clone(), &options));
         }
     }
     // A stable sort by depth keeps the order of equals and makes parents first.
@@ -137,13 +138,15 @@ fn asked(record: &MountRecord, path: &Path, user: (u32, u32)) -> Mount {
         "" => "rprivate",
         named => named,
     };
-    let access = match (record.read_only, recursive && !record.read_only_non_recursive) {
-        (false, _) => "rw",
-        (true, true) => "rro",
-        (true, false) => "ro",
-    };
     let kind = if recursive { "rbind" } else { "bind" };
-    let mut options = vec![kind, access, propagation];
+    let mut options = vec![kind];
+    // Never "rw": what the host has mounted read-only stays so.
+    match (record.read_only, recursive && !record.read_only_non_recursive) {
+        (false, _) => {}
+        (true, true) => options.push("rro"),
+        (true, false) => options.push("ro"),
+    }
+    options.push(propagation);
     let maps = record.id_map.map(|map| (mappings(map.uid, user.0), mappings(map.gid, user.1)));
     if maps.is_some() {
         options.push(if recursive { "ridmap" } else { "idmap" });
@@ -299,7 +302,7 @@ mod tests {
             ..MountRecord::default()
         };
         let mount = asked(&record, Path::new("/s"), (0, 0));
-        assert_eq!(mount.options, ["rbind", "rw", "rprivate", "ridmap"]);
+        assert_eq!(mount.options, ["rbind", "rprivate", "ridmap"]);
         let of = |mappings: &[IdMapping]| -> Vec<(u32, u32, u32)> {
             mappings.iter().map(|m| (m.container_id, m.host_id, m.size)).collect()
         };

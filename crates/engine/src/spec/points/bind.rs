@@ -10,8 +10,11 @@ pub(super) fn parse(text: &str) -> Result<MountRecord, Invalid> {
     let wrong = |why: &str| Invalid(format!("invalid volume specification: '{text}'{why}"));
     let mut parts = text.splitn(3, ':');
     let (source, target) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
-    let mode = parts.next().unwrap_or("");
-    if source.is_empty() || target.is_empty() || has_a_fourth_part(mode) {
+    let mode = parts.next();
+    // A mode is not for a bare path.
+    let bare = mode.is_none() && read_mode(target, &mut MountRecord::default(), &wrong).is_ok();
+    let mode = mode.unwrap_or("");
+    if source.is_empty() || target.is_empty() || bare || has_a_fourth_part(mode) {
         return Err(wrong(""));
     }
     let kind = if source.starts_with('/') { MountKind::Bind } else { MountKind::Volume };
@@ -121,6 +124,7 @@ mod tests {
         const TYPE: &str = ": invalid mount config for type";
         for (text, want) in [
             ("/a", "invalid volume specification: '/a'".to_owned()),
+            ("/a:ro", "invalid volume specification: '/a:ro'".to_owned()),
             ("/a:/b:c:d", "invalid volume specification: '/a:/b:c:d'".to_owned()),
             ("/a:/b:odd", "invalid mode: odd".to_owned()),
             ("/a:/b:ro,rw", "invalid mode: ro,rw".to_owned()),
