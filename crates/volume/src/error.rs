@@ -37,7 +37,9 @@ pub enum VolumeError {
     )]
     ShortName(String),
     /// Another driver has a volume of this name.
-    #[error("create {name}: driver '{driver}' already has volume '{name}': volume name must be unique")]
+    #[error(
+        "create {name}: driver '{driver}' already has volume '{name}': volume name must be unique"
+    )]
     Taken {
         /// The volume.
         name: String,

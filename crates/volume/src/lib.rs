@@ -37,7 +37,7 @@ use gantry_store::{Durability, Store};
 pub use crate::error::VolumeError;
 pub use crate::mount::MountError;
 pub use crate::plugin::{PluginConfig, PluginError};
-pub use crate::record::{CreateVolume, Created, LOCAL, Shown, Volume};
+pub use crate::record::{ANONYMOUS_LABEL, CreateVolume, Created, LOCAL, Shown, Volume};
 pub use crate::using::Held;
 
 use crate::names::Busy;
@@ -74,11 +74,7 @@ impl Volumes {
     ///
     /// # Errors
     /// As [`Volumes::open`].
-    pub fn open_with(
-        dir: &Path,
-        store: Store,
-        plugins: PluginConfig,
-    ) -> Result<Self, VolumeError> {
+    pub fn open_with(dir: &Path, store: Store, plugins: PluginConfig) -> Result<Self, VolumeError> {
         let dir = local::make_root(dir)?;
         let volumes: BTreeMap<String, Volume> = store.list()?.into_iter().collect();
         let volumes = Self(Arc::new(Inner {
@@ -118,9 +114,11 @@ impl Volumes {
             created_at: record::now(),
             labels: create.labels,
             options: create.options,
-            anonymous,
             ..Volume::default()
         };
+        if anonymous {
+            volume.mark_anonymous();
+        }
         match volume.is_local() {
             true => self.make_local(&mut volume)?,
             false => self.make_in_plugin(&volume)?,
@@ -181,6 +179,15 @@ impl Volumes {
             }
             _ => self.local_path(name),
         }
+    }
+
+    /// The drivers that are there: the built-in one, and the plugins that were used so far.
+    #[must_use]
+    pub fn drivers(&self) -> Vec<String> {
+        let mut drivers = self.0.plugins.known();
+        drivers.push(LOCAL.to_owned());
+        drivers.sort_unstable();
+        drivers
     }
 
     /// Removes a volume and its data; `users` names the containers that use it.

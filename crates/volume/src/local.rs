@@ -75,13 +75,15 @@ impl Volumes {
                 && !self.volumes().contains_key(&name)
             {
                 let made = entry.metadata().and_then(|meta| meta.modified()).map_err(&failed)?;
-                let volume = Volume {
+                let mut volume = Volume {
                     name: name.clone(),
                     driver: LOCAL.to_owned(),
                     created_at: Timestamp::try_from(made).map_or_else(|_| now(), seconds),
-                    anonymous: names::is_random(&name),
                     ..Volume::default()
                 };
+                if names::is_random(&name) {
+                    volume.mark_anonymous();
+                }
                 tracing::warn!(name, "volume had lost its record, taken in again");
                 self.save(&volume, Durability::Durable)?;
                 self.volumes().insert(name, volume);

@@ -63,9 +63,7 @@ pub(crate) fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
     let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| {
-        first.to_lowercase().chain(letters).collect()
-    })
+    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
 }
 
 /// Mount options, sorted into what `mount(2)` takes.
@@ -117,13 +115,16 @@ fn propagation(word: &str) -> Option<MountPropagationFlags> {
         Some(plain) => (plain, MountPropagationFlags::REC),
         None => (word, MountPropagationFlags::empty()),
     };
-    Some(recursive | match plain {
-        "private" => MountPropagationFlags::PRIVATE,
-        "shared" => MountPropagationFlags::SHARED,
-        "slave" => MountPropagationFlags::DOWNSTREAM,
-        "unbindable" => MountPropagationFlags::UNBINDABLE,
-        _ => return None,
-    })
+    Some(
+        recursive
+            | match plain {
+                "private" => MountPropagationFlags::PRIVATE,
+                "shared" => MountPropagationFlags::SHARED,
+                "slave" => MountPropagationFlags::DOWNSTREAM,
+                "unbindable" => MountPropagationFlags::UNBINDABLE,
+                _ => return None,
+            },
+    )
 }
 
 fn sort(options: &str) -> Sorted {
@@ -151,7 +152,11 @@ pub(crate) fn mount(options: &LocalOptions, path: &Path) -> Result<(), MountErro
     let mut sorted = sort(&o);
     if options.is_tmpfs() && options.size_bytes > 0 {
         let limit = format!("size={}", options.size_bytes);
-        sorted.data = [sorted.data, limit].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(",");
+        sorted.data = [sorted.data, limit]
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .collect::<Vec<_>>()
+            .join(",");
     }
     let kernel = |cause: io::Error| MountError::Refused {
         device: options.device.clone(),

@@ -22,7 +22,8 @@ pub(crate) fn check(name: &str) -> Result<(), VolumeError> {
 /// A name that nobody asked for: 64 hex digits.
 pub(crate) fn random() -> Result<String, VolumeError> {
     let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(|error| VolumeError::Random(std::io::Error::other(error.to_string())))?;
+    getrandom::fill(&mut bytes)
+        .map_err(|error| VolumeError::Random(std::io::Error::other(error.to_string())))?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 

@@ -85,9 +85,10 @@ impl LocalOptions {
             ("size", self.size_bytes > 0),
         ];
         match own.iter().find(|(_, given)| *given && foreign) {
-            Some((option, _)) => {
-                Err(VolumeError::ForeignOption { name: name.to_owned(), option: (*option).to_owned() })
-            }
+            Some((option, _)) => Err(VolumeError::ForeignOption {
+                name: name.to_owned(),
+                option: (*option).to_owned(),
+            }),
             None => Ok(()),
         }
     }

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 /// The driver that is built in.
 pub const LOCAL: &str = "local";
 
+/// The label of volumes whose name nobody asked for, as Docker has it from 23.0 on.
+pub const ANONYMOUS_LABEL: &str = "com.docker.volume.anonymous";
+
 /// A volume.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Volume {
@@ -47,6 +50,12 @@ impl Volume {
     #[must_use]
     pub fn is_local(&self) -> bool {
         self.driver == LOCAL
+    }
+
+    /// Marks it as one whose name nobody asked for.
+    pub(crate) fn mark_anonymous(&mut self) {
+        self.anonymous = true;
+        self.labels.get_or_insert_default().insert(ANONYMOUS_LABEL.to_owned(), String::new());
     }
 
     /// Whether it is a directory of ours and nothing else: what `df` measures and `prune` removes.

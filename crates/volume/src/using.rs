@@ -44,9 +44,8 @@ impl Volumes {
     /// Whether a volume has to be mounted before it can be used; [`Volumes::mount`] blocks then.
     #[must_use]
     pub fn is_mounted_on_use(&self, name: &str) -> bool {
-        let plain = |volume: &Volume| {
-            volume.is_plain() || (volume.is_local() && !has_device(volume))
-        };
+        let plain =
+            |volume: &Volume| volume.is_plain() || (volume.is_local() && !has_device(volume));
         self.volumes().get(name).is_some_and(|volume| !plain(volume))
     }
 

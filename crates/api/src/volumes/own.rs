@@ -45,10 +45,8 @@ pub(crate) async fn restore(call: Call) -> Result<Response, ApiError> {
     let tar = reader(call.upload.into_stream());
     let restored = blocking(move || {
         let volumes = engine.volumes();
-        let created = volumes.create(CreateVolume {
-            name: Some(name.clone()),
-            ..CreateVolume::default()
-        })?;
+        let created =
+            volumes.create(CreateVolume { name: Some(name.clone()), ..CreateVolume::default() })?;
         if created.is_new {
             tell(&engine, "create", &created.volume);
         }

@@ -48,7 +48,7 @@ pub(super) async fn ready(
 
 /// Unmounts the volumes that a run had; those that others use stay. Blocks.
 pub(crate) fn release(engine: &Inner, record: &ContainerRecord) {
-    release_subpaths(engine, &record.id);
+    release_subpaths(engine, record);
     let volumes = &engine.parts.volumes;
     let mut names: Vec<&str> = record.volumes().map(|mount| mount.source.as_str()).collect();
     names.sort_unstable();
@@ -65,9 +65,9 @@ pub(crate) fn release(engine: &Inner, record: &ContainerRecord) {
 /// The same, off the reactor when it may block.
 pub(crate) async fn release_behind(engine: &Arc<Inner>, record: &Arc<ContainerRecord>) {
     let volumes = &engine.parts.volumes;
-    let waits = record.volumes().any(|mount| {
-        !mount.subpath.is_empty() || volumes.is_mounted_on_use(&mount.source)
-    });
+    let waits = record
+        .volumes()
+        .any(|mount| !mount.subpath.is_empty() || volumes.is_mounted_on_use(&mount.source));
     if waits {
         let (engine, record) = (Arc::clone(engine), Arc::clone(record));
         // A panic in it was logged by the runtime.
@@ -163,7 +163,13 @@ fn bind_subpath(volume: &Path, below: &str, at: &Path) -> io::Result<()> {
 }
 
 /// Takes the parts away again: the container has its own mounts of them.
-pub(crate) fn release_subpaths(engine: &Inner, id: &str) {
+pub(crate) fn release_subpaths(engine: &Inner, record: &ContainerRecord) {
+    if record.volumes().any(|mount| !mount.subpath.is_empty()) {
+        remove_subpaths(engine, &record.id);
+    }
+}
+
+fn remove_subpaths(engine: &Inner, id: &str) {
     let dir = subpath_dir(engine, id);
     for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
         let path = entry.path();
@@ -181,7 +187,7 @@ pub(crate) fn release_subpaths(engine: &Inner, id: &str) {
 pub(crate) fn release_all_subpaths(engine: &Inner) {
     let dir = engine.config.exec_root.join("subpaths");
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        release_subpaths(engine, &entry.file_name().to_string_lossy());
+        remove_subpaths(engine, &entry.file_name().to_string_lossy());
     }
 }
 
@@ -192,7 +198,8 @@ fn propagate(mount: &mut MountRecord, source: &Path, data_root: &Path) -> Result
         "slave" | "rslave" => true,
         _ => return Ok(()),
     };
-    let failed = |cause| StartError::File { step: "resolving", path: source.to_owned(), source: cause };
+    let failed =
+        |cause| StartError::File { step: "resolving", path: source.to_owned(), source: cause };
     let real = source.canonicalize().map_err(failed)?;
     let table = fs::read("/proc/self/mountinfo").map_err(failed)?;
     let Some(holder) = holder(&table, &real) else { return Ok(()) };

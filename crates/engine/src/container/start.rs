@@ -93,7 +93,7 @@ impl Driver {
         let mounts = mounting::ready(&engine, &record).instrument(span).await?;
         let done = self.bring_up_with(mounts, attachments).await;
         match &done {
-            Ok(_) => mounting::release_subpaths(&engine, &record.id),
+            Ok(_) => mounting::release_subpaths(&engine, &record),
             Err(_) => mounting::release_behind(&engine, &record).await,
         }
         done

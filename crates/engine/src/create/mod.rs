@@ -89,10 +89,11 @@ impl Engine {
         check::fill_host(engine, &mut host);
         let warnings = check::check(engine, &config, &host)?;
         let log = LogConfig::from_docker(&host.log_config.kind, &host.log_config.config)?;
-        let Points { mounts, mut volumes } = points::read(&config, &host, &engine.config.data_root, |other| {
-            let cell = engine.registry.find(other).map_err(CreateError::Lookup)?;
-            Ok::<_, CreateError>(cell.record().mounts.clone())
-        })?;
+        let Points { mounts, mut volumes } =
+            points::read(&config, &host, &engine.config.data_root, |other| {
+                let cell = engine.registry.find(other).map_err(CreateError::Lookup)?;
+                Ok::<_, CreateError>(cell.record().mounts.clone())
+            })?;
         for volume in volumes.iter_mut().filter(|volume| volume.name.is_empty()) {
             (volume.name, volume.anonymous) = (names::new_id(), true);
         }

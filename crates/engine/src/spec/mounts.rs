@@ -312,8 +312,7 @@ mod tests {
         );
         assert_eq!(of(&mount.gid_mappings), [(0, 0, 1), (1, 1, u32::MAX - 1)]);
         let user = asked(&record, Path::new("/s"), (5, 0));
-        let want =
-            [(1000, 5, 1), (0, 0, 5), (6, 6, 994), (1001, 1001, u32::MAX - 1001)];
+        let want = [(1000, 5, 1), (0, 0, 5), (6, 6, 994), (1001, 1001, u32::MAX - 1001)];
         assert_eq!(of(&user.uid_mappings), want);
     }
 }

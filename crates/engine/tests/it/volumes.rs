@@ -36,9 +36,8 @@ fn a_volume_is_mounted_from_the_first_start_to_the_last_end() {
         let engine = bed.engine().await;
         volume(&engine, "mem", &[("type", "tmpfs"), ("device", "tmpfs")]);
         let path = engine.volumes().mountpoint("mem");
-        let ask = |text: &str| {
-            script(text, |body| host(body).binds = Some(vec!["mem:/data".to_owned()]))
-        };
+        let ask =
+            |text: &str| script(text, |body| host(body).binds = Some(vec!["mem:/data".to_owned()]));
         let first = create(&engine, ask("echo > /data/first; exec sleep 100")).await;
         assert!(!mounted(&path), "nobody runs with it");
         first.start().await.unwrap();

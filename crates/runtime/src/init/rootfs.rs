@@ -92,7 +92,9 @@ fn overlay(lower: &[PathBuf], upper: &Path, work: &Path) -> Result<OwnedFd, Fail
 pub(super) fn pivot(root: BorrowedFd<'_>, shared: bool) -> Result<(), Failure> {
     let text = || "pivot_root";
     let old = match shared {
-        true => Some(rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).during(text)?),
+        true => Some(
+            rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).during(text)?,
+        ),
         false => None,
     };
     rustix::process::fchdir(root).during(text)?;

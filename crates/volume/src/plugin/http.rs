@@ -238,7 +238,10 @@ mod tests {
             ),
             ("SSH-2.0\r\n", Err("the answer is not HTTP")),
             ("HTTP/1.1 200 OK\r\n", Err("the answer ends in its head")),
-            ("HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n", Err("the answer is too long")),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n",
+                Err("the answer is too long"),
+            ),
             ("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}", Err("unexpected end of file")),
         ] {
             let got = read(text);

@@ -156,6 +156,11 @@ impl Plugins {
         }
     }
 
+    /// The names of those that were used so far.
+    pub(crate) fn known(&self) -> Vec<String> {
+        self.active().keys().cloned().collect()
+    }
+
     /// Every volume driver that answers, and what is wrong with those that do not.
     pub(crate) fn all(&self) -> (Vec<Arc<Plugin>>, Vec<PluginError>) {
         let (mut plugins, mut errors) = (Vec::new(), Vec::new());

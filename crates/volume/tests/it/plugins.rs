@@ -69,7 +69,8 @@ fn serve(mut stream: UnixStream, root: &Path, notes: &Mutex<Vec<String>>) {
 fn reply(method: &str, name: &str, root: &Path) -> (u16, serde_json::Value) {
     use serde_json::json;
     let path = root.join(name);
-    let about = |name: &str| json!({ "Name": name, "Mountpoint": root.join(name), "Status": { "a": 1 } });
+    let about =
+        |name: &str| json!({ "Name": name, "Mountpoint": root.join(name), "Status": { "a": 1 } });
     let answer = match method {
         "Plugin.Activate" => json!({ "Implements": ["VolumeDriver"] }),
         "VolumeDriver.Capabilities" => json!({ "Capabilities": { "Scope": "Global" } }),
