@@ -192,7 +192,8 @@ impl Volumes {
 
     /// Removes a volume and its data; `users` names the containers that use it.
     ///
-    /// With `force` a missing one is no error, and one whose plugin fails is forgotten.
+    /// With `force` a missing one is no error, and one whose plugin fails is forgotten. Gives what
+    /// was removed.
     ///
     /// # Errors
     /// [`VolumeError::InUse`], [`VolumeError::NotFound`], or when it cannot be removed.
@@ -201,7 +202,7 @@ impl Volumes {
         name: &str,
         force: bool,
         users: &dyn Fn(&str) -> Vec<String>,
-    ) -> Result<(), VolumeError> {
+    ) -> Result<Option<Volume>, VolumeError> {
         let _claim = self.0.busy.claim(name);
         let known = self.volumes().get(name).cloned();
         let known = match known {
@@ -209,20 +210,22 @@ impl Volumes {
             known => known,
         };
         let Some(volume) = known else {
-            return if force { Ok(()) } else { Err(VolumeError::NotFound(name.to_owned())) };
+            return if force { Ok(None) } else { Err(VolumeError::NotFound(name.to_owned())) };
         };
         let containers = users(name);
         if !containers.is_empty() {
             return Err(VolumeError::InUse { name: name.to_owned(), containers });
         }
         if volume.is_local() {
-            return self.delete(&volume);
+            self.delete(&volume)?;
+            return Ok(Some(volume));
         }
         match self.remove_in_plugin(&volume) {
             Err(error) if force => tracing::warn!(name, %error, "forgetting a plugin's volume"),
             other => other?,
         }
-        self.forget(name)
+        self.forget(name)?;
+        Ok(Some(volume))
     }
 
     /// Removes all unused plain volumes that `wanted` picks; returns their names and the bytes

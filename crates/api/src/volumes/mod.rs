@@ -78,9 +78,8 @@ pub(crate) async fn remove(call: Call) -> Result<Response, ApiError> {
     let name = call.name().to_owned();
     let engine = call.api.engine;
     blocking(move || {
-        let known = engine.volumes().get(&name);
-        engine.volumes().remove(&name, force, &|name| engine.volume_users(name))?;
-        if let Ok(volume) = known {
+        let removed = engine.volumes().remove(&name, force, &|name| engine.volume_users(name))?;
+        if let Some(volume) = removed {
             tell(&engine, "destroy", &volume);
         }
         Ok::<_, VolumeError>(())

@@ -54,7 +54,7 @@ pub(crate) async fn restore(call: Call) -> Result<Response, ApiError> {
         if done.is_err() && created.is_new {
             // Made for this alone.
             match volumes.remove(&name, true, &|name| engine.volume_users(name)) {
-                Ok(()) => tell(&engine, "destroy", &created.volume),
+                Ok(_) => tell(&engine, "destroy", &created.volume),
                 Err(error) => tracing::warn!(name, error = chain(&error), "taking back a volume"),
             }
         }

@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -29,7 +30,8 @@ pub(super) async fn ready(
 ) -> Result<Sources, StartError> {
     let volumes = &engine.parts.volumes;
     let waits = |mount: &MountRecord| {
-        mount.kind == MountKind::Volume && volumes.is_mounted_on_use(&mount.source)
+        mount.kind == MountKind::Volume
+            && (!mount.subpath.is_empty() || volumes.is_mounted_on_use(&mount.source))
     };
     if !record.mounts.iter().any(waits) {
         return sources(engine, record);
@@ -152,7 +154,8 @@ fn bind_subpath(volume: &Path, below: &str, at: &Path) -> io::Result<()> {
         | OpenTreeFlags::AT_EMPTY_PATH;
     let tree = rustix::mount::open_tree(&found, "", flags)?;
     if let Some(parent) = at.parent() {
-        fs::create_dir_all(parent)?;
+        // What a volume holds is for nobody else on the host.
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
     }
     match fs::File::from(found).metadata()?.is_dir() {
         true => fs::create_dir(at)?,

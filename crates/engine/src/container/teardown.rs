@@ -105,12 +105,10 @@ fn remove_files(engine: &Inner, record: &ContainerRecord, volumes: bool) {
     }
     for volume in record.anonymous_volumes().filter(|_| volumes) {
         let users = |name: &str| engine.volume_users(name);
-        // Gone with another container that had it too.
-        let Ok(gantry_volume::Volume { driver, .. }) = engine.parts.volumes.get(volume) else {
-            continue;
-        };
         match engine.parts.volumes.remove(volume, true, &users) {
-            Ok(()) => engine.tell_volume("destroy", volume, &driver),
+            Ok(Some(removed)) => engine.tell_volume("destroy", volume, &removed.driver),
+            // Gone with another container that had it too.
+            Ok(None) => {}
             // Another container took it over by `--volumes-from`.
             Err(gantry_volume::VolumeError::InUse { .. }) => {}
             Err(error) => tracing::error!(id, error = chain(&error), "removing volume {volume}"),

@@ -18,7 +18,7 @@ mod wire;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gantry_fault::{Fault, Kind};
 use serde::Serialize;
@@ -26,6 +26,9 @@ use serde::de::DeserializeOwned;
 
 use find::Address;
 pub(crate) use wire::Told;
+
+/// How long a plugin that did not answer its activation is left out of lists.
+const SILENT_FOR: Duration = Duration::from_secs(60);
 
 /// Where plugins are looked for, and how long they may take.
 #[derive(Debug, Clone)]
@@ -83,6 +86,9 @@ pub enum PluginError {
         /// Why.
         cause: std::io::Error,
     },
+    /// It did not answer its activation, not long ago.
+    #[error("plugin {0:?} did not answer its activation")]
+    Silent(String),
     /// It answered with another status than 200.
     #[error("{method}: {text}")]
     Status {
@@ -120,6 +126,8 @@ impl Fault for PluginError {
 pub(crate) struct Plugins {
     config: PluginConfig,
     active: Mutex<HashMap<String, Arc<Plugin>>>,
+    /// When those that did not answer their activation were asked.
+    silent: Mutex<HashMap<String, Instant>>,
 }
 
 /// A plugin that said it is a volume driver.
@@ -135,7 +143,7 @@ pub(crate) struct Plugin {
 
 impl Plugins {
     pub(crate) fn new(config: PluginConfig) -> Self {
-        Self { config, active: Mutex::default() }
+        Self { config, active: Mutex::default(), silent: Mutex::default() }
     }
 
     /// The plugin of a name.
@@ -161,10 +169,16 @@ impl Plugins {
         self.active().keys().cloned().collect()
     }
 
-    /// Every volume driver that answers, and what is wrong with those that do not.
+    /// Every volume driver that answers, and what is wrong with those that do not. One that was
+    /// silent a moment ago is not waited for again.
     pub(crate) fn all(&self) -> (Vec<Arc<Plugin>>, Vec<PluginError>) {
         let (mut plugins, mut errors) = (Vec::new(), Vec::new());
         for name in find::names(&self.config) {
+            let silent = self.silent().get(&name).is_some_and(|at| at.elapsed() < SILENT_FOR);
+            if silent {
+                errors.push(PluginError::Silent(name));
+                continue;
+            }
             match self.get(&name) {
                 Ok(plugin) => plugins.push(plugin),
                 // Plugins of other kinds stand in the same directories.
@@ -184,13 +198,25 @@ impl Plugins {
             scope: Mutex::default(),
         };
         let limit = self.config.activation_limit;
-        let answer: wire::Activated = plugin.call("Plugin.Activate", &wire::Nothing {}, limit)?;
+        let answer = plugin.call("Plugin.Activate", &wire::Nothing {}, limit);
+        let answer: wire::Activated = match answer {
+            Err(error) => {
+                self.silent().insert(name.to_owned(), Instant::now());
+                return Err(error);
+            }
+            Ok(answer) => answer,
+        };
+        self.silent().remove(name);
         if !answer.implements.iter().any(|subject| subject == "VolumeDriver") {
             return Err(PluginError::NoVolumes(name.to_owned()));
         }
         let plugin = Arc::new(plugin);
         self.active().insert(name.to_owned(), Arc::clone(&plugin));
         Ok(plugin)
+    }
+
+    fn silent(&self) -> MutexGuard<'_, HashMap<String, Instant>> {
+        self.silent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn active(&self) -> MutexGuard<'_, HashMap<String, Arc<Plugin>>> {

@@ -188,6 +188,9 @@ fn a_plugin_that_hangs_or_dies_is_an_error_in_time() {
     let error = volumes.create(of("mute", "data")).unwrap_err().to_string();
     let want = "create data: Plugin.Activate: plugin \"mute\": no answer within the time limit";
     assert_eq!(error, want);
+    // A list does not wait for it again.
+    let warning = "plugin \"mute\" did not answer its activation".to_owned();
+    assert!(volumes.shown().1.contains(&warning));
     // Gone, its socket still there.
     let dead = home.plugins().sockets.join("dead.sock");
     drop(UnixListener::bind(dead).unwrap());
