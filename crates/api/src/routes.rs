@@ -136,6 +136,10 @@ const ROUTES: &[Route] = routes! {
     PUT "/volumes/{name}" => refuse(Refusal::NoManager);
     DELETE "/volumes/{name}" => handle(volumes::remove);
 
+    GET "/gantry/volumes/{name}/archive" => handle(volumes::own::backup) + client;
+    PUT "/gantry/volumes/{name}/archive" => handle(volumes::own::restore);
+    POST "/gantry/volumes/{name}/clone" => handle(volumes::own::duplicate);
+
     GET "/networks" => handle(networks::list);
     POST "/networks/create" => handle(networks::create);
     POST "/networks/prune" => handle(networks::prune);

@@ -132,6 +132,15 @@ impl Engine {
         self.0.volume_users(name)
     }
 
+    /// The ids of the containers that run with a volume.
+    #[must_use]
+    pub fn volume_runs(&self, name: &str) -> Vec<String> {
+        let cells = self.0.registry.all();
+        let uses = |record: &ContainerRecord| record.volumes().any(|mount| mount.source == name);
+        let runs = cells.iter().filter(|cell| cell.phase().is_up() && uses(&cell.record()));
+        runs.map(|cell| cell.id.clone()).collect()
+    }
+
     /// The containers that use an image.
     #[must_use]
     pub fn image_users(&self, id: &Digest) -> Vec<ImageUser> {
@@ -241,13 +250,19 @@ impl Inner {
         let _ = std::fs::remove_dir(&path);
     }
 
+    /// Publishes that a volume was made or destroyed.
+    pub(crate) fn tell_volume(&self, action: &str, name: &str, driver: &str) {
+        let attributes = [("driver".to_owned(), driver.to_owned())].into();
+        self.events.publish(EventKind::Volume, action, name, attributes);
+    }
+
     /// Publishes the mount events of a container's volumes.
     pub(crate) fn tell_mounts(&self, record: &ContainerRecord) {
         for mount in record.volumes() {
             let attributes = [
                 ("container", record.id.clone()),
                 ("destination", mount.target.clone()),
-                ("driver", "local".to_owned()),
+                ("driver", mount.driver.clone()),
                 ("propagation", mount.propagation.clone()),
                 ("read/write", (!mount.read_only).to_string()),
             ];

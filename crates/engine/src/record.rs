@@ -58,6 +58,25 @@ pub(crate) enum MountKind {
     Tmpfs,
 }
 
+/// Whose the files of a mount are on the host that are the container's user's inside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct IdMap {
+    /// User.
+    pub(crate) uid: u32,
+    /// Group.
+    pub(crate) gid: u32,
+}
+
+impl IdMap {
+    /// Reads `UID:GID`; one number is both.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (uid, gid) = text.split_once(':').unwrap_or((text, text));
+        // The highest number stands for "none" in the kernel.
+        let id = |text: &str| text.parse().ok().filter(|id| *id != u32::MAX);
+        Some(Self { uid: id(uid)?, gid: id(gid)? })
+    }
+}
+
 /// A mount that the user or the image asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -66,6 +85,8 @@ pub(crate) struct MountRecord {
     pub(crate) kind: MountKind,
     /// Host path, or the volume's name; empty for tmpfs.
     pub(crate) source: String,
+    /// Driver of the volume.
+    pub(crate) driver: String,
     /// Path in the container.
     pub(crate) target: String,
     /// Options of the bind string, as written.
@@ -88,6 +109,8 @@ pub(crate) struct MountRecord {
     pub(crate) subpath: String,
     /// Options of a tmpfs.
     pub(crate) tmpfs_options: Vec<String>,
+    /// Whose the files are on the host.
+    pub(crate) id_map: Option<IdMap>,
 }
 
 impl Default for MountRecord {
@@ -95,6 +118,7 @@ impl Default for MountRecord {
         Self {
             kind: MountKind::Bind,
             source: String::new(),
+            driver: String::new(),
             target: String::new(),
             mode: String::new(),
             read_only: false,
@@ -106,6 +130,7 @@ impl Default for MountRecord {
             anonymous: false,
             subpath: String::new(),
             tmpfs_options: Vec::new(),
+            id_map: None,
         }
     }
 }

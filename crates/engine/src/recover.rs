@@ -29,6 +29,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{EngineConfig, Parts};
 use crate::container::driver::{Ask, Driver, LOST};
+use crate::container::mounting;
 use crate::container::phase::Phase;
 use crate::container::teardown::{Leftovers, Remains};
 use crate::container::{Cell, View, signal};
@@ -57,12 +58,16 @@ impl Engine {
         let tasks: HashSet<String> =
             engine.0.parts.tasks.leftovers().map_err(RecoverError::Tasks)?.into_iter().collect();
         engine.remove_orphans(&records, &tasks).await;
-        let mut due = Vec::new();
+        let (mut due, mut known) = (Vec::new(), Vec::new());
         for (id, record) in records {
             let state = states.remove(&id).unwrap_or_default();
             let has_task = tasks.contains(&id);
+            let was_up = matches!(state.status, Status::Up | Status::Restarting);
+            let record = Arc::new(record);
+            known.push((Arc::clone(&record), was_up));
             due.extend(engine.take_over(record, state, has_task).await);
         }
+        engine.settle_volumes(known).await;
         engine.0.parts.networks.finish_adoption().await?;
         for container in due {
             // Each start runs in its driver; nobody waits for the answer.
@@ -75,12 +80,11 @@ impl Engine {
     /// Brings one container back; gives it when its policy wants it started.
     async fn take_over(
         &self,
-        record: ContainerRecord,
+        record: Arc<ContainerRecord>,
         mut state: StateRecord,
         has_task: bool,
     ) -> Option<Container> {
         let engine = &self.0;
-        let record = Arc::new(record);
         let id = record.id.clone();
         let task = match has_task {
             true => self.adopt(&id, &mut state).await,
@@ -115,6 +119,30 @@ impl Engine {
             save_state(engine, &id, &state).await;
         }
         Some(self.bring_back(record, state, task)).flatten()
+    }
+
+    /// Counts the volumes of containers that run, and unmounts what nobody needs any more.
+    async fn settle_volumes(&self, known: Vec<(Arc<ContainerRecord>, bool)>) {
+        let engine = Arc::clone(&self.0);
+        let settled = tokio::task::spawn_blocking(move || {
+            mounting::release_all_subpaths(&engine);
+            let mut ended = Vec::new();
+            for (record, was_up) in known {
+                let cell = engine.registry.find(&record.id);
+                if cell.is_ok_and(|cell| cell.phase().is_up()) {
+                    for volume in record.volumes() {
+                        engine.parts.volumes.adopt_user(&volume.source, &record.id);
+                    }
+                } else if was_up {
+                    ended.push(record);
+                }
+            }
+            engine.parts.volumes.settle();
+            // Plugins count for themselves.
+            ended.iter().for_each(|record| mounting::release(&engine, record));
+        });
+        // A panic in it was logged by the runtime.
+        let _ = settled.await;
     }
 
     /// What the tasks directory knows of a container.

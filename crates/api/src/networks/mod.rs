@@ -125,7 +125,7 @@ pub(crate) async fn prune(call: Call) -> Result<Response, ApiError> {
 /// `GET /gantry/networks/reach?container=NAME&port=80/tcp`: who reaches a port and why; Gantry's own.
 pub(crate) async fn reach(call: Call) -> Result<Response, ApiError> {
     let container = call.api.engine.container(call.query.text("container"))?;
-    body::ok(&container.reach(call.query.filled("port")).await?)
+    body::ok(&container.reach(call.query.filled("port"))?)
 }
 
 /// `GET /gantry/networks/doctor`: what is wrong with the host's networks; Gantry's own.

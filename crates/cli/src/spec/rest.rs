@@ -31,8 +31,37 @@ pub(super) static VOLUME_LIST: Command = command(
     "[OPTIONS]",
     "List volumes",
     Arity::None,
-    &[&[FILTER, FORMAT, flag("quiet", Bool, "Print names only").short('q')]],
+    &[&[
+        FILTER,
+        FORMAT,
+        flag("quiet", Bool, "Print names only").short('q'),
+        flag("size", Bool, "Print sizes too"),
+    ]],
     |call| Box::pin(volume::list(call)),
+);
+pub(super) static VOLUME_BACKUP: Command = command(
+    "[OPTIONS] VOLUME",
+    "Write a volume's content as a tar archive",
+    Arity::Exact(1),
+    &[&[flag("output", Str, "Write to this file, compressed as its name ends").short('o')]],
+    |call| Box::pin(volume::backup(call)),
+);
+pub(super) static VOLUME_RESTORE: Command = command(
+    "[OPTIONS] VOLUME",
+    "Fill a volume from a tar archive of any compression",
+    Arity::Exact(1),
+    &[&[
+        flag("force", Bool, "Replace what is in it").short('f'),
+        flag("input", Str, "Read from this file").short('i'),
+    ]],
+    |call| Box::pin(volume::restore(call)),
+);
+pub(super) static VOLUME_CLONE: Command = command(
+    "VOLUME NEW_VOLUME",
+    "Create a volume with the content of another",
+    Arity::Exact(2),
+    &[],
+    |call| Box::pin(volume::duplicate(call)),
 );
 pub(super) static VOLUME_PRUNE: Command = command(
     "[OPTIONS]",

@@ -134,10 +134,7 @@ fn mount_point(inner: &Inner, mount: &MountRecord) -> MountPoint {
             point.kind = "volume".to_owned();
             point.name.clone_from(&mount.source);
             point.source = inner.parts.volumes.mountpoint(&mount.source).display().to_string();
-            point.driver = "local".to_owned();
-            if point.mode.is_empty() && !mount.anonymous {
-                point.mode = "z".to_owned();
-            }
+            point.driver.clone_from(&mount.driver);
         }
         MountKind::Tmpfs => point.kind = "tmpfs".to_owned(),
     }

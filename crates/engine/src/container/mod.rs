@@ -8,6 +8,7 @@ pub(crate) mod driver;
 mod health;
 mod inspect;
 pub mod logs;
+pub(crate) mod mounting;
 pub mod phase;
 pub mod restart_policy;
 pub(crate) mod signal;

@@ -15,11 +15,12 @@ use gantry_task::{Attachment, RootfsMount, RunError, RunTask, StdioConfig, Task}
 use tracing::Instrument as _;
 
 use super::driver::Driver;
+use super::mounting::{self, Sources};
 use super::phase::{Event, Phase};
 use crate::engine::Inner;
 use crate::events::now_ns;
 use crate::net::{self, Linked};
-use crate::record::{ContainerRecord, MountKind, MountRecord, NetworkMode, Status};
+use crate::record::{ContainerRecord, NetworkMode, Status};
 use crate::seccomp_cache::Filter;
 use crate::spec::mounts::{MountInput, Shm};
 use crate::spec::security::SecurityOptions;
@@ -35,7 +36,7 @@ struct Plan {
     filter: Option<Arc<Filter>>,
     identity: Identity,
     namespaces: Namespaces,
-    mounts: Vec<(MountRecord, PathBuf)>,
+    mounts: Sources,
     files: Vec<(&'static str, PathBuf)>,
     linked: Linked,
     shm: Shm,
@@ -90,8 +91,24 @@ impl Driver {
         attachments: Vec<Attachment>,
     ) -> Result<(Task, Option<Arc<OwnedFd>>), StartError> {
         let (engine, record) = (Arc::clone(&self.engine), Arc::clone(&self.record));
+        let span = tracing::debug_span!("mounts");
+        let mounts = mounting::ready(&engine, &record).instrument(span).await?;
+        let done = self.bring_up_with(mounts, attachments).await;
+        match &done {
+            Ok(_) => mounting::release_subpaths(&engine, &record),
+            Err(_) => mounting::release_behind(&engine, &record).await,
+        }
+        done
+    }
+
+    async fn bring_up_with(
+        &mut self,
+        mounts: Sources,
+        attachments: Vec<Attachment>,
+    ) -> Result<(Task, Option<Arc<OwnedFd>>), StartError> {
+        let (engine, record) = (Arc::clone(&self.engine), Arc::clone(&self.record));
         let span = tracing::debug_span!("resolve");
-        let plan = Plan::make(&engine, &record).instrument(span).await?;
+        let plan = Plan::make(&engine, &record, mounts).instrument(span).await?;
         let span = tracing::debug_span!("join");
         let sandbox = join(&engine, &record).instrument(span).await?;
         let started = self.spawn(plan, sandbox.as_ref(), attachments).await;
@@ -183,7 +200,11 @@ fn write_network_files(
 }
 
 impl Plan {
-    async fn make(engine: &Inner, record: &ContainerRecord) -> Result<Self, StartError> {
+    async fn make(
+        engine: &Inner,
+        record: &ContainerRecord,
+        mounts: Sources,
+    ) -> Result<Self, StartError> {
         let host = &record.host;
         if let Some(request) = host.device_requests.items().first() {
             return Err(Invalid(format!(
@@ -211,7 +232,7 @@ impl Plan {
         };
         let shm = engine.shm_of(record)?;
         Ok(Self {
-            mounts: mount_sources(engine, record)?,
+            mounts,
             files: net::file_paths(&engine.config.container_dir(&files_of)),
             linked: net::linked(engine, record)?,
             devices: devices::of(host)?,
@@ -232,6 +253,7 @@ impl Plan {
         let mounts = spec::mounts::build(&MountInput {
             host,
             asked: &self.mounts,
+            user: (self.identity.uid, self.identity.gid),
             files: &self.files,
             shm: self.shm.clone(),
             host_mqueue: self.namespaces.ipc == Ns::Host,
@@ -300,61 +322,6 @@ impl Plan {
             attachments,
         }
     }
-}
-
-/// The host path of each mount; missing sources of `-v` are made, volumes too.
-fn mount_sources(
-    engine: &Inner,
-    record: &ContainerRecord,
-) -> Result<Vec<(MountRecord, PathBuf)>, StartError> {
-    record.mounts.iter().map(|mount| Ok((mount.clone(), mount_source(engine, mount)?))).collect()
-}
-
-fn mount_source(engine: &Inner, mount: &MountRecord) -> Result<PathBuf, StartError> {
-    match mount.kind {
-        MountKind::Tmpfs => Ok(PathBuf::new()),
-        MountKind::Bind => {
-            let path = PathBuf::from(&mount.source);
-            if path.symlink_metadata().is_err() {
-                if !mount.create_source {
-                    return Err(Invalid(format!(
-                        "invalid mount config for type \"bind\": bind source path does not exist: {}",
-                        mount.source
-                    ))
-                    .into());
-                }
-                let made = std::fs::create_dir_all(&path);
-                made.map_err(|source| StartError::File {
-                    step: "creating",
-                    path: path.clone(),
-                    source,
-                })?;
-            }
-            Ok(path)
-        }
-        MountKind::Volume => {
-            let volumes = &engine.parts.volumes;
-            volumes.get(&mount.source)?;
-            let path = volumes.mountpoint(&mount.source);
-            if mount.subpath.is_empty() { Ok(path) } else { subpath(path, &mount.subpath) }
-        }
-    }
-}
-
-/// A directory inside a volume, with links resolved inside it.
-fn subpath(volume: PathBuf, below: &str) -> Result<PathBuf, StartError> {
-    let failed = |source: std::io::Error| StartError::File {
-        step: "opening",
-        path: volume.join(below),
-        source,
-    };
-    let root = std::fs::File::open(&volume).map_err(failed)?;
-    let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
-    let resolve = rustix::fs::ResolveFlags::IN_ROOT | rustix::fs::ResolveFlags::NO_MAGICLINKS;
-    let found = rustix::fs::openat2(&root, below, flags, rustix::fs::Mode::empty(), resolve)
-        .map_err(|error| failed(error.into()))?;
-    let link = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&found));
-    std::fs::read_link(link).map_err(failed)
 }
 
 fn namespaces(engine: &Inner, record: &ContainerRecord) -> Result<Namespaces, StartError> {

@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 
 use super::RemoveOptions;
 use super::driver::Driver;
+use super::mounting;
 use super::phase::Phase;
 use crate::engine::Inner;
 use crate::events::EventKind;
@@ -33,8 +34,8 @@ impl Leftovers {
             self.engine.tell_endpoints("disconnect", sandbox);
         }
         for volume in self.record.volumes() {
-            let attributes =
-                [("driver", "local"), ("container", id)].map(|(k, v)| (k.to_owned(), v.to_owned()));
+            let attributes = [("driver", volume.driver.as_str()), ("container", id)];
+            let attributes = attributes.map(|(k, v)| (k.to_owned(), v.to_owned()));
             let source = volume.source.as_str();
             self.engine.events.publish(EventKind::Volume, "unmount", source, attributes.into());
         }
@@ -56,6 +57,7 @@ impl Leftovers {
             tracing::error!(id, error = chain(&error), "deleting the task");
         }
         engine.unmount_shm(id);
+        mounting::release_behind(engine, &self.record).await;
     }
 }
 
@@ -104,10 +106,9 @@ fn remove_files(engine: &Inner, record: &ContainerRecord, volumes: bool) {
     for volume in record.anonymous_volumes().filter(|_| volumes) {
         let users = |name: &str| engine.volume_users(name);
         match engine.parts.volumes.remove(volume, true, &users) {
-            Ok(()) => {
-                let attributes = [("driver".to_owned(), "local".to_owned())].into();
-                engine.events.publish(EventKind::Volume, "destroy", volume, attributes);
-            }
+            Ok(Some(removed)) => engine.tell_volume("destroy", volume, &removed.driver),
+            // Gone with another container that had it too.
+            Ok(None) => {}
             // Another container took it over by `--volumes-from`.
             Err(gantry_volume::VolumeError::InUse { .. }) => {}
             Err(error) => tracing::error!(id, error = chain(&error), "removing volume {volume}"),

@@ -92,6 +92,7 @@ impl Fault for CreateError {
             CreateError::Invalid(error) => error.kind(),
             // "Not found" is the image alone: clients answer it by pulling.
             CreateError::Lookup(_) => Kind::InvalidArgument,
+            CreateError::Volume(error) if error.kind() == Kind::NotFound => Kind::InvalidArgument,
             CreateError::NotImplemented(_) => Kind::NotImplemented,
             CreateError::Snapshot(error) => error.kind(),
             CreateError::Volume(error) => error.kind(),
@@ -163,6 +164,23 @@ pub enum StartError {
     /// A volume.
     #[error(transparent)]
     Volume(#[from] gantry_volume::VolumeError),
+    /// A volume could not be mounted.
+    #[error("error while mounting volume '{}'", path.display())]
+    VolumeMount {
+        /// Where.
+        path: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: gantry_volume::VolumeError,
+    },
+    /// A part of a volume.
+    #[error("cannot access path {}: {why}", path.display())]
+    Subpath {
+        /// Which.
+        path: std::path::PathBuf,
+        /// The kernel's words.
+        why: String,
+    },
     /// The seccomp profile.
     #[error("seccomp profile")]
     Seccomp(#[from] gantry_seccomp::SeccompError),
@@ -236,6 +254,8 @@ impl Fault for StartError {
             StartError::Runtime { .. }
             | StartError::Task(_)
             | StartError::Publish { .. }
+            | StartError::VolumeMount { .. }
+            | StartError::Subpath { .. }
             | StartError::File { .. } => Kind::Internal,
         }
     }

@@ -15,7 +15,7 @@ impl Container {
     ///
     /// # Errors
     /// [`NetworkFault`] for a port that cannot be read, or a container without networks.
-    pub async fn reach(&self, port: Option<&str>) -> Result<Vec<Reach>, NetworkFault> {
+    pub fn reach(&self, port: Option<&str>) -> Result<Vec<Reach>, NetworkFault> {
         let networks = &self.engine.0.parts.networks;
         let Some(sandbox) = networks.sandbox(&self.cell.id) else {
             let words = format!("container {} has no network namespace of its own", self.cell.id);
@@ -30,7 +30,7 @@ impl Container {
         for spec in self.ports_to_explain(port)? {
             let proto: Proto = spec.protocol.as_str().parse().map_err(invalid)?;
             let query = ReachQuery { addresses: addresses.clone(), port: spec.port, proto };
-            for way in networks.why_reachable(query).await? {
+            for way in networks.why_reachable(&query) {
                 let network = self.engine.0.network_name(&way.network);
                 rows.push(Reach {
                     from: origin(way.from, &network),
@@ -76,7 +76,7 @@ impl Engine {
     /// # Errors
     /// [`NetworkFault`] when it cannot be looked at.
     pub async fn network_report(&self) -> Result<NetworkReport, NetworkFault> {
-        let report = self.0.parts.networks.doctor().await?;
+        let report = self.0.parts.networks.firewall_report().await?;
         Ok(NetworkReport { checks: checks(&report) })
     }
 }

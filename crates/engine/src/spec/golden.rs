@@ -54,6 +54,7 @@ fn spec(record: &ContainerRecord, asked: &[(MountRecord, PathBuf)]) -> Spec {
         mounts: mounts::build(&MountInput {
             host,
             asked,
+            user: (0, 0),
             files: &[("/etc/hosts", "/state/hosts".into())],
             shm: Shm::Own(64 << 20),
             host_mqueue: false,

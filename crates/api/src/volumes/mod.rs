@@ -1,5 +1,7 @@
 //! `/volumes`.
 
+pub(crate) mod own;
+
 use std::collections::BTreeMap;
 
 use gantry_api_types::Filters;
@@ -8,14 +10,12 @@ use gantry_api_types::volume::{
 };
 use gantry_engine::Engine;
 use gantry_engine::events::EventKind;
-use gantry_volume::{CreateVolume, Volume, VolumeError};
+use gantry_volume::{CreateVolume, Shown, Volume, VolumeError};
 use hyper::StatusCode;
 
 use crate::body::{self, Response};
 use crate::call::{Call, blocking};
 use crate::error::{self, ApiError};
-
-const DRIVER: &str = "local";
 
 /// `GET /volumes`.
 pub(crate) async fn list(call: Call) -> Result<Response, ApiError> {
@@ -24,15 +24,21 @@ pub(crate) async fn list(call: Call) -> Result<Response, ApiError> {
     filters.validate(&["dangling", "driver", "label", "name"]).map_err(refused)?;
     let dangling = filters.get_bool("dangling").map_err(refused)?;
     let engine = call.api.engine;
-    let fits = |volume: &Volume| {
+    let volumes = engine.volumes().clone();
+    // Plugins are asked, and may take their time.
+    let (shown, warnings) = blocking(move || Ok::<_, VolumeError>(volumes.shown())).await?;
+    let fits = |shown: &Shown| {
+        let volume = &shown.volume;
         filters.substring_match("name", &volume.name)
-            && filters.exact_match("driver", DRIVER)
+            && filters.exact_match("driver", &volume.driver)
             && filters.match_nullable_labels("label", &volume.labels)
             && dangling.is_none_or(|want| want == engine.volume_users(&volume.name).is_empty())
     };
-    let volumes = engine.volumes().list();
-    let volumes = volumes.into_iter().filter(fits).map(|volume| document(&engine, volume));
-    body::ok(&VolumeList { volumes: volumes.collect(), warnings: None })
+    // A list does not tell what a driver knows of one volume.
+    let row = |shown| VolumeBody { status: BTreeMap::new(), ..document(shown) };
+    let volumes = shown.into_iter().filter(fits).map(row).collect();
+    let warnings = (!warnings.is_empty()).then_some(warnings);
+    body::ok(&VolumeList { volumes, warnings })
 }
 
 /// `POST /volumes/create`: 201, also for a volume that exists.
@@ -43,18 +49,17 @@ pub(crate) async fn create(call: Call) -> Result<Response, ApiError> {
         return Err(ApiError::not_implemented("cluster volumes"));
     }
     let created = blocking(move || {
-        let known = engine.volumes().get(&body.name).is_ok();
-        let volume = engine.volumes().create(CreateVolume {
+        let created = engine.volumes().create(CreateVolume {
             name: (!body.name.is_empty()).then_some(body.name),
             driver: body.driver,
             labels: body.labels,
             options: body.driver_opts,
             anonymous: false,
         })?;
-        if !known {
-            tell(&engine, "create", &volume.name);
+        if created.is_new {
+            tell(&engine, "create", &created.volume);
         }
-        Ok::<_, VolumeError>(document(&engine, volume))
+        Ok::<_, VolumeError>(document(engine.volumes().inspect(&created.volume.name)?))
     })
     .await?;
     Ok(body::json(StatusCode::CREATED, &created))
@@ -62,8 +67,9 @@ pub(crate) async fn create(call: Call) -> Result<Response, ApiError> {
 
 /// `GET /volumes/{name}`.
 pub(crate) async fn inspect(call: Call) -> Result<Response, ApiError> {
-    let volume = call.api.engine.volumes().get(call.name())?;
-    body::ok(&document(&call.api.engine, volume))
+    let (volumes, name) = (call.api.engine.volumes().clone(), call.name().to_owned());
+    let shown = blocking(move || volumes.inspect(&name)).await?;
+    body::ok(&document(shown))
 }
 
 /// `DELETE /volumes/{name}`: 204, 409 in use.
@@ -72,10 +78,9 @@ pub(crate) async fn remove(call: Call) -> Result<Response, ApiError> {
     let name = call.name().to_owned();
     let engine = call.api.engine;
     blocking(move || {
-        let known = engine.volumes().get(&name).is_ok();
-        engine.volumes().remove(&name, force, &|name| engine.volume_users(name))?;
-        if known {
-            tell(&engine, "destroy", &name);
+        let removed = engine.volumes().remove(&name, force, &|name| engine.volume_users(name))?;
+        if let Some(volume) = removed {
+            tell(&engine, "destroy", &volume);
         }
         Ok::<_, VolumeError>(())
     })
@@ -95,7 +100,10 @@ pub(crate) async fn prune(call: Call) -> Result<Response, ApiError> {
             |volume: &Volume| (all || volume.anonymous) && labels_match(&filters, &volume.labels);
         let in_use = |name: &str| !engine.volume_users(name).is_empty();
         let pruned = engine.volumes().prune(&wanted, &in_use)?;
-        pruned.0.iter().for_each(|name| tell(&engine, "destroy", name));
+        for name in &pruned.0 {
+            let driver = gantry_volume::LOCAL.to_owned();
+            tell(&engine, "destroy", &Volume { name: name.clone(), driver, ..Volume::default() });
+        }
         let reclaimed = BTreeMap::from([("reclaimed".to_owned(), pruned.1.to_string())]);
         engine.events().publish(EventKind::Volume, "prune", "", reclaimed);
         Ok::<_, VolumeError>(pruned)
@@ -112,20 +120,21 @@ fn labels_match(filters: &Filters, labels: &Option<BTreeMap<String, String>>) ->
     filters.match_nullable_labels("label", labels) && !filters.get("label!").iter().any(unwanted)
 }
 
-fn tell(engine: &Engine, action: &str, name: &str) {
-    let attributes = BTreeMap::from([("driver".to_owned(), DRIVER.to_owned())]);
-    engine.events().publish(EventKind::Volume, action, name, attributes);
+fn tell(engine: &Engine, action: &str, volume: &Volume) {
+    let attributes = BTreeMap::from([("driver".to_owned(), volume.driver.clone())]);
+    engine.events().publish(EventKind::Volume, action, &volume.name, attributes);
 }
 
-fn document(engine: &Engine, volume: Volume) -> VolumeBody {
+fn document(shown: Shown) -> VolumeBody {
     VolumeBody {
-        mountpoint: engine.volumes().mountpoint(&volume.name).display().to_string(),
-        created_at: volume.created_at,
-        driver: DRIVER.to_owned(),
-        labels: volume.labels,
-        name: volume.name,
-        options: volume.options,
-        scope: "local".to_owned(),
+        mountpoint: shown.mountpoint,
+        created_at: shown.volume.created_at,
+        driver: shown.volume.driver,
+        labels: shown.volume.labels,
+        name: shown.volume.name,
+        options: shown.volume.options,
+        scope: shown.scope,
+        status: shown.status,
         ..VolumeBody::default()
     }
 }
