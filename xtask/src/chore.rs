@@ -54,7 +54,8 @@ pub(crate) fn on_release_build(
 
 /// Where cargo puts the release build.
 pub(crate) fn release_build() -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
     root().join(target).join("release/gantry")
 }
 

@@ -32,7 +32,11 @@ pub(crate) fn run(filter: Option<&str>, smoke: bool) -> Result<(), ChoreError> {
     if tests.is_empty() {
         return Err(ChoreError::Text("no test has such a name".to_owned()));
     }
-    let gantry = if plan::needs_gantry(&tests) { Some(gantry_rig::daemon::gantry_binary().map_err(io("gantry"))?) } else { None };
+    let gantry = if plan::needs_gantry(&tests) {
+        Some(gantry_rig::daemon::gantry_binary().map_err(io("gantry"))?)
+    } else {
+        None
+    };
     crate::setup::install_for_vm()?;
     let kernel = kernel::obtain(&cache()?)?;
 

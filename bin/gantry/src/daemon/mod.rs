@@ -191,7 +191,8 @@ async fn serve(settings: Settings) -> Result<(), DaemonError> {
 /// Makes the mechanisms and services below the engine.
 async fn build(settings: &Settings) -> Result<(Parts, Arc<OnceLock<Engine>>), DaemonError> {
     let root = &settings.data_root;
-    let shim = crate::embedded_shim::install(&settings.exec_root, root).map_err(DaemonError::Shim)?;
+    let shim =
+        crate::embedded_shim::install(&settings.exec_root, root).map_err(DaemonError::Shim)?;
     let cgroups = gantry_cgroup::Host::detect()?;
     if settings.favor_dynamic_cgroups {
         favor_dynamic_cgroups(&cgroups);
