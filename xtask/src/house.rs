@@ -35,6 +35,7 @@ const SAME_FLOOR: &[(&str, &str)] = &[
     ("sys", "fault"),
     ("seccomp", "oci"),
     ("snapshot", "archive"),
+    ("network", "store"),
     ("volume", "store"),
     ("volume", "archive"),
     ("runtime", "cgroup"),

@@ -296,6 +296,9 @@ body! {
         /// Fail if submounts cannot be made read-only too.
         #[serde(skip_serializing_if = "omit")]
         pub read_only_force_recursive: bool,
+        /// Ours: `UID:GID` of the host whose files are the container's user's inside.
+        #[serde(skip_serializing_if = "omit")]
+        pub id_map: String,
     }
 
     /// Options of a volume mount.
@@ -312,6 +315,9 @@ body! {
         /// Driver of a new volume.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub driver_config: Option<MountDriver>,
+        /// Ours: `UID:GID` of the host whose files are the container's user's inside.
+        #[serde(skip_serializing_if = "omit")]
+        pub id_map: String,
     }
 
     /// Volume driver of a mount.

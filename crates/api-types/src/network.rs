@@ -27,8 +27,9 @@ body! {
         pub mac_address: String,
         /// Driver options.
         pub driver_opts: Option<Map>,
-        /// The endpoint with the highest gives the default gateway; from 1.48.
-        pub gw_priority: i64,
+        /// The endpoint with the highest gives the default gateway; from 1.48, `None` before.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub gw_priority: Option<i64>,
         /// Network's ID.
         #[serde(rename = "NetworkID")]
         pub network_id: String,
@@ -98,9 +99,9 @@ body! {
         pub scope: String,
         /// Driver.
         pub driver: String,
-        /// Has IPv4 addresses; from 1.48.
-        #[serde(rename = "EnableIPv4")]
-        pub enable_ipv4: bool,
+        /// Has IPv4 addresses; from 1.48, `None` before.
+        #[serde(rename = "EnableIPv4", skip_serializing_if = "Option::is_none")]
+        pub enable_ipv4: Option<bool>,
         /// Has IPv6 addresses.
         #[serde(rename = "EnableIPv6")]
         pub enable_ipv6: bool,
@@ -279,6 +280,50 @@ body! {
     pub struct NetworksPruneReport {
         /// Names removed; `null` when none.
         pub networks_deleted: Option<Vec<String>>,
+    }
+}
+
+body! {
+    /// Who reaches an address of a container, and why: a row of `GET /gantry/networks/reach`.
+    ///
+    /// Gantry's own. The query names the `container` and, if wished, one `port` as `80/tcp`.
+    pub struct Reach {
+        /// Where from: `this host`, `other hosts`, `network NAME`.
+        pub from: String,
+        /// Name of the container's network that it comes in by.
+        pub network: String,
+        /// Address, port and protocol that it asks: `0.0.0.0:8080/tcp`.
+        pub address: String,
+        /// Whether it gets an answer.
+        pub reachable: bool,
+        /// By which rule.
+        pub why: String,
+    }
+
+    /// Answer to `GET /gantry/networks/doctor`; Gantry's own.
+    pub struct NetworkReport {
+        /// Everything that was looked at, in order.
+        pub checks: Vec<NetworkCheck>,
+    }
+
+    /// One thing that was looked at.
+    pub struct NetworkCheck {
+        /// What: `nftables table`, `forward policy`, `route of NAME`.
+        pub check: String,
+        /// `ok`, `healed` when Gantry has put it right, or `failed`.
+        pub state: String,
+        /// What was found.
+        pub detail: String,
+        /// What the user can do; empty when there is nothing to do.
+        pub remedy: String,
+    }
+}
+
+impl NetworkReport {
+    /// Whether nothing is left to be done.
+    #[must_use]
+    pub fn is_well(&self) -> bool {
+        self.checks.iter().all(|check| check.state != "failed")
     }
 }
 

@@ -136,13 +136,20 @@ const ROUTES: &[Route] = routes! {
     PUT "/volumes/{name}" => refuse(Refusal::NoManager);
     DELETE "/volumes/{name}" => handle(volumes::remove);
 
+    GET "/gantry/volumes/{name}/archive" => handle(volumes::own::backup) + client;
+    PUT "/gantry/volumes/{name}/archive" => handle(volumes::own::restore);
+    POST "/gantry/volumes/{name}/clone" => handle(volumes::own::duplicate);
+
     GET "/networks" => handle(networks::list);
-    POST "/networks/create" => later("creating networks");
+    POST "/networks/create" => handle(networks::create);
     POST "/networks/prune" => handle(networks::prune);
     GET "/networks/{id}" => handle(networks::inspect);
     DELETE "/networks/{id}" => handle(networks::remove);
-    POST "/networks/{id}/connect" => later("connecting containers to networks");
-    POST "/networks/{id}/disconnect" => later("disconnecting containers from networks");
+    POST "/networks/{id}/connect" => handle(networks::connect);
+    POST "/networks/{id}/disconnect" => handle(networks::disconnect);
+
+    GET "/gantry/networks/reach" => handle(networks::reach);
+    GET "/gantry/networks/doctor" => handle(networks::doctor);
 
     GET "/plugins" => handle(system::plugins);
     GET "/plugins/privileges" => later("installing plugins");

@@ -4,9 +4,9 @@
 //! client's version. A field that a version does not have is set to `None`, which is not written;
 //! one that it had is filled again.
 
+mod network;
 mod system;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gantry_api_types::ApiVersion;
@@ -15,14 +15,11 @@ use gantry_api_types::container::{
 };
 use gantry_api_types::events::EventMessage;
 use gantry_api_types::image::{ImageInspect, ImageSummary};
-use gantry_api_types::network::{EndpointSettings, NetworkResource};
 use gantry_api_types::stats::ContainerStats;
 use serde_json::Value;
 
+pub(crate) use network::{create_endpoints, endpoints, network_inspect, network_row};
 pub(crate) use system::{disk_usage, info};
-
-/// Digits of a short ID.
-const SHORT_ID: usize = 12;
 
 /// A create body as this version means it: fields that it does not have are dropped.
 pub(crate) fn create_body(body: &mut ContainerCreateBody, version: ApiVersion) {
@@ -75,23 +72,6 @@ pub(crate) fn container_inspect(document: &mut ContainerInspect, version: ApiVer
         }
     }
     endpoints(&mut document.network_settings.networks, &document.id, version);
-}
-
-/// All DNS names came with 1.44; until 1.45 the short ID stood among the aliases too.
-fn endpoints(networks: &mut BTreeMap<String, EndpointSettings>, id: &str, version: ApiVersion) {
-    for (name, endpoint) in networks {
-        if !version.at_least(44) {
-            endpoint.dns_names = None;
-        }
-        let predefined = matches!(name.as_str(), "bridge" | "host" | "none");
-        if !version.at_least(45) && !predefined {
-            let short = id.get(..SHORT_ID).unwrap_or(id);
-            let aliases = endpoint.aliases.get_or_insert_default();
-            if !aliases.iter().any(|alias| alias == short) {
-                aliases.push(short.to_owned());
-            }
-        }
-    }
 }
 
 /// A row of `GET /images/json`.
@@ -168,20 +148,6 @@ pub(crate) fn event(event: &Arc<EventMessage>, version: ApiVersion) -> Option<Ev
 pub(crate) fn stats(sample: &mut ContainerStats, version: ApiVersion) {
     if !version.at_least(52) {
         sample.os_type.clear();
-    }
-}
-
-/// A row of `GET /networks`: older versions had an empty list of containers.
-pub(crate) fn network_row(network: &mut NetworkResource, version: ApiVersion) {
-    network.containers = (!version.at_least(52)).then(BTreeMap::new);
-    network.status = None;
-}
-
-/// `GET /networks/{id}`.
-pub(crate) fn network_inspect(network: &mut NetworkResource, version: ApiVersion) {
-    network.containers.get_or_insert_default();
-    if !version.at_least(52) {
-        network.status = None;
     }
 }
 

@@ -1,7 +1,7 @@
 //! Compressions, told apart by their first bytes.
 
 use std::{
-    io::{self, BufReader, Cursor, Read},
+    io::{self, BufReader, Cursor, Read, Write},
     sync::mpsc::{Receiver, SyncSender, sync_channel},
 };
 
@@ -65,6 +65,41 @@ pub fn decompress(
         .spawn(move || pump(decoder, &sender))
         .map_err(ArchiveError::Compression)?;
     Ok((Box::new(Pieces { pieces, current: Cursor::default(), ended: false }), compression))
+}
+
+/// Compresses what `work` writes into `out`.
+///
+/// # Errors
+/// Those of `work`, or when `out` cannot be written.
+pub fn compress(
+    compression: Compression,
+    out: &mut dyn Write,
+    work: &mut dyn FnMut(&mut dyn Write) -> Result<(), ArchiveError>,
+) -> Result<(), ArchiveError> {
+    // The levels are what the programs of these names take when they are not told another.
+    match compression {
+        Compression::None => work(out),
+        Compression::Gzip => {
+            let mut out = flate2::write::GzEncoder::new(out, flate2::Compression::new(6));
+            work(&mut out)?;
+            out.finish().map(drop).map_err(ArchiveError::Write)
+        }
+        Compression::Zstd => {
+            let mut out = zstd::Encoder::new(out, 3).map_err(ArchiveError::Write)?;
+            work(&mut out)?;
+            out.finish().map(drop).map_err(ArchiveError::Write)
+        }
+        Compression::Xz => {
+            let mut out = liblzma::write::XzEncoder::new(out, 6);
+            work(&mut out)?;
+            out.finish().map(drop).map_err(ArchiveError::Write)
+        }
+        Compression::Bzip2 => {
+            let mut out = bzip2::write::BzEncoder::new(out, bzip2::Compression::best());
+            work(&mut out)?;
+            out.finish().map(drop).map_err(ArchiveError::Write)
+        }
+    }
 }
 
 fn decoder(

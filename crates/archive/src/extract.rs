@@ -148,7 +148,7 @@ impl<'a> Extractor<'a> {
                 reason: "root is not a directory",
             });
         }
-        if self.options.mode == Mode::Layer {
+        if self.options.mode == Mode::Layer || self.options.root {
             let root = self.root;
             self.finish_open(root, entry, name)?;
             self.directory_times.push((Vec::new(), times(entry)));

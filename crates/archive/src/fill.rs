@@ -9,7 +9,7 @@ use rustix::{fs::ftruncate, io::Errno};
 
 use crate::{ArchiveError, Entry, Reader};
 
-/// Runs of zeros of this length become holes.
+/// Content is looked at in runs of this length: those of zeros alone become holes.
 const HOLE: usize = 64 << 10;
 /// Smaller files are written as they are.
 const HOLE_FILE_MIN: u64 = 1 << 20;
@@ -54,7 +54,7 @@ fn write_piece(file: &OwnedFd, data: &[u8], offset: u64, holes: bool) -> io::Res
     let mut end = None;
     let mut at = offset;
     for run in data.chunks(HOLE) {
-        if run.len() < HOLE || run.iter().any(|byte| *byte != 0) {
+        if run.iter().any(|byte| *byte != 0) {
             write_all_at(file, run, at)?;
             end = Some(at + run.len() as u64);
         }

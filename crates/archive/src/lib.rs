@@ -26,7 +26,7 @@ mod walk;
 mod writer;
 
 pub use changes::{Change, ChangeKind, changes};
-pub use compression::{Compression, decompress};
+pub use compression::{Compression, compress, decompress};
 pub use copy::{CopyIn, PathStat, copy_in, copy_out, copy_tree, export, stat};
 pub use error::ArchiveError;
 pub use extract::{Extracted, extract};

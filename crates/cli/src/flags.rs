@@ -43,11 +43,23 @@ pub(crate) struct Flag {
     /// API version that it needs.
     pub(crate) since: Option<&'static str>,
     pub(crate) check: Option<Check>,
+    /// The flag that this one is another name of: the values of both are one list, in order.
+    pub(crate) other_name_of: Option<&'static str>,
 }
 
 /// Makes a flag.
 pub(crate) const fn flag(long: &'static str, kind: Kind, usage: &'static str) -> Flag {
-    Flag { long, short: None, kind, default: "", usage, hidden: false, since: None, check: None }
+    Flag {
+        long,
+        short: None,
+        kind,
+        default: "",
+        usage,
+        hidden: false,
+        since: None,
+        check: None,
+        other_name_of: None,
+    }
 }
 
 impl Flag {
@@ -69,6 +81,10 @@ impl Flag {
 
     pub(crate) const fn check(self, check: Check) -> Self {
         Self { check: Some(check), ..self }
+    }
+
+    pub(crate) const fn other_name_of(self, name: &'static str) -> Self {
+        Self { other_name_of: Some(name), hidden: true, ..self }
     }
 
     /// How error texts name it: `-m, --memory`.
@@ -123,9 +139,10 @@ impl Flags {
         self.given.get(name).map_or(&[], Vec::as_slice)
     }
 
-    /// All values given, each split at its commas.
+    /// All values given, each split at its commas; an empty value is none.
     pub(crate) fn strings(&self, name: &str) -> Vec<String> {
-        self.list(name).iter().flat_map(|v| v.split(',')).map(str::to_owned).collect()
+        let given = self.list(name).iter().filter(|value| !value.is_empty());
+        given.flat_map(|value| value.split(',')).map(str::to_owned).collect()
     }
 
     pub(crate) fn is_on(&self, name: &str) -> bool {
@@ -257,7 +274,7 @@ fn parse_short<'a>(
 
 fn add(flags: &mut Flags, known: &Flag, value: String) -> Result<(), String> {
     known.validate(&value)?;
-    flags.given.entry(known.long).or_default().push(value);
+    flags.given.entry(known.other_name_of.unwrap_or(known.long)).or_default().push(value);
     Ok(())
 }
 
@@ -266,6 +283,8 @@ mod tests {
     use super::*;
 
     const TABLE: &[Flag] = &[
+        flag("net", Kind::List, "").other_name_of("network"),
+        flag("network", Kind::List, ""),
         flag("memory", Kind::Bytes, "").short('m'),
         flag("rm", Kind::Bool, ""),
         flag("interactive", Kind::Bool, "").short('i'),
@@ -297,6 +316,7 @@ mod tests {
                 r#"{"env": ["A=b", "C", "D"]} ["-m"]"#,
             ),
             (&["-"], true, r#"{} ["-"]"#),
+            (&["--net", "a", "--network=b", "--net=c"], true, r#"{"network": ["a", "b", "c"]} []"#),
             (&["--nope"], true, "unknown flag: --nope"),
             (&["-itZ"], true, "unknown shorthand flag: 'Z' in -Z"),
             (&["--memory"], true, "flag needs an argument: --memory"),

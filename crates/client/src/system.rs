@@ -3,6 +3,7 @@
 use hyper::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::io::AsyncRead;
 
 use crate::query::segment;
 use crate::{Client, ClientError, Payload, Query, Response};
@@ -60,6 +61,30 @@ impl Client {
         self.fetch(Method::POST, "/volumes/prune", query, Payload::Empty).await
     }
 
+    /// A volume's content as a tar archive; `query` holds `compression`. Gantry's alone.
+    pub async fn volume_backup(&self, name: &str, query: &Query) -> Result<Response> {
+        let path = format!("/gantry/volumes/{}/archive", segment(name));
+        self.request(Method::GET, &path, query, Payload::Empty, &[]).await
+    }
+
+    /// Fills a volume from a tar archive; `query` holds `replace`. Gantry's alone.
+    pub async fn volume_restore(
+        &self,
+        name: &str,
+        query: &Query,
+        reader: Box<dyn AsyncRead + Send + Sync + Unpin>,
+    ) -> Result<()> {
+        let path = format!("/gantry/volumes/{}/archive", segment(name));
+        let payload = Payload::Stream { content_type: "application/x-tar", reader };
+        self.fetch_bytes(Method::PUT, &path, query, payload).await.map(drop)
+    }
+
+    /// Makes a volume with the content of another. Gantry's alone.
+    pub async fn volume_clone<T: DeserializeOwned>(&self, name: &str, to: &str) -> Result<T> {
+        let path = format!("/gantry/volumes/{}/clone", segment(name));
+        self.fetch(Method::POST, &path, &Query::new().with("to", to), Payload::Empty).await
+    }
+
     /// Lists networks; `query` holds `filters`.
     pub async fn network_list<T: DeserializeOwned>(&self, query: &Query) -> Result<T> {
         self.fetch(Method::GET, "/networks", query, Payload::Empty).await
@@ -89,6 +114,16 @@ impl Client {
     /// Removes unused networks.
     pub async fn network_prune<T: DeserializeOwned>(&self, query: &Query) -> Result<T> {
         self.fetch(Method::POST, "/networks/prune", query, Payload::Empty).await
+    }
+
+    /// Explains who reaches a container; `query` holds `container` and `port`. Gantry's own.
+    pub async fn network_reach<T: DeserializeOwned>(&self, query: &Query) -> Result<T> {
+        self.fetch(Method::GET, "/gantry/networks/reach", query, Payload::Empty).await
+    }
+
+    /// Checks the networks and the host's rules. Gantry's own.
+    pub async fn network_doctor<T: DeserializeOwned>(&self) -> Result<T> {
+        self.fetch(Method::GET, "/gantry/networks/doctor", &Query::new(), Payload::Empty).await
     }
 
     /// Connects a container to a network.

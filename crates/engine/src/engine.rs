@@ -13,12 +13,12 @@ use crate::config::{BUILT_IN_RUNTIME, EngineConfig, Parts};
 use crate::events::{EventKind, Events};
 use crate::exec::Execs;
 use crate::identity::UserCache;
-use crate::record::{ContainerRecord, NetworkMode};
+use crate::record::ContainerRecord;
 use crate::registry::Registry;
 use crate::seccomp_cache::SeccompCache;
 use crate::spec::mounts::Shm;
 use crate::spec::resources::Machine;
-use crate::{Container, Exec, LookupError, StartError, error::Invalid, net};
+use crate::{Container, Exec, LookupError, StartError, error::Invalid};
 
 /// The containers; clones share them.
 #[derive(Debug, Clone)]
@@ -42,8 +42,6 @@ pub(crate) struct Inner {
     pub(crate) pruning: tokio::sync::Mutex<()>,
     /// Directories that images are known to have, for working directories.
     pub(crate) known_dirs: std::sync::Mutex<std::collections::HashSet<(Digest, String)>>,
-    /// When this engine came up, in nanoseconds since 1970.
-    pub(crate) started_ns: i64,
 }
 
 /// What does not change while the daemon runs.
@@ -75,7 +73,10 @@ impl Engine {
     /// # Errors
     /// [`LookupError`].
     pub fn container(&self, name: &str) -> Result<Container, LookupError> {
-        let cell = self.0.registry.find(name)?;
+        let cell = match self.0.registry.find(name) {
+            Ok(cell) => cell,
+            Err(error) => self.0.find_linked(name).ok_or(error)?,
+        };
         Ok(Container { engine: self.clone(), cell })
     }
 
@@ -129,6 +130,15 @@ impl Engine {
     #[must_use]
     pub fn volume_users(&self, name: &str) -> Vec<String> {
         self.0.volume_users(name)
+    }
+
+    /// The ids of the containers that run with a volume.
+    #[must_use]
+    pub fn volume_runs(&self, name: &str) -> Vec<String> {
+        let cells = self.0.registry.all();
+        let uses = |record: &ContainerRecord| record.volumes().any(|mount| mount.source == name);
+        let runs = cells.iter().filter(|cell| cell.phase().is_up() && uses(&cell.record()));
+        runs.map(|cell| cell.id.clone()).collect()
     }
 
     /// The containers that use an image.
@@ -240,11 +250,10 @@ impl Inner {
         let _ = std::fs::remove_dir(&path);
     }
 
-    /// Publishes an event of the bridge network about a container.
-    pub(crate) fn tell_network(&self, action: &str, container: &str) {
-        let bridge = self.parts.networks.bridge().id;
-        let attributes = net::event_attributes("bridge", container);
-        self.events.publish(EventKind::Network, action, bridge, attributes);
+    /// Publishes that a volume was made or destroyed.
+    pub(crate) fn tell_volume(&self, action: &str, name: &str, driver: &str) {
+        let attributes = [("driver".to_owned(), driver.to_owned())].into();
+        self.events.publish(EventKind::Volume, action, name, attributes);
     }
 
     /// Publishes the mount events of a container's volumes.
@@ -253,23 +262,12 @@ impl Inner {
             let attributes = [
                 ("container", record.id.clone()),
                 ("destination", mount.target.clone()),
-                ("driver", "local".to_owned()),
+                ("driver", mount.driver.clone()),
                 ("propagation", mount.propagation.clone()),
                 ("read/write", (!mount.read_only).to_string()),
             ];
             let attributes = attributes.map(|(key, value)| (key.to_owned(), value)).into();
             self.events.publish(EventKind::Volume, "mount", mount.source.as_str(), attributes);
-        }
-    }
-
-    /// The network whose namespace a container has, by the name that the API shows.
-    pub(crate) fn network_name(record: &ContainerRecord) -> Option<&str> {
-        match record.network() {
-            NetworkMode::Bridge => Some("bridge"),
-            NetworkMode::Host => Some("host"),
-            NetworkMode::None => Some("none"),
-            NetworkMode::Other(name) => Some(name),
-            NetworkMode::Container(_) => None,
         }
     }
 }

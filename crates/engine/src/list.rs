@@ -17,7 +17,7 @@ use crate::container::{Cell, View, endpoints, mount_points};
 use crate::engine::Inner;
 use crate::events::now_ns;
 use crate::record::{ContainerRecord, NetworkMode};
-use crate::{Container, Engine, QueryError, networks};
+use crate::{Container, Engine, QueryError};
 
 /// Which containers to list.
 #[derive(Debug, Clone, Default)]
@@ -73,9 +73,12 @@ impl Engine {
         if let Ok(limit @ 1..) = usize::try_from(options.limit) {
             rows.truncate(limit);
         }
-        let mut images = HashMap::new();
+        let (mut images, links) = (HashMap::new(), inner.link_names());
         let mut list: Vec<ContainerSummary> =
             rows.iter().map(|(cell, view)| summary(inner, cell, view, &mut images)).collect();
+        for row in &mut list {
+            row.names.extend(links.get(&row.id).into_iter().flatten().cloned());
+        }
         if options.size {
             self.measure(&mut list, rows).await;
         }
@@ -198,9 +201,9 @@ impl<'a> Wanted<'a> {
         let exposed = &view.record.config.exposed_ports;
         let is_exposed = |port: &String| exposed.contains_key(port);
         let published = |port: &String| {
-            let endpoint = view.state.endpoint.as_ref();
-            endpoint.is_some_and(|endpoint| {
-                endpoint.ports.iter().any(|p| format!("{}/{}", p.container_port, p.proto) == *port)
+            let sandbox = view.state.sandbox.as_ref();
+            sandbox.is_some_and(|sandbox| {
+                sandbox.ports.iter().any(|p| format!("{}/{}", p.container_port, p.proto) == *port)
             })
         };
         (self.exposed.is_empty() || self.exposed.iter().any(is_exposed))
@@ -228,9 +231,11 @@ fn ancestors(inner: &Inner, filters: &Filters) -> Option<Vec<Digest>> {
 }
 
 fn in_network(inner: &Inner, record: &ContainerRecord, wanted: &str) -> bool {
-    Inner::network_name(record).is_some_and(|name| {
-        name == wanted || networks::id_of(&inner.parts.networks.bridge(), name) == wanted
-    })
+    let is_wanted = |name: &str| name == wanted || inner.network_id(name) == wanted;
+    record.endpoints.keys().any(|name| is_wanted(name))
+        || record.main_network().is_some_and(|name| {
+            matches!(record.network(), NetworkMode::Host | NetworkMode::None) && is_wanted(name)
+        })
 }
 
 fn summary(
@@ -269,9 +274,7 @@ fn summary(
             status: health_word.unwrap_or("none").to_owned(),
             failing_streak: health.as_ref().map_or(0, |health| health.failing_streak),
         }),
-        network_settings: SummaryNetworkSettings {
-            networks: endpoints(&inner.parts.networks.bridge(), view),
-        },
+        network_settings: SummaryNetworkSettings { networks: endpoints(inner, view) },
         mounts: mount_points(inner, record),
         ..ContainerSummary::default()
     }
@@ -287,7 +290,8 @@ fn command(record: &ContainerRecord) -> String {
 }
 
 fn ports(view: &View) -> Vec<Port> {
-    if !view.phase.is_up() || view.record.network() != NetworkMode::Bridge {
+    let own = matches!(view.record.network(), NetworkMode::Bridge | NetworkMode::Other(_));
+    if !view.phase.is_up() || !own {
         return Vec::new();
     }
     let mut by_port: BTreeMap<(u16, String), Vec<Port>> = BTreeMap::new();
@@ -296,7 +300,7 @@ fn ports(view: &View) -> Vec<Port> {
             by_port.entry((port.port, port.protocol.to_string())).or_default();
         }
     }
-    for port in view.state.endpoint.iter().flat_map(|endpoint| &endpoint.ports) {
+    for port in view.state.sandbox.iter().flat_map(|sandbox| &sandbox.ports) {
         by_port.entry((port.container_port, port.proto.to_string())).or_default().push(Port {
             ip: port.host_ip.to_string(),
             private_port: port.container_port,

@@ -7,9 +7,11 @@ use gantry_api_types::container::ContainerConfig;
 use gantry_api_types::host_config::HostConfig;
 use gantry_api_types::network::EndpointSettings;
 use gantry_logs::LogConfig;
-use gantry_network::EndpointRecord;
+use gantry_network::{EndpointRecord, SandboxRecord};
 use gantry_oci::Digest;
 use serde::{Deserialize, Serialize};
+
+use crate::net::links::Link;
 
 /// A container as it was asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,8 +34,12 @@ pub(crate) struct ContainerRecord {
     pub(crate) config: ContainerConfig,
     /// Host side, with Docker's defaults filled in.
     pub(crate) host: HostConfig,
-    /// What was asked of networks, by name.
+    /// Its networks and what was asked of each, by name; empty where it has no namespace with
+    /// networks of its own.
     pub(crate) endpoints: BTreeMap<String, EndpointSettings>,
+    /// Links on the default bridge, to containers by id.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) links: Vec<Link>,
     /// Binds, volumes and tmpfs of the Mounts API, by destination.
     pub(crate) mounts: Vec<MountRecord>,
     /// The log, with its path.
@@ -52,6 +58,25 @@ pub(crate) enum MountKind {
     Tmpfs,
 }
 
+/// Whose the files of a mount are on the host that are the container's user's inside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct IdMap {
+    /// User.
+    pub(crate) uid: u32,
+    /// Group.
+    pub(crate) gid: u32,
+}
+
+impl IdMap {
+    /// Reads `UID:GID`; one number is both.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (uid, gid) = text.split_once(':').unwrap_or((text, text));
+        // The highest number stands for "none" in the kernel.
+        let id = |text: &str| text.parse().ok().filter(|id| *id != u32::MAX);
+        Some(Self { uid: id(uid)?, gid: id(gid)? })
+    }
+}
+
 /// A mount that the user or the image asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -60,6 +85,8 @@ pub(crate) struct MountRecord {
     pub(crate) kind: MountKind,
     /// Host path, or the volume's name; empty for tmpfs.
     pub(crate) source: String,
+    /// Driver of the volume.
+    pub(crate) driver: String,
     /// Path in the container.
     pub(crate) target: String,
     /// Options of the bind string, as written.
@@ -82,6 +109,8 @@ pub(crate) struct MountRecord {
     pub(crate) subpath: String,
     /// Options of a tmpfs.
     pub(crate) tmpfs_options: Vec<String>,
+    /// Whose the files are on the host.
+    pub(crate) id_map: Option<IdMap>,
 }
 
 impl Default for MountRecord {
@@ -89,6 +118,7 @@ impl Default for MountRecord {
         Self {
             kind: MountKind::Bind,
             source: String::new(),
+            driver: String::new(),
             target: String::new(),
             mode: String::new(),
             read_only: false,
@@ -100,6 +130,7 @@ impl Default for MountRecord {
             anonymous: false,
             subpath: String::new(),
             tmpfs_options: Vec::new(),
+            id_map: None,
         }
     }
 }
@@ -143,10 +174,22 @@ pub(crate) struct StateRecord {
     pub(crate) stopped_by_hand: bool,
     /// Restarts in a row by the policy.
     pub(crate) restart_count: u32,
-    /// Its place on the network while it is up.
-    pub(crate) endpoint: Option<EndpointRecord>,
+    /// Its place on its networks while it is up.
+    pub(crate) sandbox: Option<SandboxRecord>,
     /// While removing: whether anonymous volumes go too.
     pub(crate) remove_volumes: bool,
+}
+
+impl StateRecord {
+    /// Its endpoints while it is up.
+    pub(crate) fn endpoints(&self) -> &[EndpointRecord] {
+        self.sandbox.as_ref().map_or(&[], |sandbox| &sandbox.endpoints)
+    }
+
+    /// Its endpoint on a network.
+    pub(crate) fn endpoint_on(&self, network: &str) -> Option<&EndpointRecord> {
+        self.endpoints().iter().find(|endpoint| endpoint.network_name == network)
+    }
 }
 
 /// What a creation makes before it is complete. While this is there, nobody was told of the
@@ -181,6 +224,11 @@ impl ContainerRecord {
     /// The network mode.
     pub(crate) fn network(&self) -> NetworkMode<'_> {
         NetworkMode::parse(&self.host.network_mode)
+    }
+
+    /// The network that its mode names; `None` with another container's.
+    pub(crate) fn main_network(&self) -> Option<&str> {
+        self.network().network()
     }
 
     /// Its anonymous volumes.
@@ -220,6 +268,17 @@ impl<'a> NetworkMode<'a> {
                 Some(container) => Self::Container(container),
                 None => Self::Other(other),
             },
+        }
+    }
+
+    /// The network that it names, by the name that the API shows.
+    pub(crate) fn network(self) -> Option<&'a str> {
+        match self {
+            Self::Bridge => Some("bridge"),
+            Self::Host => Some("host"),
+            Self::None => Some("none"),
+            Self::Other(name) => Some(name),
+            Self::Container(_) => None,
         }
     }
 }

@@ -21,6 +21,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use gantry_fault::chain;
+use gantry_network::SandboxRecord;
 use gantry_store::Durability;
 use gantry_task::{Adopted, Exit, Task};
 use tokio_util::sync::CancellationToken;
@@ -28,6 +29,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{EngineConfig, Parts};
 use crate::container::driver::{Ask, Driver, LOST};
+use crate::container::mounting;
 use crate::container::phase::Phase;
 use crate::container::teardown::{Leftovers, Remains};
 use crate::container::{Cell, View, signal};
@@ -56,12 +58,16 @@ impl Engine {
         let tasks: HashSet<String> =
             engine.0.parts.tasks.leftovers().map_err(RecoverError::Tasks)?.into_iter().collect();
         engine.remove_orphans(&records, &tasks).await;
-        let mut due = Vec::new();
+        let (mut due, mut known) = (Vec::new(), Vec::new());
         for (id, record) in records {
             let state = states.remove(&id).unwrap_or_default();
             let has_task = tasks.contains(&id);
+            let was_up = matches!(state.status, Status::Up | Status::Restarting);
+            let record = Arc::new(record);
+            known.push((Arc::clone(&record), was_up));
             due.extend(engine.take_over(record, state, has_task).await);
         }
+        engine.settle_volumes(known).await;
         engine.0.parts.networks.finish_adoption().await?;
         for container in due {
             // Each start runs in its driver; nobody waits for the answer.
@@ -74,12 +80,11 @@ impl Engine {
     /// Brings one container back; gives it when its policy wants it started.
     async fn take_over(
         &self,
-        record: ContainerRecord,
+        record: Arc<ContainerRecord>,
         mut state: StateRecord,
         has_task: bool,
     ) -> Option<Container> {
         let engine = &self.0;
-        let record = Arc::new(record);
         let id = record.id.clone();
         let task = match has_task {
             true => self.adopt(&id, &mut state).await,
@@ -95,12 +100,11 @@ impl Engine {
         let removing = matches!(state.status, Status::Removing | Status::Dead)
             || (ended && record.host.auto_remove && state.status != Status::Created)
             || engine.parts.snapshots.rootfs(&id).is_err();
-        if let Some(endpoint) = state.endpoint.clone() {
-            if ended || removing {
+        if let Some(sandbox) = state.sandbox.clone() {
+            match &task {
+                Some(task) if !removing => adopt_sandbox(engine, &sandbox, task).await,
                 // Its ports were never claimed; what it left in the kernel goes with the namespace.
-                state.endpoint = None;
-            } else if let Err(error) = engine.parts.networks.adopt(&endpoint).await {
-                tracing::error!(id, error = chain(&error), "taking over an endpoint");
+                _ => state.sandbox = None,
             }
         }
         if ended {
@@ -115,6 +119,30 @@ impl Engine {
             save_state(engine, &id, &state).await;
         }
         Some(self.bring_back(record, state, task)).flatten()
+    }
+
+    /// Counts the volumes of containers that run, and unmounts what nobody needs any more.
+    async fn settle_volumes(&self, known: Vec<(Arc<ContainerRecord>, bool)>) {
+        let engine = Arc::clone(&self.0);
+        let settled = tokio::task::spawn_blocking(move || {
+            mounting::release_all_subpaths(&engine);
+            let mut ended = Vec::new();
+            for (record, was_up) in known {
+                let cell = engine.registry.find(&record.id);
+                if cell.is_ok_and(|cell| cell.phase().is_up()) {
+                    for volume in record.volumes() {
+                        engine.parts.volumes.adopt_user(&volume.source, &record.id);
+                    }
+                } else if was_up {
+                    ended.push(record);
+                }
+            }
+            engine.parts.volumes.settle();
+            // Plugins count for themselves.
+            ended.iter().for_each(|record| mounting::release(&engine, record));
+        });
+        // A panic in it was logged by the runtime.
+        let _ = settled.await;
     }
 
     /// What the tasks directory knows of a container.
@@ -188,7 +216,7 @@ impl Engine {
                 engine: Arc::clone(&engine),
                 record: Arc::clone(&record),
                 task,
-                endpoint: None,
+                sandbox: None,
                 netns: None,
             };
             leftovers.tell();
@@ -295,7 +323,6 @@ fn inner(parts: Parts, config: EngineConfig) -> Result<Inner, RecoverError> {
         ending: CancellationToken::new(),
         pruning: tokio::sync::Mutex::new(()),
         known_dirs: Mutex::default(),
-        started_ns: now_ns(),
     })
 }
 
@@ -329,6 +356,21 @@ async fn remove_group(engine: &Arc<Inner>, path: String) {
     });
     // A panic in it was logged by the runtime.
     let _ = removed.await;
+}
+
+/// Takes over the place of a running container on its networks.
+async fn adopt_sandbox(engine: &Inner, sandbox: &SandboxRecord, task: &Task) {
+    let id = &sandbox.container_id;
+    let adopted = match std::fs::File::open(format!("/proc/{}/ns/net", task.pid())) {
+        Ok(netns) => engine.parts.networks.adopt(sandbox, netns.into()).await,
+        Err(error) => {
+            // It has ended just now, which its task tells.
+            return tracing::warn!(id, %error, "opening the network namespace");
+        }
+    };
+    if let Err(error) = adopted {
+        tracing::error!(id, error = chain(&error), "taking over a network namespace");
+    }
 }
 
 /// Kills a task and waits for its end.

@@ -1,23 +1,91 @@
-//! IPv4 prefixes and MAC addresses, with their text forms.
+//! Prefixes and MAC addresses, with their text forms.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::hash::Hash;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-/// An IPv4 address with the length of its network's prefix, such as `172.17.0.1/16`.
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// The two families of addresses; a prefix, a pool or a lease is of one of them.
+pub trait Ip:
+    Copy + Ord + Hash + fmt::Debug + fmt::Display + FromStr + Into<IpAddr> + Send + Sync + 'static
+{
+    /// Length of an address in bits.
+    const BITS: u8;
+    /// `IPv4` or `IPv6`, for messages.
+    const FAMILY: &'static str;
+
+    /// The address as a number.
+    fn number(self) -> u128;
+
+    /// The address of a number; bits above [`Ip::BITS`] are cut off.
+    fn of_number(number: u128) -> Self;
+
+    /// The address, if it is of this family.
+    fn of_ip(address: IpAddr) -> Option<Self>;
+}
+
+impl Ip for Ipv4Addr {
+    const BITS: u8 = 32;
+    const FAMILY: &'static str = "IPv4";
+
+    fn number(self) -> u128 {
+        self.to_bits().into()
+    }
+
+    fn of_number(number: u128) -> Self {
+        Self::from_bits(u32::try_from(number & u128::from(u32::MAX)).unwrap_or(u32::MAX))
+    }
+
+    fn of_ip(address: IpAddr) -> Option<Self> {
+        match address {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        }
+    }
+}
+
+impl Ip for Ipv6Addr {
+    const BITS: u8 = 128;
+    const FAMILY: &'static str = "IPv6";
+
+    fn number(self) -> u128 {
+        self.to_bits()
+    }
+
+    fn of_number(number: u128) -> Self {
+        Self::from_bits(number)
+    }
+
+    fn of_ip(address: IpAddr) -> Option<Self> {
+        match address {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(address) => Some(address),
+        }
+    }
+}
+
+/// An address with the length of its network's prefix, such as `172.17.0.1/16`.
 ///
-/// The host bits are kept, since a bridge address needs them; [`Ipv4Cidr::network`] clears them.
+/// The host bits are kept, since a bridge address needs them; [`Cidr::network`] clears them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Ipv4Cidr {
-    address: Ipv4Addr,
+pub struct Cidr<A> {
+    address: A,
     prefix_len: u8,
 }
+
+/// A prefix of IPv4.
+pub type Ipv4Cidr = Cidr<Ipv4Addr>;
+/// A prefix of IPv6.
+pub type Ipv6Cidr = Cidr<Ipv6Addr>;
 
 /// A text that is no address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParseAddressError {
-    /// Not of the form `a.b.c.d/n`.
+    /// Not of the form `address/n`.
     #[error("invalid CIDR address: {0}")]
     Cidr(String),
     /// Not six octets in hexadecimal, separated by colons or dashes.
@@ -25,16 +93,16 @@ pub enum ParseAddressError {
     Mac(String),
 }
 
-impl Ipv4Cidr {
-    /// Makes a prefix; `None` if `prefix_len` is over 32.
+impl<A: Ip> Cidr<A> {
+    /// Makes a prefix; `None` if `prefix_len` is longer than an address.
     #[must_use]
-    pub const fn new(address: Ipv4Addr, prefix_len: u8) -> Option<Ipv4Cidr> {
-        if prefix_len <= 32 { Some(Ipv4Cidr { address, prefix_len }) } else { None }
+    pub const fn new(address: A, prefix_len: u8) -> Option<Cidr<A>> {
+        if prefix_len <= A::BITS { Some(Cidr { address, prefix_len }) } else { None }
     }
 
     /// The address as given, host bits included.
     #[must_use]
-    pub fn address(self) -> Ipv4Addr {
+    pub fn address(self) -> A {
         self.address
     }
 
@@ -46,56 +114,82 @@ impl Ipv4Cidr {
 
     /// The same prefix with all host bits cleared.
     #[must_use]
-    pub fn network(self) -> Ipv4Cidr {
-        Ipv4Cidr { address: self.first(), prefix_len: self.prefix_len }
+    pub fn network(self) -> Cidr<A> {
+        Cidr { address: self.first(), prefix_len: self.prefix_len }
     }
 
     /// The lowest address: the network's own.
     #[must_use]
-    pub fn first(self) -> Ipv4Addr {
-        Ipv4Addr::from_bits(self.address.to_bits() & self.mask())
+    pub fn first(self) -> A {
+        A::of_number(self.address.number() & !self.host_mask())
     }
 
-    /// The highest address: the broadcast address of a prefix shorter than 31.
+    /// The highest address: of IPv4, the broadcast address of a prefix shorter than 31.
     #[must_use]
-    pub fn last(self) -> Ipv4Addr {
-        Ipv4Addr::from_bits(self.address.to_bits() | !self.mask())
+    pub fn last(self) -> A {
+        A::of_number(self.address.number() | self.host_mask())
     }
 
+    /// Whether `address` belongs to the prefix.
+    #[must_use]
+    pub fn contains(self, address: A) -> bool {
+        (address.number() ^ self.address.number()) & !self.host_mask() == 0
+    }
+
+    /// Whether the two prefixes share an address.
+    #[must_use]
+    pub fn overlaps(self, other: Cidr<A>) -> bool {
+        self.contains(other.first()) || other.contains(self.first())
+    }
+
+    /// Whether `other` lies wholly inside.
+    #[must_use]
+    pub fn encloses(self, other: Cidr<A>) -> bool {
+        self.prefix_len <= other.prefix_len && self.contains(other.first())
+    }
+
+    /// The bits that name a host.
+    pub(crate) fn host_mask(self) -> u128 {
+        let host_bits = u32::from(A::BITS - self.prefix_len);
+        u128::MAX.checked_shr(128 - host_bits).unwrap_or(0)
+    }
+}
+
+impl Ipv4Cidr {
     /// The network mask as bits, `0xffff_0000` for a `/16`.
     #[must_use]
     pub fn mask(self) -> u32 {
         u32::MAX.checked_shl(32 - u32::from(self.prefix_len)).unwrap_or(0)
     }
-
-    /// Whether `address` belongs to the prefix.
-    #[must_use]
-    pub fn contains(self, address: Ipv4Addr) -> bool {
-        (address.to_bits() ^ self.address.to_bits()) & self.mask() == 0
-    }
-
-    /// Whether the two prefixes share an address.
-    #[must_use]
-    pub fn overlaps(self, other: Ipv4Cidr) -> bool {
-        self.contains(other.first()) || other.contains(self.first())
-    }
 }
 
-impl fmt::Display for Ipv4Cidr {
+impl<A: Ip> fmt::Display for Cidr<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.address, self.prefix_len)
     }
 }
 
-impl FromStr for Ipv4Cidr {
+impl<A: Ip> FromStr for Cidr<A> {
     type Err = ParseAddressError;
 
-    fn from_str(text: &str) -> Result<Ipv4Cidr, ParseAddressError> {
+    fn from_str(text: &str) -> Result<Cidr<A>, ParseAddressError> {
         let parsed = text.split_once('/').and_then(|(address, len)| {
             let plain = !len.is_empty() && len.bytes().all(|byte| byte.is_ascii_digit());
-            Ipv4Cidr::new(address.parse().ok()?, len.parse().ok().filter(|_| plain)?)
+            Cidr::new(address.parse().ok()?, len.parse().ok().filter(|_| plain)?)
         });
         parsed.ok_or_else(|| ParseAddressError::Cidr(text.to_owned()))
+    }
+}
+
+impl<A: Ip> Serialize for Cidr<A> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de, A: Ip> Deserialize<'de> for Cidr<A> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Cidr<A>, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 
@@ -171,6 +265,24 @@ mod tests {
                 assert_eq!(cidr.to_string(), text);
             }
         }
+    }
+
+    #[test]
+    fn cidr_text_of_ipv6() {
+        for (text, want) in [
+            ("fd00::1/64", Some(("fd00::", "fd00::ffff:ffff:ffff:ffff"))),
+            ("::/0", Some(("::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"))),
+            ("fd00::1/128", Some(("fd00::1", "fd00::1"))),
+            ("fd00::1/129", None),
+            ("10.0.0.1/8", None),
+        ] {
+            let got = text.parse::<Ipv6Cidr>().ok();
+            let shape = got.map(|c| (c.first().to_string(), c.last().to_string()));
+            assert_eq!(shape, want.map(|(a, b)| (a.to_owned(), b.to_owned())), "{text}");
+        }
+        let text = serde_json::to_string(&"fd00::1/64".parse::<Ipv6Cidr>().unwrap()).unwrap();
+        assert_eq!(text, "\"fd00::1/64\"");
+        assert!(serde_json::from_str::<Ipv6Cidr>(&text).is_ok());
     }
 
     #[test]

@@ -2,36 +2,30 @@
 
 use std::fs;
 use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
-use crate::address::{Ipv4Cidr, MacAddr};
+use crate::address::{Cidr, Ip, Ipv4Cidr, Ipv6Cidr, MacAddr};
 use crate::config::{BridgeInfo, NetworkConfig};
 use crate::error::NetworkError;
-use crate::ipam::choose_subnet;
+use crate::ipam::{AddressPool, Holder, Obstacle, Occupant, Occupied, first_host};
 use crate::namespace::random_hex;
+use crate::netlink::link;
 use crate::netlink::message::Batch;
 use crate::netlink::route::{self, PortFlags};
 use crate::netlink::socket::{Refused, Socket};
-
-/// Longest name of an interface in bytes.
-const NAME_LEN: usize = 15;
-/// MTU when none is configured, as Docker has it.
-const DEFAULT_MTU: u32 = 1500;
+use crate::network::options::{DEFAULT_MTU, is_interface_name};
 
 /// Makes the bridge, or takes over the one that stands, with its address if none is configured.
-/// Gives it with its gateway address and prefix.
+/// Gives it with its gateway address and prefix. `others` are the subnets of other networks.
 pub(crate) fn establish(
     socket: &mut Socket,
     config: &NetworkConfig,
+    others: &[(Ipv4Cidr, Holder)],
 ) -> Result<BridgeInfo, NetworkError> {
     let name = config.bridge.as_str();
     check_name(name)?;
-    if let Some(bip) = config.bip {
-        let edge = bip.address() == bip.first() || bip.address() == bip.last();
-        if bip.prefix_len() == 0 || (bip.prefix_len() < 31 && edge) {
-            return Err(NetworkError::BridgeAddress(bip));
-        }
-    }
+    check_address(config.bip)?;
     let step = |step| move |source| link_error(name, step, source);
     let saved = Saved::read(&config.state_dir, name)?;
     let found = route::find_link(socket, name).map_err(step("looking up the bridge"))?;
@@ -46,12 +40,13 @@ pub(crate) fn establish(
         (Some(bip), _) => bip,
         (None, Some(standing)) => *standing,
         (None, None) => {
-            let routes = route::routes(socket).map_err(step("reading routes"))?;
-            let others =
-                addresses.iter().chain(&routes).filter(|(on, _)| index == 0 || *on != index);
-            let occupied: Vec<Ipv4Cidr> = others.map(|(_, prefix)| *prefix).collect();
+            let host = prefixes_of_host(socket, index).map_err(step("reading routes"))?;
+            let host = host.into_iter().map(|(on, prefix)| (prefix, Holder::Interface(on)));
+            let occupied = Occupied::new(host.chain(others.iter().cloned()));
             let preferred = config.fixed_cidr.and_then(first_host).or(saved.address);
-            choose_subnet(preferred, &occupied).ok_or(NetworkError::NoSubnet)?
+            choose(preferred, &occupied, config).map_err(|obstacle| {
+                NetworkError::NoSubnet(obstacle.map(|obstacle| in_words(socket, obstacle)))
+            })?
         }
     };
     check_range(config.fixed_cidr, address)?;
@@ -78,13 +73,15 @@ pub(crate) fn establish(
     route::set_up(&mut batch, index);
     socket.request(batch).map_err(|Refused { step, source }| link_error(name, step, source))?;
     set_parameters(config)?;
-    let id = saved.id.map_or_else(|| random_hex(32), Ok).map_err(|source| NetworkError::State {
-        path: Saved::path(&config.state_dir, name),
-        source,
-    })?;
-    Saved { id: Some(id.clone()), address: Some(address) }.write(&config.state_dir, name)?;
+    let undrawn =
+        |source| NetworkError::State { path: Saved::path(&config.state_dir, name), source };
+    let id = saved.id.map_or_else(|| random_hex(32), Ok).map_err(undrawn)?;
+    let ula = saved.ula.map_or_else(random_ula, Ok).map_err(undrawn)?;
+    Saved { id: Some(id.clone()), address: Some(address), ula: Some(ula) }
+        .write(&config.state_dir, name)?;
     Ok(BridgeInfo {
         id,
+        ula,
         name: name.to_owned(),
         subnet: address.network(),
         gateway: address.address(),
@@ -121,6 +118,14 @@ pub(crate) fn port_flags(icc: bool) -> PortFlags {
     PortFlags { hairpin, isolated: !icc }
 }
 
+/// A prefix of RFC 4193, section 3.2: `fd`, 40 random bits, /48.
+fn random_ula() -> io::Result<Ipv6Cidr> {
+    let digits = random_hex(5)?;
+    let digits = u128::from_str_radix(&digits, 16).map_err(|_| io::ErrorKind::InvalidData)?;
+    let prefix = Ipv6Addr::from_bits((0xfd << 120) | (digits << 80));
+    Cidr::new(prefix, 48).ok_or(io::ErrorKind::InvalidData.into())
+}
+
 fn make(socket: &mut Socket, name: &str, mac: MacAddr, mtu: u32) -> Result<u32, NetworkError> {
     let mut batch = Batch::new();
     route::add_bridge(&mut batch, name, mac, mtu);
@@ -146,15 +151,56 @@ fn set_parameters(config: &NetworkConfig) -> Result<(), NetworkError> {
     Ok(())
 }
 
-/// The kernel's rules for names of interfaces (`dev_valid_name`), and those of `nft` for names
-/// of tables, since one is made from the other.
-fn check_name(name: &str) -> Result<(), NetworkError> {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    let special = matches!(name, "" | "." | ".." | "all" | "default");
-    if special || name.len() > NAME_LEN || !name.bytes().all(allowed) {
-        return Err(NetworkError::BridgeName(name.to_owned()));
+/// Every prefix that an address or a route of the host has, with the index of its interface;
+/// those of the interface `but` are left out.
+pub(crate) fn prefixes_of_host<A: Ip>(
+    socket: &mut Socket,
+    but: u32,
+) -> io::Result<Vec<(u32, Cidr<A>)>> {
+    let mut found = route::addresses(socket)?;
+    found.extend(route::routes(socket)?);
+    found.retain(|(index, _)| *index != but || but == 0);
+    Ok(found)
+}
+
+/// What is in the way of a subnet, with the name of its interface.
+pub(crate) fn in_words(socket: &mut Socket, obstacle: Obstacle) -> Occupant {
+    obstacle.named(|index| {
+        let links = link::links(socket).unwrap_or_default();
+        let found = links.into_iter().find(|link| link.index == index);
+        // A route that leads nowhere has none.
+        found.map_or_else(|| "none".to_owned(), |link| link.name)
+    })
+}
+
+/// The bridge's address: `preferred` if nothing is in its way, else the first host of the first
+/// free subnet of the pools.
+fn choose(
+    preferred: Option<Ipv4Cidr>,
+    occupied: &Occupied<Ipv4Addr>,
+    config: &NetworkConfig,
+) -> Result<Ipv4Cidr, Option<Obstacle>> {
+    if let Some(preferred) = preferred.filter(|wish| occupied.obstacle(*wish).is_none()) {
+        return Ok(preferred);
     }
-    Ok(())
+    let pools = config.pools().into_iter().filter_map(|pool| match pool {
+        AddressPool::V4 { base, size } => Some((base, size)),
+        AddressPool::V6 { .. } => None,
+    });
+    first_host(occupied.choose(pools)?).ok_or(None)
+}
+
+fn check_name(name: &str) -> Result<(), NetworkError> {
+    if is_interface_name(name) { Ok(()) } else { Err(NetworkError::BridgeName(name.to_owned())) }
+}
+
+fn check_address(bip: Option<Ipv4Cidr>) -> Result<(), NetworkError> {
+    let Some(bip) = bip else { return Ok(()) };
+    let edge = bip.address() == bip.first() || bip.address() == bip.last();
+    match bip.prefix_len() == 0 || (bip.prefix_len() < 31 && edge) {
+        true => Err(NetworkError::BridgeAddress(bip)),
+        false => Ok(()),
+    }
 }
 
 fn check_range(range: Option<Ipv4Cidr>, bridge: Ipv4Cidr) -> Result<(), NetworkError> {
@@ -166,21 +212,17 @@ fn check_range(range: Option<Ipv4Cidr>, bridge: Ipv4Cidr) -> Result<(), NetworkE
     }
 }
 
-/// The first host address of a range that shall be the whole subnet.
-fn first_host(range: Ipv4Cidr) -> Option<Ipv4Cidr> {
-    let first = std::net::Ipv4Addr::from_bits(range.first().to_bits().checked_add(1)?);
-    Ipv4Cidr::new(first, range.prefix_len()).filter(|_| range.prefix_len() < 31)
-}
-
-fn link_error(interface: &str, step: &'static str, source: io::Error) -> NetworkError {
+pub(crate) fn link_error(interface: &str, step: &'static str, source: io::Error) -> NetworkError {
     NetworkError::Link { step, interface: interface.to_owned(), source }
 }
 
-/// What outlives a reboot: `id=<64 hex>` and `address=<CIDR>`, a line each.
+/// What outlives a reboot, a line each: `id=<64 hex>`, `address=<CIDR>`, and `ula=<CIDR>`, the
+/// range that subnets of IPv6 are cut from.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Saved {
     id: Option<String>,
     address: Option<Ipv4Cidr>,
+    ula: Option<Ipv6Cidr>,
 }
 
 impl Saved {
@@ -205,6 +247,7 @@ impl Saved {
             match key {
                 "id" if is_id => saved.id = Some(value.to_owned()),
                 "address" => saved.address = value.parse().ok(),
+                "ula" => saved.ula = value.parse().ok(),
                 _ => {}
             }
         }
@@ -217,6 +260,7 @@ impl Saved {
         let mut text = String::new();
         text.extend(self.id.iter().map(|id| format!("id={id}\n")));
         text.extend(self.address.iter().map(|address| format!("address={address}\n")));
+        text.extend(self.ula.iter().map(|ula| format!("ula={ula}\n")));
         if fs::read_to_string(&path).is_ok_and(|standing| standing == text) {
             return Ok(());
         }
@@ -237,28 +281,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names() {
-        for (name, want) in [
-            ("gantry0", true),
-            ("br-0.1_a", true),
-            ("exactly15bytes_", true),
-            ("sixteen_bytes_xx", false),
-            ("", false),
-            ("..", false),
-            ("all", false),
-            ("a/b", false),
-            ("a b", false),
-            ("a:b", false),
-        ] {
-            assert_eq!(check_name(name).is_ok(), want, "{name:?}");
-        }
-    }
-
-    #[test]
     fn saved_text() {
         let id = "ab".repeat(32);
-        let text = format!("id={id}\naddress=10.0.0.1/24\nfuture=1\n");
-        let want = Saved { id: Some(id), address: "10.0.0.1/24".parse().ok() };
+        let text = format!("id={id}\naddress=10.0.0.1/24\nula=fd01:2:3::/48\nfuture=1\n");
+        let want = Saved {
+            id: Some(id),
+            address: "10.0.0.1/24".parse().ok(),
+            ula: "fd01:2:3::/48".parse().ok(),
+        };
         assert_eq!(Saved::parse(&text), want);
         assert_eq!(Saved::parse("id=short\naddress=x\nnonsense"), Saved::default());
     }

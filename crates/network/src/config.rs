@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use crate::address::Ipv4Cidr;
+use crate::address::{Ipv4Cidr, Ipv6Cidr};
+use crate::ipam::{AddressPool, default_pools};
 
 /// The settings of the default bridge network.
 #[derive(Debug, Clone)]
@@ -31,6 +32,15 @@ pub struct NetworkConfig {
     pub state_dir: PathBuf,
     /// Host ports to choose from when none is asked for.
     pub ephemeral_ports: RangeInclusive<u16>,
+    /// Where subnets of networks come from when none is named (`default-address-pools`); empty
+    /// for the default.
+    pub address_pools: Vec<AddressPool>,
+    /// Whether the host's own input rules hold for published ports (`"published-ports":
+    /// "host-policy"`).
+    pub host_policy_ports: bool,
+    /// The host's list of name servers, which containers on user-defined networks are forwarded
+    /// to.
+    pub resolv_conf: PathBuf,
 }
 
 impl NetworkConfig {
@@ -49,7 +59,19 @@ impl NetworkConfig {
             pool_size: DEFAULT_POOL_SIZE,
             state_dir: state_dir.into(),
             ephemeral_ports: host_ephemeral_ports(),
+            address_pools: Vec::new(),
+            host_policy_ports: false,
+            resolv_conf: PathBuf::from("/etc/resolv.conf"),
         }
+    }
+
+    /// The pools to choose subnets of IPv4 from, or all that are set.
+    pub(crate) fn pools(&self) -> Vec<AddressPool> {
+        let of_v4 = |pool: &AddressPool| matches!(pool, AddressPool::V4 { .. });
+        if self.address_pools.iter().any(of_v4) {
+            return self.address_pools.clone();
+        }
+        default_pools().into_iter().chain(self.address_pools.iter().copied()).collect()
     }
 }
 
@@ -83,6 +105,8 @@ pub struct BridgeInfo {
     pub mtu: u32,
     /// Index of the interface.
     pub ifindex: u32,
+    /// The range that subnets of IPv6 are cut from when none is named, a /48 of this daemon's own.
+    pub ula: Ipv6Cidr,
 }
 
 #[cfg(test)]

@@ -84,23 +84,71 @@ pub fn resolv_conf(host: &str, opts: &DnsOptions) -> String {
     text
 }
 
+/// The text of `/etc/resolv.conf` for a container on a network of its user's.
+///
+/// The only name server is `server`, which asks the host's or the user's in its turn. Search
+/// domains and options are the user's or else the host's; `ndots:0` is added where no other
+/// number is given, so that a name without a dot is looked up as it is before anything else.
+#[must_use]
+pub fn embedded_resolv_conf(host: &str, opts: &DnsOptions, server: IpAddr) -> String {
+    let search = wished_or_last(&opts.search, host, "search");
+    let mut options = wished_or_last(&opts.options, host, "options");
+    if !options.split(' ').any(|option| option.starts_with("ndots:")) {
+        options.push_str(if options.is_empty() { "ndots:0" } else { " ndots:0" });
+    }
+    let search = match search.as_str() {
+        "" | "." => String::new(),
+        search => format!("search {search}\n"),
+    };
+    format!("{search}nameserver {server}\noptions {options}\n")
+}
+
+/// `/etc/hosts` with lines added, as when a container is connected to one more network.
+///
+/// What stands there is kept as it is: the container may have changed it.
+#[must_use]
+pub fn hosts_with(text: &str, lines: &[(IpAddr, String)]) -> String {
+    let mut text = text.to_owned();
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text.extend(lines.iter().map(|(address, names)| format!("{address}\t{names}\n")));
+    text
+}
+
+/// `/etc/hosts` without the lines that have one of these addresses and exactly these names.
+#[must_use]
+pub fn hosts_without(text: &str, lines: &[(IpAddr, String)]) -> String {
+    let ours = |line: &str| {
+        let (address, names) = line.trim_end_matches('\n').split_once('\t').unwrap_or_default();
+        let parsed: Option<IpAddr> = address.parse().ok();
+        lines.iter().any(|(address, ours)| parsed == Some(*address) && names == ours)
+    };
+    text.split_inclusive('\n').filter(|line| !ours(line)).collect()
+}
+
 /// The text of `/etc/hosts`: the fixed lines, further names, the container itself.
 #[must_use]
 pub fn hosts(opts: &HostsOptions) -> String {
     let mut text = FIXED_HOSTS.to_owned();
     text.extend(opts.extra.iter().map(|(address, names)| format!("{address}\t{names}\n")));
-    let HostsOptions { hostname, domain, .. } = opts;
-    let full = match domain.as_str() {
-        "" => hostname.clone(),
+    let names = own_names(&opts.hostname, &opts.domain);
+    text.extend(opts.addresses.iter().map(|address| format!("{address}\t{names}\n")));
+    text
+}
+
+/// The names of a container in its own `/etc/hosts`, behind each of its addresses.
+#[must_use]
+pub fn own_names(hostname: &str, domain: &str) -> String {
+    let full = match domain {
+        "" => hostname.to_owned(),
         domain => format!("{hostname}.{domain}"),
     };
     // The domain may also stand in the host name itself; the bare name follows in any case.
-    let names = match full.split_once('.') {
+    match full.split_once('.') {
         Some((bare, _)) => format!("{full} {bare}"),
         None => full,
-    };
-    text.extend(opts.addresses.iter().map(|address| format!("{address}\t{names}\n")));
-    text
+    }
 }
 
 /// The text of `/etc/hostname`.
@@ -193,6 +241,50 @@ mod tests {
     }
 
     #[test]
+    fn embedded_resolv_conf_texts() {
+        let full = "# by hand\nnameserver 10.0.0.1\nsearch a.test  b.test\noptions edns0 ndots:2\n";
+        let stub = "nameserver 127.0.0.53\noptions edns0 trust-ad\nsearch .\n";
+        for (host, wish, want) in [
+            ("", opts(&[], &[], &[]), "nameserver 127.0.0.11\noptions ndots:0\n"),
+            (
+                full,
+                opts(&[], &[], &[]),
+                "search a.test b.test\nnameserver 127.0.0.11\noptions edns0 ndots:2\n",
+            ),
+            (
+                stub,
+                opts(&["1.1.1.1", "::1"], &[], &[]),
+                "nameserver 127.0.0.11\noptions edns0 trust-ad ndots:0\n",
+            ),
+            (
+                full,
+                opts(&[], &["a.b", "c.d"], &["rotate"]),
+                "search a.b c.d\nnameserver 127.0.0.11\noptions rotate ndots:0\n",
+            ),
+            (
+                full,
+                opts(&[], &["."], &["ndots:3", "timeout:1"]),
+                "nameserver 127.0.0.11\noptions ndots:3 timeout:1\n",
+            ),
+        ] {
+            let got = embedded_resolv_conf(host, &wish, crate::dns::ADDRESS.into());
+            assert_eq!(got, want, "{host:?} with {wish:?}");
+        }
+    }
+
+    #[test]
+    fn hosts_lines_come_and_go() {
+        let line = |address: &str, names: &str| (address.parse().unwrap(), names.to_owned());
+        let own = "127.0.0.1\tlocalhost\n172.18.0.2\tweb\n# mine\n1.2.3.4 x";
+        let lines = [line("172.19.0.2", "web"), line("fd00::2", "web")];
+        let more = hosts_with(own, &lines);
+        assert_eq!(more, format!("{own}\n172.19.0.2\tweb\nfd00::2\tweb\n"));
+        assert_eq!(hosts_without(&more, &lines), format!("{own}\n"));
+        assert_eq!(hosts_without(own, &[line("172.18.0.2", "other")]), own);
+        assert_eq!(hosts_with("", &lines[..1]), "172.19.0.2\tweb\n");
+    }
+
+    #[test]
     fn hosts_texts() {
         let address: IpAddr = "172.17.0.2".parse().unwrap();
         let mut options = HostsOptions {
@@ -211,6 +303,11 @@ mod tests {
         let want = "172.17.0.2\tbox.example.test box\n";
         assert_eq!(hosts(&options), format!("{FIXED_HOSTS}{want}"));
         options.extra = vec![("10.0.0.9".parse().unwrap(), "db database".to_owned())];
+        options.addresses =
+            vec![address, "172.18.0.2".parse().unwrap(), "fd00::2".parse().unwrap()];
+        let want = "10.0.0.9\tdb database\n172.17.0.2\tbox.example.test box\n\
+            172.18.0.2\tbox.example.test box\nfd00::2\tbox.example.test box\n";
+        assert_eq!(hosts(&options), format!("{FIXED_HOSTS}{want}"), "several networks");
         options.addresses.clear();
         assert_eq!(hosts(&options), format!("{FIXED_HOSTS}10.0.0.9\tdb database\n"));
         assert_eq!(hostname("web"), "web\n");

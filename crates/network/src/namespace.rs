@@ -9,7 +9,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::net::Ipv4Addr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Mutex;
 
@@ -25,7 +25,7 @@ use crate::netlink::socket::{Refused, Socket};
 /// Name of the container's interface.
 const INTERFACE: &str = "eth0";
 /// The loopback interface is the first of every namespace.
-const LOOPBACK_INDEX: u32 = 1;
+pub(crate) const LOOPBACK_INDEX: u32 = 1;
 /// Attempts at a random interface name before giving up.
 const NAME_ATTEMPTS: usize = 8;
 /// Stack of the thread that makes a namespace.
@@ -45,7 +45,7 @@ pub(crate) struct Plan {
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) netns: OwnedFd,
-    pub(crate) lease: Lease,
+    pub(crate) lease: Lease<Ipv4Addr>,
     pub(crate) mac: MacAddr,
     pub(crate) host_interface: String,
     inside: Socket,
@@ -63,30 +63,48 @@ impl Prepared {
     }
 }
 
+/// A veth pair to be made.
+#[derive(Debug)]
+pub(crate) struct Pair<'a> {
+    pub(crate) bridge: u32,
+    pub(crate) flags: PortFlags,
+    pub(crate) mtu: u32,
+    /// Name of the container's end.
+    pub(crate) interface: &'a str,
+    pub(crate) mac: MacAddr,
+}
+
 /// Makes a namespace on a thread of its own.
 pub(crate) async fn make(
     host: std::sync::Arc<Mutex<Socket>>,
     plan: Plan,
-    lease: Lease,
+    lease: Lease<Ipv4Addr>,
     mac: Option<MacAddr>,
 ) -> Result<Prepared, JoinError> {
-    let (answer, made) = tokio::sync::oneshot::channel();
+    on_thread(move || build(&host, &plan, lease, mac)).await
+}
+
+/// Runs work on a thread that ends with it, wherever the work has moved it to.
+pub(crate) async fn on_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, JoinError> + Send + 'static,
+) -> Result<T, JoinError> {
+    let (answer, done) = tokio::sync::oneshot::channel();
     let work = move || {
         // If nobody waits any more, all that was made goes with the value.
-        let _ = answer.send(build(&host, &plan, lease, mac));
+        let _ = answer.send(work());
     };
     std::thread::Builder::new()
         .name("gantry-netns".to_owned())
         .stack_size(STACK_LEN)
         .spawn(work)
         .map_err(|source| JoinError::Namespace { step: "spawning a thread", source })?;
-    made.await.map_err(|_| JoinError::Closed)?
+    done.await.map_err(|_| JoinError::Closed)?
 }
 
 fn build(
     host: &Mutex<Socket>,
     plan: &Plan,
-    lease: Lease,
+    lease: Lease<Ipv4Addr>,
     mac: Option<MacAddr>,
 ) -> Result<Prepared, JoinError> {
     let step = |step| move |source| JoinError::Namespace { step, source };
@@ -100,7 +118,14 @@ fn build(
     let mut batch = Batch::new();
     route::set_up(&mut batch, LOOPBACK_INDEX);
     inside.request(batch).map_err(refused)?;
-    let host_interface = connect(host, plan, &netns, mac)?;
+    let pair = Pair {
+        bridge: plan.bridge,
+        flags: plan.port_flags,
+        mtu: plan.mtu,
+        interface: INTERFACE,
+        mac,
+    };
+    let host_interface = connect(host, &pair, netns.as_fd())?;
     let link = route::find_link(&mut inside, INTERFACE)
         .and_then(|link| link.ok_or(io::ErrorKind::NotFound.into()))
         .map_err(step("finding the interface"))?;
@@ -114,11 +139,10 @@ fn build(
 }
 
 /// Makes the veth pair and puts the host's end on the bridge; gives that end's name.
-fn connect(
+pub(crate) fn connect(
     host: &Mutex<Socket>,
-    plan: &Plan,
-    netns: &OwnedFd,
-    mac: MacAddr,
+    wanted: &Pair<'_>,
+    netns: BorrowedFd<'_>,
 ) -> Result<String, JoinError> {
     let mut attempts = 0;
     let name = loop {
@@ -126,11 +150,11 @@ fn connect(
         let mut batch = Batch::new();
         let pair = VethPair {
             name: &name,
-            bridge: plan.bridge,
-            mtu: plan.mtu,
-            peer_name: INTERFACE,
-            peer_mac: mac,
-            peer_netns: netns.as_fd(),
+            bridge: wanted.bridge,
+            mtu: wanted.mtu,
+            peer_name: wanted.interface,
+            peer_mac: wanted.mac,
+            peer_netns: netns,
         };
         route::add_veth(&mut batch, &pair);
         attempts += 1;
@@ -140,13 +164,13 @@ fn connect(
             Ok(()) => break name,
         }
     };
-    if plan.port_flags != PortFlags::default() {
+    if wanted.flags != PortFlags::default() {
         let mut host = lock(host);
         let link = route::find_link(&mut host, &name)
             .and_then(|link| link.ok_or(io::ErrorKind::NotFound.into()))
             .map_err(|source| JoinError::Namespace { step: "finding the veth", source })?;
         let mut batch = Batch::new();
-        route::set_port_flags(&mut batch, link.index, plan.port_flags);
+        route::set_port_flags(&mut batch, link.index, wanted.flags);
         host.request(batch).map_err(refused)?;
     }
     Ok(name)
@@ -154,7 +178,7 @@ fn connect(
 
 /// Sets the kernel parameters that Docker sets in every namespace: ports below 1024 and ping
 /// for everybody, no IPv6 but on loopback.
-fn set_parameters() -> Result<(), JoinError> {
+pub(crate) fn set_parameters() -> Result<(), JoinError> {
     for (path, value) in [
         ("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0"),
         ("/proc/sys/net/ipv4/ping_group_range", "0 2147483647"),
@@ -192,6 +216,6 @@ pub(crate) fn random_hex(len: usize) -> io::Result<String> {
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-fn refused(Refused { step, source }: Refused) -> JoinError {
+pub(crate) fn refused(Refused { step, source }: Refused) -> JoinError {
     JoinError::Namespace { step, source }
 }

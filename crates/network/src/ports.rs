@@ -19,7 +19,8 @@ pub enum Proto {
 }
 
 /// The wish for a host port.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum PortChoice {
     /// This one.
     Exact(u16),
@@ -30,7 +31,7 @@ pub enum PortChoice {
 }
 
 /// One port to publish.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortRequest {
     /// Port in the container.
     pub container_port: u16,

@@ -1,20 +1,27 @@
 //! Host ports: who has which, and holding them against the host's other processes.
 //!
 //! A reserved port is bound by a socket of the daemon, so that a clash is found at once, in both
-//! directions. The socket never sees a packet: the firewall redirects those before they reach it.
+//! directions. The firewall redirects packets before they reach the socket; what it cannot
+//! redirect (IPv6 loopback, IPv6 to a container without) the relay takes from the very socket.
+//!
+//! A request without a host address is for `0.0.0.0` and `::`, as in Docker: the same port on
+//! both, each held by a socket of its own (`IPV6_V6ONLY`), so that a container that has IPv4
+//! alone is reached on both too. Docker 20.10 prints the second as `:::8080`, Docker since 27 as
+//! `[::]:8080`; either is a matter of printing, the record has `::`.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
-use rustix::net::sockopt::set_socket_reuseaddr;
+use rustix::net::sockopt::{set_ipv6_v6only, set_socket_reuseaddr};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, ipproto, socket_with};
 
 use crate::error::JoinError;
+use crate::firewall::Redirect;
 use crate::ipam::lock;
 use crate::ports::{PortChoice, PortRequest, Proto, PublishedPort};
 
@@ -27,7 +34,7 @@ const LINGER_PAUSE: Duration = Duration::from_millis(2);
 /// Which host ports containers have, on which host addresses.
 #[derive(Debug, Default)]
 pub(crate) struct PortTable {
-    taken: HashMap<(Proto, u16), Vec<Ipv4Addr>>,
+    taken: HashMap<(Proto, u16), Vec<IpAddr>>,
     /// Where the search for any free port goes on, so that a port released is not given to
     /// somebody else at once.
     cursor: u16,
@@ -39,32 +46,62 @@ pub(crate) struct PortTable {
 #[derive(Debug)]
 pub(crate) struct Reserved {
     pub(crate) published: PublishedPort,
-    pub(crate) host_ip: Ipv4Addr,
     table: Arc<Mutex<PortTable>>,
     /// `None` if the kernel has not the protocol, or if a restarted daemon came too late.
-    socket: Option<OwnedFd>,
+    socket: Option<Arc<OwnedFd>>,
 }
 
 /// Defaults for what a request leaves open.
 #[derive(Debug, Clone)]
 pub(crate) struct PortDefaults {
+    /// Host address; the unspecified one of IPv4 stands for both families.
     pub(crate) host_ip: IpAddr,
     pub(crate) ephemeral: RangeInclusive<u16>,
 }
 
+impl Reserved {
+    /// Where the port leads, for a container that has these addresses on `network`; `None` if
+    /// it has none that the host address can lead to.
+    pub(crate) fn redirect(
+        &self,
+        network: &str,
+        v4: Option<Ipv4Addr>,
+        v6: Option<Ipv6Addr>,
+    ) -> Option<Redirect> {
+        let PublishedPort { container_port, proto, host_ip, host_port } = self.published;
+        let container = match (host_ip, v4, v6) {
+            (IpAddr::V4(_), Some(v4), _) | (IpAddr::V6(_), Some(v4), None) => IpAddr::V4(v4),
+            (IpAddr::V6(_), _, Some(v6)) => IpAddr::V6(v6),
+            _ => return None,
+        };
+        Some(Redirect {
+            network: network.to_owned(),
+            host_ip,
+            host_port,
+            proto,
+            container,
+            container_port,
+            socket: self.socket.clone(),
+        })
+    }
+}
+
 impl PortTable {
-    fn is_taken(&self, proto: Proto, ip: Ipv4Addr, port: u16) -> bool {
+    fn is_taken(&self, proto: Proto, ip: IpAddr, port: u16) -> bool {
         self.taken.get(&(proto, port)).is_some_and(|holders| {
-            let clash = |held: &Ipv4Addr| *held == ip || held.is_unspecified();
-            ip.is_unspecified() || holders.iter().any(clash)
+            let clash = |held: &IpAddr| {
+                let overlap = *held == ip || held.is_unspecified() || ip.is_unspecified();
+                overlap && held.is_ipv4() == ip.is_ipv4()
+            };
+            holders.iter().any(clash)
         })
     }
 
-    fn insert(&mut self, proto: Proto, ip: Ipv4Addr, port: u16) {
+    fn insert(&mut self, proto: Proto, ip: IpAddr, port: u16) {
         self.taken.entry((proto, port)).or_default().push(ip);
     }
 
-    fn remove(&mut self, proto: Proto, ip: Ipv4Addr, port: u16) {
+    fn remove(&mut self, proto: Proto, ip: IpAddr, port: u16) {
         if let Some(holders) = self.taken.get_mut(&(proto, port)) {
             if let Some(at) = holders.iter().position(|held| *held == ip) {
                 holders.swap_remove(at);
@@ -92,9 +129,9 @@ impl PortTable {
 
 impl Drop for Reserved {
     fn drop(&mut self) {
-        let PublishedPort { proto, host_port, .. } = self.published;
+        let PublishedPort { proto, host_ip, host_port, .. } = self.published;
         let mut table = lock(&self.table);
-        table.remove(proto, self.host_ip, host_port);
+        table.remove(proto, host_ip, host_port);
         // A port that could not be bound is not on its way to being free.
         if self.socket.take().is_some() {
             table.note_release(host_port);
@@ -102,7 +139,8 @@ impl Drop for Reserved {
     }
 }
 
-/// Reserves a host port for every request, or none. Waits for ports that linger.
+/// Reserves host ports for every request, or none, in the order of the requests: one each, or
+/// one of IPv4 and one of IPv6. Waits for ports that linger.
 pub(crate) async fn reserve(
     table: &Arc<Mutex<PortTable>>,
     requests: &[PortRequest],
@@ -133,12 +171,15 @@ fn reserve_at_once(
         PortChoice::Range(..) => 1,
         PortChoice::Any => 2,
     });
+    let both = host_addresses(requests, defaults);
     let mut reserved = Vec::with_capacity(requests.len());
     for at in order {
-        reserved.push((at, reserve_one(table, &requests[at], defaults)?));
+        let one = requests[at].host_ip.map(|ip| [ip.to_canonical()]);
+        let addresses = one.as_ref().map_or(both, |one| &one[..]);
+        reserved.push((at, reserve_one(table, &requests[at], addresses, defaults)?));
     }
     reserved.sort_by_key(|(at, _)| *at);
-    Ok(reserved.into_iter().map(|(_, reserved)| reserved).collect())
+    Ok(reserved.into_iter().flat_map(|(_, reserved)| reserved).collect())
 }
 
 /// Takes over a port that was published before a restart. Rules for it stand, so that nothing
@@ -147,40 +188,52 @@ pub(crate) fn readopt(
     table: &Arc<Mutex<PortTable>>,
     published: &PublishedPort,
 ) -> Result<Reserved, JoinError> {
-    let host_ip = ipv4(published.host_ip)?;
-    let PublishedPort { proto, host_port, .. } = *published;
+    let PublishedPort { proto, host_ip, host_port, .. } = *published;
     take(table, proto, host_ip, host_port)?;
     let socket = hold(proto, host_ip, host_port).unwrap_or_else(|error| {
         tracing::warn!(%host_ip, host_port, %proto, %error, "published port is not held");
         None
     });
     let table = Arc::clone(table);
-    Ok(Reserved { published: published.clone(), host_ip, table, socket })
+    Ok(Reserved { published: published.clone(), table, socket })
 }
 
+const ANY_V4: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+const ANY_V6: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+
+/// The host addresses of requests that name none.
+fn host_addresses<'a>(requests: &[PortRequest], defaults: &'a PortDefaults) -> &'a [IpAddr] {
+    let wanted = requests.iter().any(|request| request.host_ip.is_none());
+    if wanted && defaults.host_ip == ANY_V4 && has_ipv6() {
+        return &[ANY_V4, ANY_V6];
+    }
+    std::slice::from_ref(&defaults.host_ip)
+}
+
+/// Whether this host's loopback has IPv6: the kernel may lack it, or it may be switched off.
+fn has_ipv6() -> bool {
+    let flags = SocketFlags::CLOEXEC;
+    let probe = socket_with(AddressFamily::INET6, SocketType::DGRAM, flags, None);
+    let address = SocketAddr::from((Ipv6Addr::LOCALHOST, 0));
+    probe.is_ok_and(|probe| bind(&probe, &address).is_ok())
+}
+
+/// Reserves one port on all of `addresses`.
 fn reserve_one(
     table: &Arc<Mutex<PortTable>>,
     request: &PortRequest,
+    addresses: &[IpAddr],
     defaults: &PortDefaults,
-) -> Result<Reserved, JoinError> {
-    let &PortRequest { container_port, proto, .. } = request;
-    let address = request.host_ip.unwrap_or(defaults.host_ip);
-    let host_ip = ipv4(address)?;
-    let invalid = JoinError::InvalidPort { container_port };
-    if container_port == 0 {
+) -> Result<Vec<Reserved>, JoinError> {
+    let invalid = JoinError::InvalidPort { container_port: request.container_port };
+    if request.container_port == 0 {
         return Err(invalid);
     }
     let attempt = |port: u16| {
-        take(table, proto, host_ip, port)?;
-        // From here on the drop of this gives the port back.
-        let published = PublishedPort { container_port, proto, host_ip: address, host_port: port };
-        let mut reserved = Reserved { published, host_ip, table: Arc::clone(table), socket: None };
-        reserved.socket = hold(proto, host_ip, port).map_err(|source| match source {
-            Errno::ADDRINUSE => JoinError::PortInUse { host_ip: address, port },
-            other => JoinError::Bind { host_ip: address, port, source: other.into() },
-        })?;
-        Ok(reserved)
+        let on_one = |address: &IpAddr| reserve_at(table, request, *address, port);
+        addresses.iter().map(on_one).collect::<Result<Vec<Reserved>, JoinError>>()
     };
+    let address = addresses.first().copied().unwrap_or(defaults.host_ip);
     match request.host_port {
         PortChoice::Exact(0) => Err(invalid),
         PortChoice::Exact(port) => attempt(port),
@@ -190,18 +243,37 @@ fn reserve_one(
             let (low, high) = (*defaults.ephemeral.start(), *defaults.ephemeral.end());
             let start = lock(table).cursor.clamp(low, high);
             let found = first_free((start..=high).chain(low..start), address, attempt)?;
-            lock(table).cursor = found.published.host_port.checked_add(1).unwrap_or(low);
+            let taken = found.first().map_or(low, |found| found.published.host_port);
+            lock(table).cursor = taken.checked_add(1).unwrap_or(low);
             Ok(found)
         }
     }
+}
+
+fn reserve_at(
+    table: &Arc<Mutex<PortTable>>,
+    request: &PortRequest,
+    host_ip: IpAddr,
+    port: u16,
+) -> Result<Reserved, JoinError> {
+    let &PortRequest { container_port, proto, .. } = request;
+    take(table, proto, host_ip, port)?;
+    // From here on the drop of this gives the port back.
+    let published = PublishedPort { container_port, proto, host_ip, host_port: port };
+    let mut reserved = Reserved { published, table: Arc::clone(table), socket: None };
+    reserved.socket = hold(proto, host_ip, port).map_err(|source| match source {
+        Errno::ADDRINUSE => JoinError::PortInUse { host_ip, port },
+        other => JoinError::Bind { host_ip, port, source: other.into() },
+    })?;
+    Ok(reserved)
 }
 
 /// The first port that nobody has; an error other than that somebody has it ends the search.
 fn first_free(
     ports: impl IntoIterator<Item = u16>,
     host_ip: IpAddr,
-    attempt: impl Fn(u16) -> Result<Reserved, JoinError>,
-) -> Result<Reserved, JoinError> {
+    attempt: impl Fn(u16) -> Result<Vec<Reserved>, JoinError>,
+) -> Result<Vec<Reserved>, JoinError> {
     for port in ports {
         match attempt(port) {
             Err(JoinError::PortAllocated { .. } | JoinError::PortInUse { .. }) => {}
@@ -211,20 +283,13 @@ fn first_free(
     Err(JoinError::NoFreePort { host_ip })
 }
 
-fn take(table: &Mutex<PortTable>, proto: Proto, ip: Ipv4Addr, port: u16) -> Result<(), JoinError> {
+fn take(table: &Mutex<PortTable>, proto: Proto, ip: IpAddr, port: u16) -> Result<(), JoinError> {
     let mut table = lock(table);
     if table.is_taken(proto, ip, port) {
-        return Err(JoinError::PortAllocated { host_ip: ip.into(), port });
+        return Err(JoinError::PortAllocated { host_ip: ip, port });
     }
     table.insert(proto, ip, port);
     Ok(())
-}
-
-fn ipv4(address: IpAddr) -> Result<Ipv4Addr, JoinError> {
-    match address {
-        IpAddr::V4(address) => Ok(address),
-        IpAddr::V6(_) => Err(JoinError::Ipv6HostAddress(address)),
-    }
 }
 
 /// Binds a socket; `None` if the kernel was built without the protocol.
@@ -232,20 +297,26 @@ fn ipv4(address: IpAddr) -> Result<Ipv4Addr, JoinError> {
 /// With `SO_REUSEADDR` a later server of the host could bind the port as well, since this socket
 /// does not listen. So it is set only if the port is not free without: connections of an earlier
 /// server that wait for their end (`TIME_WAIT`) are no reason to refuse it.
-fn hold(proto: Proto, ip: Ipv4Addr, port: u16) -> Result<Option<OwnedFd>, Errno> {
+fn hold(proto: Proto, ip: IpAddr, port: u16) -> Result<Option<Arc<OwnedFd>>, Errno> {
     let (kind, protocol) = match proto {
         Proto::Tcp => (SocketType::STREAM, ipproto::TCP),
         Proto::Udp => (SocketType::DGRAM, ipproto::UDP),
         Proto::Sctp => (SocketType::STREAM, ipproto::SCTP),
     };
-    let opened = socket_with(AddressFamily::INET, kind, SocketFlags::CLOEXEC, Some(protocol));
+    let family = if ip.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    // Whoever reads from it, if anybody does, must never be stopped by it.
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let opened = socket_with(family, kind, flags, Some(protocol));
     let socket = match opened {
         Err(Errno::PROTONOSUPPORT | Errno::SOCKTNOSUPPORT) if proto == Proto::Sctp => {
             return Ok(None);
         }
         other => other?,
     };
-    let address = SocketAddrV4::new(ip, port);
+    if ip.is_ipv6() {
+        set_ipv6_v6only(&socket, true)?;
+    }
+    let address = SocketAddr::new(ip, port);
     match bind(&socket, &address) {
         Err(Errno::ADDRINUSE) if proto == Proto::Tcp => {
             set_socket_reuseaddr(&socket, true)?;
@@ -253,5 +324,5 @@ fn hold(proto: Proto, ip: Ipv4Addr, port: u16) -> Result<Option<OwnedFd>, Errno>
         }
         other => other?,
     }
-    Ok(Some(socket))
+    Ok(Some(Arc::new(socket)))
 }

@@ -13,6 +13,7 @@ pub mod namespace;
 pub mod netns;
 pub mod overlay;
 pub mod process;
+pub mod quota;
 pub mod sched;
 pub mod seccomp;
 pub mod signal;

@@ -73,7 +73,10 @@ fn answer(client: &Client, directory: &Path, case: &Case) -> Ran {
     let _ = client.shell(
         "ids=$(docker ps -aq); [ -z \"$ids\" ] || docker rm -fv $ids >/dev/null 2>&1; \
          docker image prune -f >/dev/null 2>&1; \
-         docker volume ls -q | xargs -r docker volume rm >/dev/null 2>&1",
+         docker volume ls -q | xargs -r docker volume rm >/dev/null 2>&1; \
+         for turn in networks configurations; do \
+         docker network ls -q --filter type=custom | xargs -r docker network rm >/dev/null 2>&1; \
+         done",
     );
     let _ = std::fs::remove_dir_all(directory);
     let clean = |text: &str| normal::normalise(text, &case.replace, directory);

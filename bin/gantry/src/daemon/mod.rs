@@ -215,7 +215,7 @@ async fn build(settings: &Settings) -> Result<(Parts, Arc<OnceLock<Engine>>), Da
     let images = Images::open(store.clone(), content, snapshots.clone(), publish)?;
     hello::put(&images)?;
     let volumes = Volumes::open(&root.join("volumes"), store.clone())?;
-    let networks = Networks::open(settings.network.clone()).await?;
+    let networks = Networks::open(settings.network.clone(), store.clone()).await?;
     let tasks = Tasks::open(TasksConfig {
         exec_root: settings.exec_root.clone(),
         shim,

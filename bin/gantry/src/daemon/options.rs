@@ -24,6 +24,8 @@ pub(crate) enum Shape {
     List,
     /// Given several times, each `key=value`.
     Map,
+    /// Given several times, each `key=value,key=value`; objects in the file.
+    Records,
 }
 
 /// Whether an option does something yet.
@@ -85,6 +87,7 @@ pub(crate) const ROWS: &[Row] = &[
     row("config-file", None, "", Shape::Text, "Configuration file"),
     row("data-root", None, "data-root", Shape::Text, "Where images, containers and volumes are kept"),
     row("debug", Some('D'), "debug", Shape::Switch, "Log at level debug"),
+    row("default-address-pool", None, "default-address-pools", Shape::Records, "Range to take networks' subnets from, as base=10.0.0.0/8,size=24"),
     row("default-runtime", None, "default-runtime", Shape::Text, "OCI runtime of containers that name none"),
     row("default-shm-size", None, "default-shm-size", Shape::Text, "Size of /dev/shm"),
     row("default-ulimit", None, "", Shape::Map, "Resource limits of containers that set none"),
@@ -96,6 +99,7 @@ pub(crate) const ROWS: &[Row] = &[
     row("fixed-cidr", None, "fixed-cidr", Shape::Text, "Range of the default bridge's subnet that containers get"),
     row("group", Some('G'), "group", Shape::Text, "Group that may use the unix socket"),
     row("host", Some('H'), "hosts", Shape::List, "Where to listen: unix://path, tcp://address:port or fd://"),
+    row("host-gateway-ip", None, "host-gateway-ip", Shape::Text, "Address of host-gateway in --add-host (default: the bridge's)"),
     row("icc", None, "icc", Shape::Switch, "Whether containers of the default bridge reach each other (default true)"),
     row("init", None, "init", Shape::Switch, "Run an init in every container"),
     row("insecure-tcp", None, "insecure-tcp", Shape::Switch, "Listen on tcp without TLS: whoever connects is root"),
@@ -110,6 +114,7 @@ pub(crate) const ROWS: &[Row] = &[
     row("mtu", None, "mtu", Shape::Number, "MTU of the default bridge"),
     row("no-new-privileges", None, "no-new-privileges", Shape::Switch, "Set no-new-privileges for all containers"),
     row("pidfile", Some('p'), "pidfile", Shape::Text, "Where the process id is written"),
+    row("published-ports", None, "published-ports", Shape::Text, "Who rules over published ports: engine, or host-policy for the host's input rules"),
     row("raw-logs", None, "raw-logs", Shape::Switch, "Log without colour"),
     row("seccomp-profile", None, "seccomp-profile", Shape::Text, "Seccomp profile of containers that name none"),
     row("shutdown-timeout", None, "shutdown-timeout", Shape::Number, "Seconds that a stop of the daemon may take"),
@@ -130,7 +135,6 @@ pub(crate) const ROWS: &[Row] = &[
     later("cpu-rt-period", "cpu-rt-period", Shape::Number, "set it on the parent cgroup", "Real-time period of the parent cgroup"),
     later("cpu-rt-runtime", "cpu-rt-runtime", Shape::Number, "set it on the parent cgroup", "Real-time runtime of the parent cgroup"),
     later("cri-containerd", "cri-containerd", Shape::Switch, NEVER, "Start containerd with CRI"),
-    later("default-address-pool", "default-address-pools", Shape::List, NETWORKS, "Address pools of networks"),
     later("default-cgroupns-mode", "default-cgroupns-mode", Shape::Text, "containers have a private one", "Default cgroup namespace mode"),
     later("default-gateway", "default-gateway", Shape::Text, NETWORKS, "Gateway of containers"),
     later("default-gateway-v6", "default-gateway-v6", Shape::Text, NETWORKS, "IPv6 gateway of containers"),
@@ -138,7 +142,6 @@ pub(crate) const ROWS: &[Row] = &[
     later("exec-opt", "exec-opts", Shape::List, "cgroups are managed directly", "Runtime execution options"),
     later("experimental", "experimental", Shape::Switch, "no feature hides behind it", "Experimental features"),
     later("fixed-cidr-v6", "fixed-cidr-v6", Shape::Text, NETWORKS, "IPv6 subnet of the default bridge"),
-    later("host-gateway-ip", "host-gateway-ip", Shape::Text, "the bridge's address is used", "Address of host-gateway"),
     later("init-path", "init-path", Shape::Text, "the built-in init is used", "Init program of --init"),
     later("insecure-registry", "insecure-registries", Shape::List, REGISTRY, "Registries without TLS"),
     later("ip6tables", "ip6tables", Shape::Switch, NETWORKS, "IPv6 rules"),
@@ -332,7 +335,7 @@ fn command(program: &'static str) -> Command {
                 .value_parser(clap::value_parser!(bool)),
             Shape::Number => arg.value_parser(clap::value_parser!(i64)).allow_hyphen_values(true),
             Shape::Text => arg.overrides_with(row.flag),
-            Shape::List | Shape::Map => arg.action(ArgAction::Append),
+            Shape::List | Shape::Map | Shape::Records => arg.action(ArgAction::Append),
         });
     }
     command
@@ -347,7 +350,7 @@ fn from_flag(row: &Row, matches: &ArgMatches) -> Result<Option<Value>, OptionsEr
         Shape::Switch => matches.get_one::<bool>(row.flag).copied().map(Value::Bool),
         Shape::Number => matches.get_one::<i64>(row.flag).copied().map(Value::from),
         Shape::Text => texts().next_back().map(Value::String),
-        Shape::List => Some(Value::Array(texts().map(Value::String).collect())),
+        Shape::List | Shape::Records => Some(Value::Array(texts().map(Value::String).collect())),
         Shape::Map => {
             let mut map = Map::new();
             for text in texts() {
@@ -370,6 +373,7 @@ fn from_file(row: &Row, value: Value) -> Result<Value, OptionsError> {
             .as_array()
             .is_some_and(|items| row.effect != Effect::Works || items.iter().all(Value::is_string)),
         Shape::Map => value.is_object(),
+        Shape::Records => value.as_array().is_some_and(|items| items.iter().all(Value::is_object)),
         // Sizes may be written as numbers.
         Shape::Text => value.is_string() || value.is_number() || row.effect != Effect::Works,
     };
@@ -381,8 +385,19 @@ fn from_file(row: &Row, value: Value) -> Result<Value, OptionsError> {
     }
     Ok(match (row.shape, value) {
         (Shape::Text, Value::Number(number)) => Value::String(number.to_string()),
+        (Shape::Records, Value::Array(items)) => items.iter().map(record_text).collect(),
         (_, value) => value,
     })
+}
+
+/// An object of the file as the flag writes it.
+fn record_text(record: &Value) -> Value {
+    let pair = |(key, value): (&String, &Value)| match value {
+        Value::String(text) => format!("{key}={text}"),
+        other => format!("{key}={other}"),
+    };
+    let pairs: Vec<String> = record.as_object().into_iter().flatten().map(pair).collect();
+    Value::String(pairs.join(","))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use gantry_api_types::host_config::{LogConfig, Ulimit};
 use gantry_engine::{BUILT_IN_RUNTIME, EngineConfig};
-use gantry_network::NetworkConfig;
+use gantry_network::{AddressPool, NetworkConfig};
 use gantry_task::ForeignRuntime;
 use serde_json::Value;
 
@@ -118,7 +118,38 @@ fn network(options: &Options, data_root: &std::path::Path) -> Result<NetworkConf
     network.icc = options.switch("icc", true);
     network.ip_forward = options.switch("ip-forward", true);
     network.ip_masq = options.switch("ip-masq", true);
+    network.host_policy_ports = match options.text("published-ports") {
+        None | Some("engine") => false,
+        Some("host-policy") => true,
+        Some(other) => {
+            return Err(OptionsError::Value {
+                name: "--published-ports".to_owned(),
+                reason: format!("{other:?} is neither engine nor host-policy"),
+            });
+        }
+    };
+    let pools = options.list("default-address-pool");
+    network.address_pools =
+        pools.iter().map(|text| address_pool(text)).collect::<Result<_, _>>()?;
     Ok(network)
+}
+
+/// Reads `base=10.0.0.0/8,size=24`.
+fn address_pool(text: &str) -> Result<AddressPool, OptionsError> {
+    let wrong =
+        |reason: String| OptionsError::Value { name: "--default-address-pool".to_owned(), reason };
+    let (mut base, mut size) = (None, None);
+    for pair in text.split(',') {
+        match pair.split_once('=') {
+            Some(("base", value)) => base = Some(value),
+            Some(("size", value)) => size = value.parse::<u8>().ok(),
+            _ => return Err(wrong(format!("{pair:?} is neither base= nor size="))),
+        }
+    }
+    let (Some(base), Some(size)) = (base, size) else {
+        return Err(wrong(format!("{text:?} needs base=CIDR and size=PREFIX")));
+    };
+    AddressPool::parse(base, size).map_err(|error| wrong(error.to_string()))
 }
 
 fn runtimes(options: &Options) -> Result<BTreeMap<String, ForeignRuntime>, OptionsError> {
@@ -183,6 +214,7 @@ fn fill_engine(
     engine.shutdown_timeout_s = number("shutdown-timeout", engine.shutdown_timeout_s)?;
     engine.dns = addresses(options, "dns")?;
     engine.dns_search = options.list("dns-search");
+    engine.host_gateway_ip = options.parsed("host-gateway-ip")?;
     engine.dns_options = options.list("dns-opt");
     engine.default_ulimits = ulimits(options)?;
     if let Some(size) = options.text("default-shm-size") {
@@ -286,6 +318,20 @@ mod tests {
         assert_eq!(settings.hosts, ["unix:///var/run/gantry.sock"]);
         assert_eq!(settings.network.bridge, "gantry0");
         assert!(!settings.tls.enabled);
+    }
+
+    #[test]
+    fn networks_have_pools_and_a_policy() {
+        let pool = |text| settings(&["--default-address-pool", text]);
+        let one = pool("base=10.9.0.0/16,size=24").unwrap().network;
+        assert_eq!(one.address_pools, [AddressPool::parse("10.9.0.0/16", 24).unwrap()]);
+        assert!(!one.host_policy_ports);
+        for wrong in ["", "base=10.9.0.0/16", "base=x,size=24", "base=10.9.0.0/16,size=8", "a=b"] {
+            assert!(pool(wrong).is_err(), "{wrong:?}");
+        }
+        let policy = |text| settings(&["--published-ports", text]);
+        assert!(policy("host-policy").unwrap().network.host_policy_ports);
+        assert!(policy("mine").is_err());
     }
 
     #[test]

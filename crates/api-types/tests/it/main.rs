@@ -66,13 +66,10 @@ fn what_the_client_sends_comes_back_whole() {
 #[test]
 fn what_the_daemon_answers_comes_back_whole() {
     let gone = ["-/HostConfig/KernelMemory", "-/HostConfig/KernelMemoryTCP"];
-    let new = [
-        "+/NetworkSettings/Networks/bridge/GwPriority",
-        "+/NetworkSettings/Networks/bridge/DNSNames",
-    ];
+    let new = ["+/NetworkSettings/Networks/bridge/DNSNames"];
     let listed: Vec<String> = new.iter().map(|path| path.replacen("+/", "+/0/", 1)).collect();
     let inspect = include_str!("data/container_inspect.json");
-    assert_eq!(round_trip::<ContainerInspect>(inspect), [gone, new].concat());
+    assert_eq!(round_trip::<ContainerInspect>(inspect), [&gone[..], &new].concat());
     let list = include_str!("data/container_list.json");
     assert_eq!(round_trip::<Vec<ContainerSummary>>(list), listed);
     let df = round_trip::<DiskUsage>(include_str!("data/disk_usage.json"));
@@ -87,9 +84,9 @@ fn what_the_daemon_answers_comes_back_whole() {
     let images = round_trip::<Vec<ImageSummary>>(include_str!("data/image_list.json"));
     assert_eq!(images, ["!/0/RepoDigests"], "null in 1.41, [] from 1.43");
     let network = round_trip::<NetworkResource>(include_str!("data/network_inspect.json"));
-    assert_eq!(network, ["+/EnableIPv4"]);
+    assert_eq!(network, [""; 0]);
     let networks = round_trip::<Vec<NetworkResource>>(include_str!("data/network_list.json"));
-    assert!(networks.iter().all(|path| path.ends_with("/EnableIPv4")), "{networks:?}");
+    assert_eq!(networks, [""; 0]);
     assert!(round_trip::<VolumeList>(r#"{"Volumes":[],"Warnings":null}"#).is_empty());
 }
 

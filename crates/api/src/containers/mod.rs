@@ -39,6 +39,7 @@ pub(crate) async fn create(call: Call) -> Result<Response, ApiError> {
     let text = call.upload.json_text(&call.headers).await?.ok_or_else(body::no_json)?;
     let mut body = create_body(&text)?;
     shape::create_body(&mut body, call.version);
+    shape::create_endpoints(&mut body, call.version)?;
     let name = call.query.filled("name").map(|name| name.trim_start_matches('/').to_owned());
     let platform = call.query.filled("platform").map(str::to_owned);
     let request = CreateRequest { name, body, platform };
@@ -185,11 +186,11 @@ pub(crate) fn terminal_size(call: &Call) -> Result<(u16, u16), ApiError> {
 
 /// `DELETE /containers/{id}`: 204, 409 running.
 pub(crate) async fn remove(call: Call) -> Result<Response, ApiError> {
-    let options = RemoveOptions {
-        force: call.query.flag("force"),
-        volumes: call.query.flag("v"),
-        link: call.query.flag("link"),
-    };
+    if call.query.flag("link") {
+        call.api.engine.remove_link(call.name()).await?;
+        return Ok(body::status(StatusCode::NO_CONTENT));
+    }
+    let options = RemoveOptions { force: call.query.flag("force"), volumes: call.query.flag("v") };
     let container = call.container()?;
     unhurried(async move { container.remove(options).await }).await?;
     Ok(body::status(StatusCode::NO_CONTENT))

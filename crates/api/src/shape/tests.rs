@@ -2,6 +2,7 @@ use super::*;
 use gantry_api_types::container::{Health, HealthSummary};
 use gantry_api_types::events::EventActor;
 use gantry_api_types::image::{Descriptor, ImageConfig};
+use gantry_api_types::network::EndpointSettings;
 use gantry_api_types::system::{DiskUsage, Info, RegistryConfig};
 
 const ID: &str = "0123456789abcdef0123456789abcdef";
@@ -48,16 +49,6 @@ fn container_inspect_by_version() {
         assert_eq!(value["Config"].get("MacAddress").is_some(), mac, "1.{minor}");
         assert_eq!(network["Networks"]["bridge"]["DNSNames"].is_array(), dns, "1.{minor}");
         assert_eq!(value.get("ImageManifestDescriptor").is_some(), minor >= 48, "1.{minor}");
-    }
-}
-
-#[test]
-fn short_ids_are_aliases_in_old_versions() {
-    for (minor, network, want) in [(44, "mine", true), (45, "mine", false), (44, "bridge", false)] {
-        let mut networks = BTreeMap::from([(network.to_owned(), endpoint())]);
-        endpoints(&mut networks, ID, version(minor));
-        let aliases = networks[network].aliases.clone().unwrap_or_default();
-        assert_eq!(aliases == [&ID[..SHORT_ID]], want, "1.{minor} {network}");
     }
 }
 

@@ -313,11 +313,9 @@ fn capabilities(given: &[String]) -> Option<Vec<String>> {
 }
 
 fn policies(flags: &Flags, host: &mut HostConfig) -> Result<(), String> {
-    let mut dns_options = flags.list("dns-option").to_vec();
-    dns_options.extend_from_slice(flags.list("dns-opt"));
     let search = flags.list("dns-search").iter().map(|domain| domain.trim().to_owned());
     host.dns = Some(flags.list("dns").iter().map(|address| address.trim().to_owned()).collect());
-    host.dns_options = Some(dns_options);
+    host.dns_options = Some(flags.list("dns-option").to_vec());
     host.dns_search = Some(search.collect());
     host.extra_hosts = some(flags.list("add-host").iter().map(|host| extra_host(host)).collect());
     host.restart_policy = restart_policy(flags.text("restart"))?;

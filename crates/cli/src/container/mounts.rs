@@ -11,7 +11,7 @@ const BINDS: &str = "bind";
 /// Parses `--mount`, a line of comma-separated keys and values.
 pub(crate) fn mount(text: &str) -> Result<Mount, String> {
     let mut mount = Mount { kind: "volume".into(), ..Mount::default() };
-    let mut read_only_mode = String::new();
+    let (mut read_only_mode, mut id_map) = (String::new(), String::new());
     for field in values::csv(text)? {
         let (key, value) = match field.split_once('=') {
             Some((key, value)) => (key.to_lowercase(), Some(value)),
@@ -29,11 +29,18 @@ pub(crate) fn mount(text: &str) -> Result<Mount, String> {
             "readonly" | "ro" => mount.read_only = value_bool()?,
             "consistency" => mount.consistency = value.to_lowercase(),
             "bind-recursive" => read_only_mode = value.to_owned(),
+            "idmap" => value.clone_into(&mut id_map),
             _ => option(&mut mount, &key, value, &field, value_bool)?,
         }
     }
     if !read_only_mode.is_empty() {
         bind_recursive(&mut mount, &read_only_mode)?;
+    }
+    match (id_map.as_str(), mount.kind.as_str()) {
+        ("", _) => {}
+        (_, BINDS) => binds(&mut mount).id_map = id_map,
+        (_, "volume") => volumes(&mut mount).id_map = id_map,
+        (_, kind) => return Err(format!("cannot mix 'idmap' with mount type '{kind}'")),
     }
     check(&mount)?;
     Ok(mount)
@@ -226,6 +233,18 @@ mod tests {
         ] {
             assert_eq!(mount(text).unwrap_err(), want, "{text}");
         }
+    }
+
+    #[test]
+    fn id_maps_go_with_their_kind() {
+        let bind = mount("type=bind,src=/a,dst=/b,idmap=1000:1001").unwrap();
+        assert_eq!(bind.bind_options.unwrap().id_map, "1000:1001");
+        let volume = mount("src=v,dst=/b,idmap=1000").unwrap();
+        assert_eq!(volume.volume_options.unwrap().id_map, "1000");
+        let refused = mount("type=tmpfs,dst=/b,idmap=1").unwrap_err();
+        assert_eq!(refused, "cannot mix 'idmap' with mount type 'tmpfs'");
+        let text = "v:/a:idmap=1:2";
+        assert_eq!(super::volume(text), Ok(Volume::Bind(text.into())));
     }
 
     #[test]

@@ -18,7 +18,7 @@ impl Ports {
         let mut ports = Self::default();
         for spec in published {
             match spec.contains('=') {
-                true => ports.long(spec)?,
+                true => ports.short(&short_form(spec)?)?,
                 false => ports.short(spec)?,
             }
         }
@@ -36,15 +36,14 @@ impl Ports {
 
     /// `[[address:]host:]container[/protocol]`, with ranges.
     fn short(&mut self, spec: &str) -> Result<(), String> {
-        let (rest, protocol) = spec.split_once('/').unwrap_or((spec, "tcp"));
-        let protocol = if protocol.is_empty() { "tcp" } else { protocol };
+        let (rest, protocol) = split_protocol(spec);
         let (address, host, container) = split(rest);
-        if container.is_empty() {
-            return Err(format!("no port specified: {spec}<empty>"));
-        }
         let address = address.trim_start_matches('[').trim_end_matches(']');
         if !address.is_empty() && address.parse::<IpAddr>().is_err() {
             return Err(format!("invalid IP address: {address}"));
+        }
+        if container.is_empty() {
+            return Err(format!("no port specified: {spec}<empty>"));
         }
         let (from, to) =
             range(container).map_err(|_| format!("invalid containerPort: {container}"))?;
@@ -74,45 +73,11 @@ impl Ports {
         Ok(())
     }
 
-    /// `target=80,published=8080,protocol=tcp,mode=host`.
-    fn long(&mut self, spec: &str) -> Result<(), String> {
-        let (mut target, mut published, mut protocol) = (None, String::new(), "tcp".to_owned());
-        for field in crate::values::csv(spec)? {
-            let Some((key, value)) = field.split_once('=') else {
-                return Err(format!("invalid field: {field}"));
-            };
-            let number = || {
-                value.parse::<u16>().map_err(|_| {
-                    let why = crate::values::go_uint(value, 16).err();
-                    let why = why.unwrap_or_else(|| "invalid syntax".into());
-                    format!("invalid {key} port ({value}): value must be an integer: {why}")
-                })
-            };
-            match key.to_lowercase().as_str() {
-                "target" => target = Some(number()?),
-                "published" => published = value.to_owned(),
-                "protocol" if matches!(value, "tcp" | "udp" | "sctp") => protocol = value.into(),
-                "protocol" => return Err(format!("invalid protocol value '{value}'")),
-                "mode" if matches!(value, "host" | "ingress") => {}
-                "mode" => {
-                    return Err(format!(
-                        "invalid publish mode value ({value}): must be either 'ingress' or 'host'"
-                    ));
-                }
-                _ => return Err(format!("invalid field key: {key}")),
-            }
-        }
-        let target = target.ok_or("missing mandatory field 'target'")?;
-        self.add(target, &protocol, PortBinding { host_ip: String::new(), host_port: published });
-        Ok(())
-    }
-
     fn expose(&mut self, spec: &str) -> Result<(), String> {
         if spec.contains(':') {
             return Err(format!("invalid port format for --expose: {spec}"));
         }
-        let (ports, protocol) = spec.split_once('/').unwrap_or((spec, "tcp"));
-        let protocol = if protocol.is_empty() { "tcp" } else { protocol };
+        let (ports, protocol) = split_protocol(spec);
         let (from, to) = range(ports)
             .map_err(|why| format!("invalid range format for --expose: {ports}, error: {why}"))?;
         for port in from..=to {
@@ -120,6 +85,35 @@ impl Ports {
         }
         Ok(())
     }
+}
+
+/// `target=80,published=8080,protocol=tcp` in the short form, which then says what is wrong.
+///
+/// `mode`, which services know, and fields that nobody knows have no meaning here.
+fn short_form(spec: &str) -> Result<String, String> {
+    let (mut target, mut published, mut protocol) = ("", "", "tcp");
+    for field in spec.split(',') {
+        let (key, value) = field.split_once('=').unwrap_or(("", ""));
+        match key {
+            "" => {
+                return Err(format!(
+                    "invalid publish opts format (should be name=value but got '{field}')"
+                ));
+            }
+            "target" => target = value,
+            "published" => published = value,
+            "protocol" => protocol = value,
+            _ => {}
+        }
+    }
+    Ok(format!("{published}:{target}/{protocol}"))
+}
+
+/// Ports and protocol; what stands behind a second slash is nothing.
+fn split_protocol(spec: &str) -> (&str, &str) {
+    let mut parts = spec.split('/');
+    let ports = parts.next().unwrap_or("");
+    (ports, parts.next().filter(|protocol| !protocol.is_empty()).unwrap_or("tcp"))
 }
 
 /// Address, host port, container port.
@@ -165,6 +159,16 @@ mod tests {
             ("9000-9001:9000-9001", "9000/tcp=:9000 9001/tcp=:9001"),
             ("8000-8010:90", "90/tcp=:8000-8010"),
             ("target=80,published=8080", "80/tcp=:8080"),
+            ("target=80-81,published=8080-8081,mode=host", "80/tcp=:8080 81/tcp=:8081"),
+            ("target=53,protocol=udp", "53/udp=:"),
+            ("target=80,published=127.0.0.1:8080", "80/tcp=127.0.0.1:8080"),
+            ("published=8080", "no port specified: 8080:/tcp<empty>"),
+            ("target=x", "invalid containerPort: x"),
+            ("target=80,published=x", "invalid hostPort: x"),
+            ("target=80,protocol=x", "invalid proto: x"),
+            ("target=80,x", "invalid publish opts format (should be name=value but got 'x')"),
+            ("80::", "invalid IP address: 80"),
+            ("80/tcp/udp", "80/tcp=:"),
             ("99999", "invalid containerPort: 99999"),
             ("a:b:c:d", "invalid IP address: a:b"),
             ("x", "invalid containerPort: x"),

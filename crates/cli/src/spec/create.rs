@@ -1,6 +1,6 @@
 //! Flags of `run` and `create`.
 
-use crate::container::{body, limits, mounts};
+use crate::container::{body, limits, mounts, network};
 use crate::flags::{Flag, Kind, flag};
 
 use Kind::{Bool, Bytes, Decimal, Duration, Int, List, Map, Named, Str, Uint, Uint16};
@@ -78,7 +78,7 @@ fn sysctl(text: &str) -> Result<(), String> {
     if good { Ok(()) } else { Err(format!("sysctl '{text}' is not allowed")) }
 }
 
-fn link(text: &str) -> Result<(), String> {
+pub(super) fn link(text: &str) -> Result<(), String> {
     let parts: Vec<&str> = text.split(':').collect();
     if text.is_empty() {
         return Err("empty string specified for links".into());
@@ -124,7 +124,7 @@ pub(super) const CREATE: &[Flag] = &[
         .check(|text| limits::throttle_iops(text).map(drop)),
     flag("disable-content-trust", Bool, "Skip image verification").default("true").hidden(),
     flag("dns", List, "Name servers").check(address),
-    flag("dns-opt", List, "Resolver options").hidden(),
+    flag("dns-opt", List, "Resolver options").other_name_of("dns-option"),
     flag("dns-option", List, "Resolver options"),
     flag("dns-search", List, "Search domains").check(domain),
     flag("domainname", Str, "NIS domain name"),
@@ -161,7 +161,7 @@ pub(super) const CREATE: &[Flag] = &[
     flag("label", List, "Set a label").short('l').check(label),
     flag("label-file", List, "Read labels from a file, one a line"),
     flag("link", List, "Link to another container").check(link),
-    flag("link-local-ip", List, "Link-local addresses").check(address),
+    flag("link-local-ip", List, "Link-local addresses"),
     flag("log-driver", Str, "Log driver"),
     flag("log-opt", List, "Option of the log driver"),
     flag("mac-address", Str, "MAC address (such as 92:d0:c6:0a:29:33)"),
@@ -171,9 +171,11 @@ pub(super) const CREATE: &[Flag] = &[
     flag("memory-swappiness", Int, "Readiness to swap (0 to 100)").default("-1"),
     flag("mount", Named("mount"), "Attach a mount").check(|text| mounts::mount(text).map(drop)),
     flag("name", Str, "Name of the container"),
-    flag("net", Named("network"), "Connect to a network").hidden(),
-    flag("net-alias", List, "Name on the network").hidden(),
-    flag("network", Named("network"), "Connect to a network"),
+    flag("net", Named("network"), "Connect to a network")
+        .check(network::check)
+        .other_name_of("network"),
+    flag("net-alias", List, "Name on the network").other_name_of("network-alias"),
+    flag("network", Named("network"), "Connect to a network").check(network::check),
     flag("network-alias", List, "Another name on the network"),
     flag("no-healthcheck", Bool, "Switch the image's health check off"),
     flag("oom-kill-disable", Bool, "Switch the OOM killer off"),

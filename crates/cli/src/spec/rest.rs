@@ -31,8 +31,37 @@ pub(super) static VOLUME_LIST: Command = command(
     "[OPTIONS]",
     "List volumes",
     Arity::None,
-    &[&[FILTER, FORMAT, flag("quiet", Bool, "Print names only").short('q')]],
+    &[&[
+        FILTER,
+        FORMAT,
+        flag("quiet", Bool, "Print names only").short('q'),
+        flag("size", Bool, "Print sizes too"),
+    ]],
     |call| Box::pin(volume::list(call)),
+);
+pub(super) static VOLUME_BACKUP: Command = command(
+    "[OPTIONS] VOLUME",
+    "Write a volume's content as a tar archive",
+    Arity::Exact(1),
+    &[&[flag("output", Str, "Write to this file, compressed as its name ends").short('o')]],
+    |call| Box::pin(volume::backup(call)),
+);
+pub(super) static VOLUME_RESTORE: Command = command(
+    "[OPTIONS] VOLUME",
+    "Fill a volume from a tar archive of any compression",
+    Arity::Exact(1),
+    &[&[
+        flag("force", Bool, "Replace what is in it").short('f'),
+        flag("input", Str, "Read from this file").short('i'),
+    ]],
+    |call| Box::pin(volume::restore(call)),
+);
+pub(super) static VOLUME_CLONE: Command = command(
+    "VOLUME NEW_VOLUME",
+    "Create a volume with the content of another",
+    Arity::Exact(2),
+    &[],
+    |call| Box::pin(volume::duplicate(call)),
 );
 pub(super) static VOLUME_PRUNE: Command = command(
     "[OPTIONS]",
@@ -111,7 +140,7 @@ pub(super) static NETWORK_CONNECT: Command = command(
         flag("gw-priority", Int, "Which network is the gateway: the highest").default("0"),
         flag("ip", Str, "IPv4 address (such as 172.30.100.104)"),
         flag("ip6", Str, "IPv6 address (such as 2001:db8::33)"),
-        flag("link", List, "Link to another container"),
+        flag("link", List, "Link to another container").check(super::create::link),
         flag("link-local-ip", Strings, "Link-local address"),
     ]],
     |call| Box::pin(network::connect(call)),
@@ -122,6 +151,21 @@ pub(super) static NETWORK_DISCONNECT: Command = command(
     Arity::Exact(2),
     &[&[flag("force", Bool, "Disconnect even if the container is stuck").short('f')]],
     |call| Box::pin(network::disconnect(call)),
+);
+
+pub(super) static NETWORK_REACHABLE: Command = command(
+    "[OPTIONS] CONTAINER [PORT[/PROTO]]",
+    "Explain who can reach a container's ports, and by which rule",
+    Arity::Between(1, 2),
+    &[&[FORMAT]],
+    |call| Box::pin(network::reach::why_reachable(call)),
+);
+pub(super) static NETWORK_DOCTOR: Command = command(
+    "[OPTIONS]",
+    "Check the networks, the host's rules and what stands in their way",
+    Arity::None,
+    &[&[FORMAT]],
+    |call| Box::pin(network::reach::doctor(call)),
 );
 
 macro_rules! later {

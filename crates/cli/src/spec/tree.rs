@@ -189,6 +189,9 @@ pub(crate) static GROUPS: &[Group] = &[
             plain("prune", &r::NETWORK_PRUNE),
             plain("rm", &r::NETWORK_REMOVE),
             hidden("remove", &r::NETWORK_REMOVE),
+            // Docker has none of these: its command list stays as it is.
+            hidden("doctor", &r::NETWORK_DOCTOR),
+            hidden("why-reachable", &r::NETWORK_REACHABLE),
         ],
     },
     Group {
@@ -206,11 +209,14 @@ pub(crate) static GROUPS: &[Group] = &[
         name: "volume",
         about: "Manage volumes",
         entries: &[
+            plain("backup", &r::VOLUME_BACKUP),
+            plain("clone", &r::VOLUME_CLONE),
             plain("create", &r::VOLUME_CREATE),
             plain("inspect", &r::VOLUME_INSPECT),
             plain("ls", &r::VOLUME_LIST),
             hidden("list", &r::VOLUME_LIST),
             plain("prune", &r::VOLUME_PRUNE),
+            plain("restore", &r::VOLUME_RESTORE),
             plain("rm", &r::VOLUME_REMOVE),
             hidden("remove", &r::VOLUME_REMOVE),
             plain("update", &r::VOLUME_UPDATE),

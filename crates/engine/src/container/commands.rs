@@ -86,6 +86,14 @@ impl Driver {
         }
         self.engine.registry.release(&old, &self.cell.id);
         self.record = Arc::new(renamed);
+        if self.state.sandbox.is_some() {
+            let names = crate::net::container_names(&self.record);
+            match self.engine.parts.networks.set_names(&self.cell.id, names) {
+                Ok(sandbox) => self.state.sandbox = Some(sandbox),
+                Err(error) => tracing::warn!(id = self.cell.id, %error, "telling a new name"),
+            }
+            self.save_state(Durability::Relaxed).await;
+        }
         self.show();
         self.tell("rename", &[("oldName", &format!("/{old}"))]);
         Ok(())

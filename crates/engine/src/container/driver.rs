@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gantry_api_types::container::{UpdateBody, UpdateResponse};
+use gantry_api_types::network::EndpointSettings;
 use gantry_fault::chain;
 use gantry_store::Durability;
 use gantry_task::{Attachment, Exit, Task};
@@ -26,6 +27,7 @@ use super::phase::{Effect, Event, Phase, Reject};
 use super::restart_policy::{Policy, PolicyName, Restarts};
 use super::teardown::Leftovers;
 use crate::engine::Inner;
+use crate::error::NetworkFault;
 use crate::events::EventKind;
 use crate::record::{ContainerRecord, StateRecord, Status};
 use crate::{AttachError, ChangeError, RemoveError, StartError};
@@ -53,6 +55,12 @@ pub(crate) enum Ask {
     Rename(String, Reply<Result<(), ChangeError>>),
     /// Change limits or policy.
     Update(Box<UpdateBody>, Reply<Result<UpdateResponse, ChangeError>>),
+    /// Connect it to a network.
+    Connect(String, Box<EndpointSettings>, Reply<Result<(), NetworkFault>>),
+    /// Disconnect it from a network.
+    Disconnect(String, Reply<Result<(), NetworkFault>>),
+    /// Forget its link of this alias.
+    Unlink(String, Reply<Result<(), RemoveError>>),
     /// Add a client to its streams.
     Attach(Attachment, Reply<Result<(), AttachError>>),
     /// Remove it.
@@ -213,6 +221,15 @@ impl Driver {
             Ask::Update(body, reply) => {
                 let _ = reply.send(self.update(&body).await);
             }
+            Ask::Connect(network, settings, reply) => {
+                let _ = reply.send(self.connect(&network, *settings).await);
+            }
+            Ask::Disconnect(network, reply) => {
+                let _ = reply.send(self.disconnect(&network).await);
+            }
+            Ask::Unlink(alias, reply) => {
+                let _ = reply.send(self.unlink(&alias).await);
+            }
             Ask::Attach(attachment, reply) => {
                 let _ = reply.send(self.attach(attachment).await);
             }
@@ -276,7 +293,7 @@ impl Driver {
         if let Some(health) = self.health.take() {
             health.abort();
         }
-        let endpoint = self.state.endpoint.take();
+        let sandbox = self.state.sandbox.take();
         let auto = self.record.host.auto_remove && !self.keep && pause.is_none();
         let leaves = self.removal.is_some() || auto;
         if !leaves {
@@ -286,7 +303,7 @@ impl Driver {
             engine: Arc::clone(&self.engine),
             record: Arc::clone(&self.record),
             task,
-            endpoint,
+            sandbox,
             netns: self.netns.take(),
         };
         leftovers.tell();

@@ -7,16 +7,15 @@ use gantry_api_types::container::GraphDriver;
 use gantry_api_types::container::{
     ContainerInspect, ContainerState, MountPoint, RootFsStorage, SnapshotStorage, Storage,
 };
-use gantry_api_types::host_config::{PortBinding, PortMap};
+use gantry_api_types::host_config::{HostConfig, PortBinding, PortMap};
 use gantry_api_types::network::{EndpointSettings, NetworkSettings};
-use gantry_network::{BridgeInfo, EndpointRecord};
+use gantry_network::SandboxRecord;
 use jiff::Timestamp;
 
 use super::Container;
 use super::cell::View;
 use super::phase::Phase;
 use crate::engine::Inner;
-use crate::networks;
 use crate::record::{ContainerRecord, MountKind, MountRecord, NetworkMode};
 
 /// Name of the storage driver, as Docker calls what is the same thing.
@@ -50,14 +49,14 @@ impl Container {
             driver: STORAGE_DRIVER.to_owned(),
             platform: "linux".to_owned(),
             exec_ids: (!execs.is_empty()).then_some(execs),
-            host_config: record.host.clone(),
+            host_config: host_config(inner, record),
             graph_driver: Some(self.graph_driver()),
             storage: Some(Storage { root_fs: Some(RootFsStorage { snapshot: Some(snapshot) }) }),
             size_rw,
             size_root_fs: size_rw.map(|own| own + inner.image_size(record)),
             mounts: mount_points(inner, record),
             config: record.config.clone(),
-            network_settings: network_settings(&inner.parts.networks.bridge(), &view),
+            network_settings: network_settings(inner, &view),
             ..ContainerInspect::default()
         }
     }
@@ -135,54 +134,79 @@ fn mount_point(inner: &Inner, mount: &MountRecord) -> MountPoint {
             point.kind = "volume".to_owned();
             point.name.clone_from(&mount.source);
             point.source = inner.parts.volumes.mountpoint(&mount.source).display().to_string();
-            point.driver = "local".to_owned();
-            if point.mode.is_empty() && !mount.anonymous {
-                point.mode = "z".to_owned();
-            }
+            point.driver.clone_from(&mount.driver);
         }
         MountKind::Tmpfs => point.kind = "tmpfs".to_owned(),
     }
     point
 }
 
-fn network_settings(bridge: &BridgeInfo, view: &View) -> NetworkSettings {
+/// What was asked of the host; links on the default bridge with the present names.
+fn host_config(inner: &Inner, record: &ContainerRecord) -> HostConfig {
+    let mut host = record.host.clone();
+    if !record.links.is_empty() {
+        let describe = |link: &crate::net::links::Link| {
+            let target = inner.registry.find(&link.target).ok()?;
+            Some(link.described(&record.name, &target.record().name))
+        };
+        host.links = Some(record.links.iter().filter_map(describe).collect());
+    }
+    host
+}
+
+fn network_settings(inner: &Inner, view: &View) -> NetworkSettings {
     let record = &view.record;
     let mut settings = NetworkSettings::default();
     if let Some(pid) = view.phase.pid() {
         settings.sandbox_id.clone_from(&record.id);
         settings.sandbox_key = format!("/proc/{pid}/ns/net");
-        settings.ports = port_map(record, view.state.endpoint.as_ref());
+        settings.ports = port_map(record, view.state.sandbox.as_ref());
     }
-    settings.networks = endpoints(bridge, view);
+    settings.networks = endpoints(inner, view);
     settings
 }
 
 /// Endpoints by network name.
-pub(crate) fn endpoints(bridge: &BridgeInfo, view: &View) -> BTreeMap<String, EndpointSettings> {
+pub(crate) fn endpoints(inner: &Inner, view: &View) -> BTreeMap<String, EndpointSettings> {
     let record = &view.record;
-    let Some(name) = Inner::network_name(record) else { return BTreeMap::new() };
-    let mut settings = record.endpoints.get(name).cloned().unwrap_or_default();
-    if view.phase.is_up() {
-        settings.network_id = networks::id_of(bridge, name);
-        if let Some(endpoint) = &view.state.endpoint {
-            settings.endpoint_id.clone_from(&endpoint.id);
-            settings.gateway = endpoint.gateway.to_string();
-            settings.ip_address = endpoint.address.to_string();
-            settings.ip_prefix_len = endpoint.prefix_len;
-            settings.mac_address.clone_from(&endpoint.mac);
+    let mut all = record.endpoints.clone();
+    if let Some(name @ ("host" | "none")) = record.main_network() {
+        let settings = all.entry(name.to_owned()).or_default();
+        if view.phase.is_up() {
+            settings.network_id = inner.network_id(name);
         }
     }
-    BTreeMap::from([(name.to_owned(), settings)])
+    for endpoint in view.state.endpoints() {
+        let settings = all.entry(endpoint.network_name.clone()).or_default();
+        settings.network_id.clone_from(&endpoint.network);
+        settings.endpoint_id.clone_from(&endpoint.id);
+        settings.mac_address.clone_from(&endpoint.mac);
+        if let Some(v4) = endpoint.v4 {
+            settings.gateway = v4.gateway.map(|ip| ip.to_string()).unwrap_or_default();
+            settings.ip_address = v4.address.to_string();
+            settings.ip_prefix_len = v4.prefix_len;
+        }
+        if let Some(v6) = endpoint.v6 {
+            settings.ipv6_gateway = v6.gateway.map(|ip| ip.to_string()).unwrap_or_default();
+            settings.global_ipv6_address = v6.address.to_string();
+            settings.global_ipv6_prefix_len = v6.prefix_len;
+        }
+        // The default bridge has no name server.
+        if endpoint.network_name != "bridge" {
+            settings.dns_names = Some(endpoint.names(&crate::net::container_names(record)));
+        }
+    }
+    all
 }
 
-fn port_map(record: &ContainerRecord, endpoint: Option<&EndpointRecord>) -> PortMap {
+fn port_map(record: &ContainerRecord, sandbox: Option<&SandboxRecord>) -> PortMap {
     let mut ports: PortMap = match record.network() {
-        NetworkMode::Bridge => {
+        NetworkMode::Bridge | NetworkMode::Other(_) => {
             record.config.exposed_ports.keys().map(|port| (with_proto(port), None)).collect()
         }
         _ => PortMap::new(),
     };
-    for port in endpoint.into_iter().flat_map(|endpoint| &endpoint.ports) {
+    for port in sandbox.into_iter().flat_map(|sandbox| &sandbox.ports) {
         let key = format!("{}/{}", port.container_port, port.proto);
         let binding = PortBinding {
             host_ip: port.host_ip.to_string(),

@@ -3,10 +3,12 @@
 pub mod attach;
 mod cell;
 mod commands;
+mod connect;
 pub(crate) mod driver;
 mod health;
 mod inspect;
 pub mod logs;
+pub(crate) mod mounting;
 pub mod phase;
 pub mod restart_policy;
 pub(crate) mod signal;
@@ -25,7 +27,7 @@ use tokio::sync::oneshot;
 pub(crate) use cell::{Cell, View, attributes};
 use driver::{Ask, Signal};
 pub(crate) use health::RunningProbe;
-pub(crate) use inspect::{endpoints, mount_points, timestamp};
+pub(crate) use inspect::{endpoints, mount_points};
 use phase::{Phase, Reject};
 
 use crate::events::EventKind;
@@ -50,8 +52,6 @@ pub struct RemoveOptions {
     pub force: bool,
     /// Remove its anonymous volumes.
     pub volumes: bool,
-    /// Remove a link, not the container.
-    pub link: bool,
 }
 
 impl Container {
@@ -177,9 +177,6 @@ impl Container {
     /// # Errors
     /// [`RemoveError`].
     pub async fn remove(&self, options: RemoveOptions) -> Result<(), RemoveError> {
-        if options.link {
-            return Err(RemoveError::Link);
-        }
         let gone = || RemoveError::Gone(self.cell.id.clone());
         self.ask(|reply| Ask::Remove(options, reply)).await.unwrap_or_else(|| Err(gone()))
     }

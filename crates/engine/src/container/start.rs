@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use gantry_api_types::NullableList as _;
-use gantry_network::Endpoint;
+use gantry_network::{JoinError, Sandbox};
 use gantry_oci::runtime::Spec;
 use gantry_snapshot::Rootfs;
 use gantry_store::Durability;
@@ -15,16 +15,18 @@ use gantry_task::{Attachment, RootfsMount, RunError, RunTask, StdioConfig, Task}
 use tracing::Instrument as _;
 
 use super::driver::Driver;
+use super::mounting::{self, Sources};
 use super::phase::{Event, Phase};
 use crate::engine::Inner;
 use crate::events::now_ns;
-use crate::record::{ContainerRecord, MountKind, MountRecord, NetworkMode, Status};
+use crate::net::{self, Linked};
+use crate::record::{ContainerRecord, NetworkMode, Status};
 use crate::seccomp_cache::Filter;
 use crate::spec::mounts::{MountInput, Shm};
 use crate::spec::security::SecurityOptions;
 use crate::spec::user::Identity;
 use crate::spec::{self, Namespaces, Ns, caps, devices, process, resources, security, user};
-use crate::{StartError, error::Invalid, net};
+use crate::{StartError, error::Invalid};
 
 /// What was looked up before anything is acquired.
 struct Plan {
@@ -34,8 +36,9 @@ struct Plan {
     filter: Option<Arc<Filter>>,
     identity: Identity,
     namespaces: Namespaces,
-    mounts: Vec<(MountRecord, PathBuf)>,
+    mounts: Sources,
     files: Vec<(&'static str, PathBuf)>,
+    linked: Linked,
     shm: Shm,
     devices: devices::Devices,
     runtime: Option<String>,
@@ -75,7 +78,7 @@ impl Driver {
                 };
                 self.state.exit_code = code;
                 self.state.error = error.state_error();
-                self.state.endpoint = None;
+                self.state.sandbox = None;
                 self.save_state(Durability::Relaxed).await;
                 self.show();
                 Err(error)
@@ -88,22 +91,43 @@ impl Driver {
         attachments: Vec<Attachment>,
     ) -> Result<(Task, Option<Arc<OwnedFd>>), StartError> {
         let (engine, record) = (Arc::clone(&self.engine), Arc::clone(&self.record));
+        let span = tracing::debug_span!("mounts");
+        let mounts = mounting::ready(&engine, &record).instrument(span).await?;
+        let done = self.bring_up_with(mounts, attachments).await;
+        match &done {
+            Ok(_) => mounting::release_subpaths(&engine, &record),
+            Err(_) => mounting::release_behind(&engine, &record).await,
+        }
+        done
+    }
+
+    async fn bring_up_with(
+        &mut self,
+        mounts: Sources,
+        attachments: Vec<Attachment>,
+    ) -> Result<(Task, Option<Arc<OwnedFd>>), StartError> {
+        let (engine, record) = (Arc::clone(&self.engine), Arc::clone(&self.record));
         let span = tracing::debug_span!("resolve");
-        let plan = Plan::make(&engine, &record).instrument(span).await?;
+        let plan = Plan::make(&engine, &record, mounts).instrument(span).await?;
         let span = tracing::debug_span!("join");
-        let endpoint = join(&engine, &record).instrument(span).await?;
-        let started = self.spawn(plan, endpoint.as_ref(), attachments).await;
+        let sandbox = join(&engine, &record).instrument(span).await?;
+        let started = self.spawn(plan, sandbox.as_ref(), attachments).await;
         match started {
             Ok(task) => {
-                if endpoint.is_some() {
-                    engine.tell_network("connect", &record.id);
+                if let Some(sandbox) = &sandbox {
+                    engine.tell_endpoints("connect", &sandbox.record);
+                    let bridge = self.state.endpoint_on("bridge");
+                    let addresses = bridge.map(gantry_network::EndpointRecord::addresses);
+                    if let Some(address) = addresses.iter().flatten().next() {
+                        net::tell_linked(&engine, &record, *address);
+                    }
                 }
                 engine.tell_mounts(&record);
-                Ok((task, endpoint.map(|endpoint| endpoint.netns)))
+                Ok((task, sandbox.map(|sandbox| sandbox.netns)))
             }
             Err(error) => {
-                if let Some(endpoint) = endpoint
-                    && let Err(error) = engine.parts.networks.leave(&endpoint.record).await
+                if sandbox.is_some()
+                    && let Err(error) = engine.parts.networks.leave(&record.id).await
                 {
                     tracing::error!(id = record.id, %error, "leaving the network");
                 }
@@ -117,25 +141,25 @@ impl Driver {
     async fn spawn(
         &mut self,
         plan: Plan,
-        endpoint: Option<&Endpoint>,
+        sandbox: Option<&Sandbox>,
         attachments: Vec<Attachment>,
     ) -> Result<Task, StartError> {
         let (engine, record) = (Arc::clone(&self.engine), Arc::clone(&self.record));
-        write_network_files(&engine, &record, endpoint)?;
+        write_network_files(&engine, &record, sandbox, &plan.linked.hosts)?;
         self.state.status = Status::Up;
         self.state.error.clear();
         self.state.oom_killed = false;
         self.state.stopped_by_hand = false;
         self.state.exit_code = 0;
         self.state.started_at_ns = now_ns();
-        self.state.endpoint = endpoint.map(|endpoint| endpoint.record.clone());
+        self.state.sandbox = sandbox.map(|sandbox| sandbox.record.clone());
         let save = self.save_state(Durability::Relaxed).instrument(tracing::debug_span!("record"));
         let built = async {
             let _span = tracing::debug_span!("spec").entered();
             plan.spec(&engine, &record)
         };
         let ((), spec) = tokio::join!(save, built);
-        let request = plan.request(&record, spec?, endpoint, attachments);
+        let request = plan.request(&record, spec?, sandbox, attachments);
         let span = tracing::debug_span!("spawn");
         engine.parts.tasks.run(request).instrument(span).await.map_err(run_error)
     }
@@ -151,40 +175,36 @@ fn run_error(error: RunError) -> StartError {
     }
 }
 
-async fn join(engine: &Inner, record: &ContainerRecord) -> Result<Option<Endpoint>, StartError> {
-    match record.network() {
-        NetworkMode::Bridge if !record.config.network_disabled => {}
-        NetworkMode::Other(name) => {
-            return Err(StartError::NotImplemented(format!("user-defined network {name:?}")));
-        }
-        _ => return Ok(None),
-    }
-    let request = net::join_request(record)?;
-    let failed =
-        |source| StartError::Network { name: record.name.clone(), id: record.id.clone(), source };
+async fn join(engine: &Inner, record: &ContainerRecord) -> Result<Option<Sandbox>, StartError> {
+    let Some(request) = net::join_request(engine, record)? else { return Ok(None) };
+    let failed = |source: JoinError| match source.is_about_ports() {
+        true => StartError::Publish { name: record.name.clone(), id: record.id.clone(), source },
+        false => StartError::Network(source),
+    };
     engine.parts.networks.join(request).await.map(Some).map_err(failed)
 }
 
 fn write_network_files(
     engine: &Inner,
     record: &ContainerRecord,
-    endpoint: Option<&Endpoint>,
+    sandbox: Option<&Sandbox>,
+    linked: &[(IpAddr, String)],
 ) -> Result<(), StartError> {
-    let written = match record.network() {
+    if matches!(record.network(), NetworkMode::Container(_)) {
         // The other container's files are mounted.
-        NetworkMode::Container(_) => Ok(()),
-        NetworkMode::Host => net::write_host_files(&engine.config, record),
-        _ => {
-            let endpoint = endpoint.map(|endpoint| &endpoint.record);
-            let addresses = endpoint.map(|e| IpAddr::V4(e.address)).into_iter().collect();
-            net::write_files(&engine.config, record, addresses, endpoint.map(|e| e.gateway))
-        }
-    };
+        return Ok(());
+    }
+    let sandbox = sandbox.map(|sandbox| &sandbox.record);
+    let written = net::write_files(&engine.config, record, sandbox, linked, engine.host_gateway());
     written.map_err(|(path, source)| StartError::File { step: "writing", path, source })
 }
 
 impl Plan {
-    async fn make(engine: &Inner, record: &ContainerRecord) -> Result<Self, StartError> {
+    async fn make(
+        engine: &Inner,
+        record: &ContainerRecord,
+        mounts: Sources,
+    ) -> Result<Self, StartError> {
         let host = &record.host;
         if let Some(request) = host.device_requests.items().first() {
             return Err(Invalid(format!(
@@ -212,8 +232,9 @@ impl Plan {
         };
         let shm = engine.shm_of(record)?;
         Ok(Self {
-            mounts: mount_sources(engine, record)?,
+            mounts,
             files: net::file_paths(&engine.config.container_dir(&files_of)),
+            linked: net::linked(engine, record)?,
             devices: devices::of(host)?,
             runtime: engine.runtime_of(record),
             rootfs,
@@ -232,17 +253,19 @@ impl Plan {
         let mounts = spec::mounts::build(&MountInput {
             host,
             asked: &self.mounts,
+            user: (self.identity.uid, self.identity.gid),
             files: &self.files,
             shm: self.shm.clone(),
             host_mqueue: self.namespaces.ipc == Ns::Host,
             writable_cgroups: self.options.writable_cgroups,
             init: init.then_some(engine.config.init_binary.as_path()),
         });
-        let env = config.env.items();
+        // What links say is told before the container's own, which wins.
+        let env = [&self.linked.env, config.env.items()].concat();
         let no_new = self.options.no_new_privileges.unwrap_or(engine.config.no_new_privileges);
         let process = process::build(process::ProcessInput {
             args: process::args(&record.path, &record.args, init),
-            env: process::environment(&config.hostname, config.tty, env, &self.identity.home),
+            env: process::environment(&config.hostname, config.tty, &env, &self.identity.home),
             cwd: &config.working_dir,
             identity: &self.identity,
             caps: self.caps.clone(),
@@ -271,7 +294,7 @@ impl Plan {
         self,
         record: &ContainerRecord,
         spec: Spec,
-        endpoint: Option<&Endpoint>,
+        sandbox: Option<&Sandbox>,
         attachments: Vec<Attachment>,
     ) -> RunTask {
         let config = &record.config;
@@ -283,7 +306,7 @@ impl Plan {
                 upper: self.rootfs.upper,
                 work: self.rootfs.work,
             },
-            netns: endpoint.map(|endpoint| Arc::clone(&endpoint.netns)),
+            netns: sandbox.map(|sandbox| Arc::clone(&sandbox.netns)),
             stdio: StdioConfig {
                 tty: config.tty,
                 open_stdin: config.open_stdin,
@@ -301,68 +324,11 @@ impl Plan {
     }
 }
 
-/// The host path of each mount; missing sources of `-v` are made, volumes too.
-fn mount_sources(
-    engine: &Inner,
-    record: &ContainerRecord,
-) -> Result<Vec<(MountRecord, PathBuf)>, StartError> {
-    record.mounts.iter().map(|mount| Ok((mount.clone(), mount_source(engine, mount)?))).collect()
-}
-
-fn mount_source(engine: &Inner, mount: &MountRecord) -> Result<PathBuf, StartError> {
-    match mount.kind {
-        MountKind::Tmpfs => Ok(PathBuf::new()),
-        MountKind::Bind => {
-            let path = PathBuf::from(&mount.source);
-            if path.symlink_metadata().is_err() {
-                if !mount.create_source {
-                    return Err(Invalid(format!(
-                        "invalid mount config for type \"bind\": bind source path does not exist: {}",
-                        mount.source
-                    ))
-                    .into());
-                }
-                let made = std::fs::create_dir_all(&path);
-                made.map_err(|source| StartError::File {
-                    step: "creating",
-                    path: path.clone(),
-                    source,
-                })?;
-            }
-            Ok(path)
-        }
-        MountKind::Volume => {
-            let volumes = &engine.parts.volumes;
-            volumes.get(&mount.source)?;
-            let path = volumes.mountpoint(&mount.source);
-            if mount.subpath.is_empty() { Ok(path) } else { subpath(path, &mount.subpath) }
-        }
-    }
-}
-
-/// A directory inside a volume, with links resolved inside it.
-fn subpath(volume: PathBuf, below: &str) -> Result<PathBuf, StartError> {
-    let failed = |source: std::io::Error| StartError::File {
-        step: "opening",
-        path: volume.join(below),
-        source,
-    };
-    let root = std::fs::File::open(&volume).map_err(failed)?;
-    let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
-    let resolve = rustix::fs::ResolveFlags::IN_ROOT | rustix::fs::ResolveFlags::NO_MAGICLINKS;
-    let found = rustix::fs::openat2(&root, below, flags, rustix::fs::Mode::empty(), resolve)
-        .map_err(|error| failed(error.into()))?;
-    let link = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&found));
-    std::fs::read_link(link).map_err(failed)
-}
-
 fn namespaces(engine: &Inner, record: &ContainerRecord) -> Result<Namespaces, StartError> {
     let host = &record.host;
     let other = |what: &'static str, name: &str| -> Result<u32, StartError> {
         let cell = engine.registry.find(name)?;
-        let phase = cell.phase();
-        let state = phase.word();
-        phase.pid().ok_or(StartError::NotJoinable { what, id: cell.id.clone(), state })
+        cell.phase().pid().ok_or(StartError::NotJoinable { what, id: cell.id.clone() })
     };
     let join = |what, name: &str, file: &str| -> Result<Ns, StartError> {
         Ok(Ns::Join(format!("/proc/{}/ns/{file}", other(what, name)?).into()))

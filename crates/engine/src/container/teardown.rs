@@ -4,13 +4,14 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use gantry_fault::chain;
-use gantry_network::EndpointRecord;
+use gantry_network::SandboxRecord;
 use gantry_store::Durability;
 use gantry_task::Task;
 use tokio::task::JoinHandle;
 
 use super::RemoveOptions;
 use super::driver::Driver;
+use super::mounting;
 use super::phase::Phase;
 use crate::engine::Inner;
 use crate::events::EventKind;
@@ -21,7 +22,7 @@ pub(crate) struct Leftovers {
     pub(crate) engine: Arc<Inner>,
     pub(crate) record: Arc<ContainerRecord>,
     pub(crate) task: Option<Task>,
-    pub(crate) endpoint: Option<EndpointRecord>,
+    pub(crate) sandbox: Option<SandboxRecord>,
     pub(crate) netns: Option<Arc<OwnedFd>>,
 }
 
@@ -29,12 +30,12 @@ impl Leftovers {
     /// Publishes what goes, in Docker's order: behind the container's end, before its removal.
     pub(crate) fn tell(&self) {
         let id = self.record.id.as_str();
-        if self.endpoint.is_some() {
-            self.engine.tell_network("disconnect", id);
+        if let Some(sandbox) = &self.sandbox {
+            self.engine.tell_endpoints("disconnect", sandbox);
         }
         for volume in self.record.volumes() {
-            let attributes =
-                [("driver", "local"), ("container", id)].map(|(k, v)| (k.to_owned(), v.to_owned()));
+            let attributes = [("driver", volume.driver.as_str()), ("container", id)];
+            let attributes = attributes.map(|(k, v)| (k.to_owned(), v.to_owned()));
             let source = volume.source.as_str();
             self.engine.events.publish(EventKind::Volume, "unmount", source, attributes.into());
         }
@@ -44,8 +45,8 @@ impl Leftovers {
     pub(crate) async fn take_away(self) {
         let id = self.record.id.as_str();
         let engine = &self.engine;
-        if let Some(endpoint) = &self.endpoint
-            && let Err(error) = engine.parts.networks.leave(endpoint).await
+        if self.sandbox.is_some()
+            && let Err(error) = engine.parts.networks.leave(id).await
         {
             tracing::error!(id, error = chain(&error), "leaving the network");
         }
@@ -56,6 +57,7 @@ impl Leftovers {
             tracing::error!(id, error = chain(&error), "deleting the task");
         }
         engine.unmount_shm(id);
+        mounting::release_behind(engine, &self.record).await;
     }
 }
 
@@ -104,10 +106,9 @@ fn remove_files(engine: &Inner, record: &ContainerRecord, volumes: bool) {
     for volume in record.anonymous_volumes().filter(|_| volumes) {
         let users = |name: &str| engine.volume_users(name);
         match engine.parts.volumes.remove(volume, true, &users) {
-            Ok(()) => {
-                let attributes = [("driver".to_owned(), "local".to_owned())].into();
-                engine.events.publish(EventKind::Volume, "destroy", volume, attributes);
-            }
+            Ok(Some(removed)) => engine.tell_volume("destroy", volume, &removed.driver),
+            // Gone with another container that had it too.
+            Ok(None) => {}
             // Another container took it over by `--volumes-from`.
             Err(gantry_volume::VolumeError::InUse { .. }) => {}
             Err(error) => tracing::error!(id, error = chain(&error), "removing volume {volume}"),
@@ -130,8 +131,6 @@ impl Driver {
         self.engine.registry.remove(&self.cell.id, &self.record.name);
         self.engine.execs.forget_container(&self.cell.id);
         self.show();
-        self.show_removed();
-        self.tell("destroy", &[]);
         let remains = Remains {
             engine: Arc::clone(&self.engine),
             record: Arc::clone(&self.record),
@@ -144,5 +143,7 @@ impl Driver {
             // Who asks for its volumes to go looks for them next. A panic was logged.
             let _ = taken.await;
         }
+        self.show_removed();
+        self.tell("destroy", &[]);
     }
 }

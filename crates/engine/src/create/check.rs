@@ -40,8 +40,8 @@ pub(super) fn check(
     if !host.storage_opt.is_empty() {
         return Err(CreateError::NotImplemented("--storage-opt".to_owned()));
     }
-    if host.links.items().iter().any(|link| !link.is_empty()) {
-        return Err(CreateError::NotImplemented("--link".to_owned()));
+    if !host.links.items().is_empty() {
+        net::links::check_mode(&host.network_mode)?;
     }
     let mut warnings = resources::check(host, engine.facts.machine)?;
     if NetworkMode::parse(&host.network_mode) == NetworkMode::Host && !host.port_bindings.is_empty()
@@ -49,6 +49,17 @@ pub(super) fn check(
         warnings.push("Published ports are discarded when using host network mode".to_owned());
     }
     Ok(warnings)
+}
+
+/// Refuses ports that the request itself exposes where they cannot be; an image's do no harm.
+pub(super) fn exposed(config: &ContainerConfig, host: &HostConfig) -> Result<(), Invalid> {
+    let shares = matches!(NetworkMode::parse(&host.network_mode), NetworkMode::Container(_));
+    let publishes = !host.port_bindings.is_empty() || host.publish_all_ports;
+    if shares && !publishes && !config.exposed_ports.is_empty() {
+        let words = "conflicting options: port exposing and the container type network mode";
+        return Err(Invalid(words.to_owned()));
+    }
+    Ok(())
 }
 
 fn check_config(config: &ContainerConfig) -> Result<(), Invalid> {
@@ -98,31 +109,24 @@ fn check_modes(
 ) -> Result<(), CreateError> {
     let refuse = |words: String| Err(CreateError::Invalid(Invalid(words)));
     let other = |mode: &str| mode.strip_prefix("container:").map(str::to_owned);
-    match NetworkMode::parse(&host.network_mode) {
-        NetworkMode::Other(name) => {
-            return Err(CreateError::NotImplemented(format!("user-defined network {name:?}")));
+    // The other container is looked for when this one starts.
+    if let NetworkMode::Container(_) = NetworkMode::parse(&host.network_mode) {
+        if !config.hostname.is_empty() {
+            return refuse("conflicting options: hostname and the network mode".into());
         }
-        // The other container is looked for when this one starts.
-        NetworkMode::Container(_) => {
-            if !config.hostname.is_empty() {
-                return refuse("conflicting options: hostname and the network mode".into());
-            }
-            if !host.port_bindings.is_empty() || host.publish_all_ports {
-                return refuse(
-                    "conflicting options: port publishing and the container type network mode"
-                        .into(),
-                );
-            }
-            if !host.dns.items().is_empty() {
-                return refuse("conflicting options: dns and the network mode".into());
-            }
-            if !host.extra_hosts.items().is_empty() {
-                return refuse(
-                    "conflicting options: custom host-to-IP mapping and the network mode".into(),
-                );
-            }
+        if !host.port_bindings.is_empty() || host.publish_all_ports {
+            return refuse(
+                "conflicting options: port publishing and the container type network mode".into(),
+            );
         }
-        _ => {}
+        if !host.dns.items().is_empty() {
+            return refuse("conflicting options: dns and the network mode".into());
+        }
+        if !host.extra_hosts.items().is_empty() {
+            return refuse(
+                "conflicting options: custom host-to-IP mapping and the network mode".into(),
+            );
+        }
     }
     match host.pid_mode.as_str() {
         "" | "host" | "private" => {}

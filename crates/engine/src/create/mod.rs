@@ -2,8 +2,10 @@
 
 mod check;
 mod merge;
+mod networking;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::str::FromStr as _;
@@ -18,7 +20,7 @@ use gantry_logs::LogConfig;
 use gantry_oci::Platform;
 use gantry_snapshot::Rootfs;
 use gantry_store::Durability;
-use gantry_volume::CreateVolume;
+use gantry_volume::{CreateVolume, Created, Volume};
 
 use crate::container::driver::Driver;
 use crate::container::phase::Phase;
@@ -81,23 +83,29 @@ impl Engine {
         let mut host = host_config.unwrap_or_default();
         let (image, _lease) = engine.parts.images.resolve_leased(&config.image)?;
         check_platform(&image, &config.image, request.platform.as_deref())?;
+        check::exposed(&config, &host)?;
         if let Some(defaults) = &image.config.config {
             merge::image_defaults(&mut config, defaults);
         }
         let (path, args) = merge::command(&config).ok_or(CreateError::NoCommand)?;
         check::fill_host(engine, &mut host);
+        networking::name_by_id(engine, &mut host)?;
         let warnings = check::check(engine, &config, &host)?;
         let log = LogConfig::from_docker(&host.log_config.kind, &host.log_config.config)?;
-        let Points { mounts, mut volumes } = points::read(&config, &host, |other| {
-            let cell = engine.registry.find(other).map_err(CreateError::Lookup)?;
-            Ok::<_, CreateError>(cell.record().mounts.clone())
-        })?;
+        let Points { mounts, mut volumes } =
+            points::read(&config, &host, &engine.config.data_root, |other| {
+                let cell = engine.registry.find(other).map_err(CreateError::Lookup)?;
+                Ok::<_, CreateError>(cell.record().mounts.clone())
+            })?;
         for volume in volumes.iter_mut().filter(|volume| volume.name.is_empty()) {
             (volume.name, volume.anonymous) = (names::new_id(), true);
         }
         let mut claim = claim(engine, request.name.as_deref())?;
         name_host(engine, &mut config, &host, &claim.id)?;
         let endpoints = networking_config.unwrap_or_default().endpoints_config;
+        let endpoints = endpoints.into_iter().map(|(k, v)| (k, v.unwrap_or_default())).collect();
+        let endpoints = networking::endpoints(engine, &host, endpoints)?;
+        let links = networking::links(engine, &mut host)?;
         let mut record = ContainerRecord {
             id: claim.id.clone(),
             name: claim.name.clone(),
@@ -108,7 +116,8 @@ impl Engine {
             args,
             config,
             host,
-            endpoints: endpoints.into_iter().map(|(k, v)| (k, v.unwrap_or_default())).collect(),
+            endpoints,
+            links,
             mounts,
             log,
         };
@@ -127,10 +136,10 @@ impl Engine {
         let engine = &self.0;
         let id = record.id.clone();
         let noted = note_volumes(engine, &id, &volumes).await?;
-        let made = match make_volumes(engine, &mut record.mounts, volumes) {
+        let made = match ready_volumes(engine, &mut record.mounts, volumes).await {
             Ok(made) => made,
             Err(error) => {
-                take_back(engine, &record, &[]).await;
+                take_back(engine, &record, Vec::new()).await;
                 return Err(error);
             }
         };
@@ -144,7 +153,7 @@ impl Engine {
             if noted { complete(engine, &record).await } else { Ok(()) }
         };
         if let Err(error) = done.await {
-            take_back(engine, &record, &made).await;
+            take_back(engine, &record, made).await;
             return Err(error);
         }
         let view = View {
@@ -156,8 +165,7 @@ impl Engine {
         let (cell, inbox) = Cell::new(view);
         engine.registry.insert(Arc::clone(&cell));
         for volume in made {
-            let attributes = [("driver".to_owned(), "local".to_owned())].into();
-            engine.events.publish(EventKind::Volume, "create", volume, attributes);
+            engine.tell_volume("create", &volume.name, &volume.driver);
         }
         engine.events.publish(EventKind::Container, "create", id, attributes(&record));
         engine.work.spawn(Driver::new(Arc::clone(engine), cell, inbox).run());
@@ -287,45 +295,72 @@ async fn complete(engine: &Inner, record: &ContainerRecord) -> Result<(), Create
     Ok(engine.parts.store.commit_async(batch, durability(record)).await?)
 }
 
-/// Makes the volumes that are not there; gives the names of those it made.
+/// Makes the volumes, on a thread that may block when a plugin could be asked.
+async fn ready_volumes(
+    engine: &Arc<Inner>,
+    mounts: &mut Vec<MountRecord>,
+    wanted: Vec<NewVolume>,
+) -> Result<Vec<Volume>, CreateError> {
+    let known = |volume: &NewVolume| {
+        let local = |driver: &str| matches!(driver, "" | gantry_volume::LOCAL);
+        let found = engine.parts.volumes.get(&volume.name);
+        local(&volume.driver) && (volume.anonymous || found.is_ok_and(|volume| volume.is_local()))
+    };
+    if wanted.iter().all(known) {
+        return make_volumes(engine, mounts, wanted);
+    }
+    let (engine, mut own) = (Arc::clone(engine), std::mem::take(mounts));
+    let made = tokio::task::spawn_blocking(move || {
+        let made = make_volumes(&engine, &mut own, wanted);
+        (made, own)
+    });
+    let (made, own) = made.await.map_err(|_| CreateError::Closed)?;
+    *mounts = own;
+    made
+}
+
+/// Makes the volumes that are not there; gives those it made.
 fn make_volumes(
     engine: &Inner,
     mounts: &mut [MountRecord],
     wanted: Vec<NewVolume>,
-) -> Result<Vec<String>, CreateError> {
-    let mut made = Vec::new();
-    let mut seen = HashSet::new();
-    for volume in wanted {
-        let is_new = engine.parts.volumes.get(&volume.name).is_err();
-        let create = CreateVolume {
-            name: Some(volume.name),
-            driver: volume.driver,
-            labels: volume.labels,
-            options: volume.options,
-            anonymous: volume.anonymous,
-        };
-        let volume_made = match engine.parts.volumes.create(create) {
-            Ok(volume) => volume,
+) -> Result<Vec<Volume>, CreateError> {
+    let mut made: Vec<Volume> = Vec::new();
+    for wanted in wanted {
+        let created = engine.parts.volumes.create(CreateVolume {
+            name: Some(wanted.name),
+            driver: wanted.driver,
+            labels: wanted.labels,
+            options: wanted.options,
+            anonymous: wanted.anonymous,
+        });
+        let Created { volume, is_new } = match created {
+            Ok(created) => created,
             Err(error) => {
                 remove_volumes(engine, &made);
                 return Err(error.into());
             }
         };
-        if is_new && seen.insert(volume_made.name.clone()) {
-            made.push(volume_made.name.clone());
+        for mount in mounts.iter_mut().filter(|mount| mount.target == wanted.target) {
+            mount.source.clone_from(&volume.name);
+            mount.driver.clone_from(&volume.driver);
+            // Docker notes that such a volume is shared between containers.
+            if wanted.named && volume.is_local() && mount.mode.is_empty() {
+                "z".clone_into(&mut mount.mode);
+            }
         }
-        for mount in mounts.iter_mut().filter(|mount| mount.target == volume.target) {
-            mount.source.clone_from(&volume_made.name);
+        if is_new {
+            made.push(volume);
         }
     }
     Ok(made)
 }
 
-fn remove_volumes(engine: &Inner, names: &[String]) {
-    for name in names {
+fn remove_volumes(engine: &Inner, volumes: &[Volume]) {
+    for volume in volumes {
         let users = |name: &str| engine.volume_users(name);
-        if let Err(error) = engine.parts.volumes.remove(name, true, &users) {
-            tracing::warn!(error = chain(&error), "removing volume {name}");
+        if let Err(error) = engine.parts.volumes.remove(&volume.name, true, &users) {
+            tracing::warn!(error = chain(&error), "removing volume {}", volume.name);
         }
     }
 }
@@ -370,9 +405,13 @@ async fn fill(
     let filled = tokio::task::spawn_blocking(move || -> Result<(), CreateError> {
         let image = engine.parts.snapshots.mount_layers(&record.layers)?;
         for mount in record.volumes().filter(|m| !m.no_copy && m.subpath.is_empty()) {
-            // What is no directory in the image has nothing to copy.
-            if let Ok(Some(dir)) = identity::dir_in_root(image.as_fd(), &mount.target) {
-                engine.parts.volumes.copy_up(&mount.source, dir.as_fd())?;
+            match identity::dir_in_root(image.as_fd(), &mount.target) {
+                Ok(Some(dir)) => engine.parts.volumes.copy_up(&mount.source, dir.as_fd())?,
+                Err(error) if error.kind() == ErrorKind::NotADirectory => {
+                    return Err(covers_a_file(mount).into());
+                }
+                // What is not in the image, or cannot be reached, has nothing to copy.
+                Ok(None) | Err(_) => {}
             }
         }
         let cwd = record.config.working_dir.as_str();
@@ -392,13 +431,26 @@ async fn fill(
     filled.await.map_err(|_| CreateError::Closed)?
 }
 
-async fn take_back(engine: &Inner, record: &ContainerRecord, volumes: &[String]) {
+/// Docker's words for a volume at the place of a file of the image.
+fn covers_a_file(mount: &MountRecord) -> Invalid {
+    let target = &mount.target;
+    Invalid(match mount.mode.is_empty() && mount.anonymous {
+        true => format!("cannot mount volume over existing file, file exists {target}"),
+        false => format!("source {target} is not directory"),
+    })
+}
+
+async fn take_back(engine: &Arc<Inner>, record: &ContainerRecord, volumes: Vec<Volume>) {
     let id = record.id.as_str();
     if let Err(error) = engine.parts.snapshots.remove(id) {
         tracing::warn!(id, error = chain(&error), "taking back a root file system");
     }
     let _ = std::fs::remove_dir_all(engine.config.container_dir(id));
-    remove_volumes(engine, volumes);
+    if !volumes.is_empty() {
+        let engine = Arc::clone(engine);
+        // A panic in it was logged by the runtime.
+        let _ = tokio::task::spawn_blocking(move || remove_volumes(&engine, &volumes)).await;
+    }
     let mut batch = engine.parts.store.batch();
     batch.delete::<ContainerRecord>(id).delete::<StateRecord>(id).delete::<CreationRecord>(id);
     if let Err(error) = engine.parts.store.commit_async(batch, Durability::Relaxed).await {

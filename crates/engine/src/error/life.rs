@@ -92,6 +92,7 @@ impl Fault for CreateError {
             CreateError::Invalid(error) => error.kind(),
             // "Not found" is the image alone: clients answer it by pulling.
             CreateError::Lookup(_) => Kind::InvalidArgument,
+            CreateError::Volume(error) if error.kind() == Kind::NotFound => Kind::InvalidArgument,
             CreateError::NotImplemented(_) => Kind::NotImplemented,
             CreateError::Snapshot(error) => error.kind(),
             CreateError::Volume(error) => error.kind(),
@@ -134,23 +135,21 @@ pub enum StartError {
     #[error(transparent)]
     Lookup(#[from] LookupError),
     /// A container whose namespace is to be joined does not run.
-    #[error("cannot join {what} namespace of a non running container: container {id} is {state}")]
+    #[error("cannot join {what} of a non running container: {id}")]
     NotJoinable {
-        /// `network`, `pid`, `ipc`.
+        /// `network`, `PID`, `IPC`.
         what: &'static str,
         /// The other container.
         id: String,
-        /// Its state.
-        state: &'static str,
     },
-    /// A feature that is not there.
-    #[error("{0} is not implemented")]
-    NotImplemented(String),
-    /// The network.
+    /// A network, or the place on it.
+    #[error("failed to set up container networking")]
+    Network(#[source] gantry_network::JoinError),
+    /// A port.
     #[error(
         "failed to set up container networking: driver failed programming external connectivity on endpoint {name} ({id})"
     )]
-    Network {
+    Publish {
         /// The container's name.
         name: String,
         /// The container's id.
@@ -165,6 +164,23 @@ pub enum StartError {
     /// A volume.
     #[error(transparent)]
     Volume(#[from] gantry_volume::VolumeError),
+    /// A volume could not be mounted.
+    #[error("error while mounting volume '{}'", path.display())]
+    VolumeMount {
+        /// Where.
+        path: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: gantry_volume::VolumeError,
+    },
+    /// A part of a volume.
+    #[error("cannot access path {}: {why}", path.display())]
+    Subpath {
+        /// Which.
+        path: std::path::PathBuf,
+        /// The kernel's words.
+        why: String,
+    },
     /// The seccomp profile.
     #[error("seccomp profile")]
     Seccomp(#[from] gantry_seccomp::SeccompError),
@@ -230,14 +246,16 @@ impl Fault for StartError {
             }
             StartError::Lookup(error) => error.kind(),
             StartError::NotJoinable { .. } => Kind::Conflict,
-            StartError::NotImplemented(_) => Kind::NotImplemented,
+            StartError::Network(error) => error.kind(),
             StartError::Snapshot(error) => error.kind(),
             StartError::Volume(error) => error.kind(),
             StartError::Store(error) => error.kind(),
             StartError::Gone(_) => Kind::NotFound,
             StartError::Runtime { .. }
             | StartError::Task(_)
-            | StartError::Network { .. }
+            | StartError::Publish { .. }
+            | StartError::VolumeMount { .. }
+            | StartError::Subpath { .. }
             | StartError::File { .. } => Kind::Internal,
         }
     }
@@ -368,9 +386,9 @@ pub enum RemoveError {
         #[source]
         source: gantry_task::TaskError,
     },
-    /// `link=1`: links are not there.
-    #[error("removing a link is not implemented")]
-    Link,
+    /// No link has this name.
+    #[error("No such container: {0}")]
+    NoLink(String),
     /// The record could not be written.
     #[error("recording the removal")]
     Store(#[from] gantry_store::StoreError),
@@ -385,9 +403,8 @@ impl Fault for RemoveError {
             RemoveError::Rejected { reject, .. } => reject.kind(),
             RemoveError::InProgress(_) => Kind::Conflict,
             RemoveError::Kill { .. } => Kind::Internal,
-            RemoveError::Link => Kind::NotImplemented,
             RemoveError::Store(error) => error.kind(),
-            RemoveError::Gone(_) => Kind::NotFound,
+            RemoveError::Gone(_) | RemoveError::NoLink(_) => Kind::NotFound,
         }
     }
 }

@@ -23,16 +23,83 @@ pub enum LookupError {
     /// No exec has this id.
     #[error("No such exec instance: {0}")]
     NoExec(String),
-    /// No network has this name or id.
-    #[error("network {0} not found")]
-    NoNetwork(String),
+    /// No network, or more than one, goes by this name or id.
+    #[error(transparent)]
+    Network(#[from] gantry_network::FindError),
 }
 
 impl Fault for LookupError {
     fn kind(&self) -> Kind {
         match self {
             LookupError::Ambiguous(_) => Kind::InvalidArgument,
+            LookupError::Network(error) => error.kind(),
             _ => Kind::NotFound,
+        }
+    }
+}
+
+/// Why a network was not made, removed, or a container not connected to it or disconnected.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NetworkFault {
+    /// Which container or network.
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
+    /// Which network.
+    #[error(transparent)]
+    Find(#[from] gantry_network::FindError),
+    /// Making it.
+    #[error(transparent)]
+    Create(#[from] gantry_network::CreateError),
+    /// Removing it.
+    #[error(transparent)]
+    Remove(#[from] gantry_network::RemoveError),
+    /// Connecting or disconnecting.
+    #[error(transparent)]
+    Join(#[from] gantry_network::JoinError),
+    /// Looking at it.
+    #[error(transparent)]
+    Network(#[from] gantry_network::NetworkError),
+    /// A part of the request.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// What the container is or has does not go with it.
+    #[error("{0}")]
+    Conflict(String),
+    /// Never allowed.
+    #[error("{0}")]
+    Forbidden(String),
+    /// A file of the container.
+    #[error("writing {path}")]
+    File {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The record could not be written.
+    #[error("recording the container")]
+    Store(#[from] gantry_store::StoreError),
+    /// The driver has ended: the container is gone or the engine shuts down.
+    #[error("No such container: {0}")]
+    Gone(String),
+}
+
+impl Fault for NetworkFault {
+    fn kind(&self) -> Kind {
+        match self {
+            NetworkFault::Lookup(error) => error.kind(),
+            NetworkFault::Find(error) => error.kind(),
+            NetworkFault::Create(error) => error.kind(),
+            NetworkFault::Remove(error) => error.kind(),
+            NetworkFault::Join(error) => error.kind(),
+            NetworkFault::Invalid(_) => Kind::InvalidArgument,
+            NetworkFault::Conflict(_) => Kind::Conflict,
+            NetworkFault::Forbidden(_) => Kind::Forbidden,
+            NetworkFault::File { .. } | NetworkFault::Network(_) => Kind::Internal,
+            NetworkFault::Store(error) => error.kind(),
+            NetworkFault::Gone(_) => Kind::NotFound,
         }
     }
 }

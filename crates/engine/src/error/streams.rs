@@ -217,6 +217,9 @@ pub enum FileError {
     /// The container could not be paused for it.
     #[error(transparent)]
     Pause(#[from] ChangeError),
+    /// A volume could not be mounted.
+    #[error(transparent)]
+    Volume(#[from] gantry_volume::VolumeError),
     /// The root of the running container.
     #[error("opening the root of container {id}")]
     Root {
@@ -237,6 +240,7 @@ impl Fault for FileError {
             FileError::Snapshot(error) => error.kind(),
             FileError::Image(error) => error.kind(),
             FileError::Pause(error) => error.kind(),
+            FileError::Volume(error) => error.kind(),
             FileError::Root { .. } => Kind::Internal,
         }
     }

@@ -1,8 +1,9 @@
 //! Where a path of a container is found: its own mounts while it runs, a detached mount otherwise.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use gantry_volume::Held;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use crate::record::{ContainerRecord, MountKind, MountRecord};
@@ -16,6 +17,8 @@ pub(crate) struct Place {
     pub(crate) path: String,
     /// What is mounted there without write access, in Docker's words.
     pub(crate) read_only: Option<&'static str>,
+    /// Keeps a volume of a stopped container mounted meanwhile.
+    _volume: Option<Held>,
 }
 
 impl Container {
@@ -32,18 +35,23 @@ impl Container {
         if let Some(pid) = self.pid() {
             // The container's own view: volumes, tmpfs and all.
             let root = self.running_root(pid)?;
-            return Ok(Place { root, path: absolute, read_only });
+            return Ok(Place { root, path: absolute, read_only, _volume: None });
         }
         match mount {
-            Some((mount, below)) if mount.kind != MountKind::Tmpfs => {
-                let source = match mount.kind {
-                    MountKind::Volume => self.engine.parts().volumes.mountpoint(&mount.source),
-                    _ => mount.source.clone().into(),
+            Some((mount, below)) if mount.kind == MountKind::Volume => {
+                let held = self.engine.parts().volumes.hold(&mount.source)?;
+                let volume = self.open_directory(held.path())?;
+                let root = match mount.subpath.as_str() {
+                    "" => volume,
+                    below => self.open_below(volume.as_fd(), below)?,
                 };
-                let source = source.join(&mount.subpath);
-                Ok(Place { root: self.open_directory(&source)?, path: below, read_only })
+                Ok(Place { root, path: below, read_only, _volume: Some(held) })
             }
-            _ => Ok(Place { root: self.stopped_root()?, path: absolute, read_only }),
+            Some((mount, below)) if mount.kind == MountKind::Bind => {
+                let root = self.open_directory(Path::new(&mount.source))?;
+                Ok(Place { root, path: below, read_only, _volume: None })
+            }
+            _ => Ok(Place { root: self.stopped_root()?, path: absolute, read_only, _volume: None }),
         }
     }
 
@@ -58,6 +66,13 @@ impl Container {
         let root = self.open_directory(Path::new(&format!("/proc/{pid}/root")))?;
         // The process may have ended and its number gone to another before the directory was open.
         if self.pid() == Some(pid) { Ok(root) } else { self.stopped_root() }
+    }
+
+    /// A part of a volume, with links resolved inside it.
+    fn open_below(&self, volume: BorrowedFd<'_>, below: &str) -> Result<OwnedFd, FileError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        gantry_archive::open_in_root(volume, below.as_bytes(), flags)
+            .map_err(|errno| FileError::Root { id: self.id().to_owned(), source: errno.into() })
     }
 
     fn open_directory(&self, path: &Path) -> Result<OwnedFd, FileError> {

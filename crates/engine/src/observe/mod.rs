@@ -1,5 +1,6 @@
 //! Looking into running containers: processes and figures.
 
+mod networks;
 pub mod stats;
 pub mod top;
 

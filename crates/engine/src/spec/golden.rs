@@ -24,6 +24,7 @@ fn record(config: ContainerConfig, host: HostConfig) -> ContainerRecord {
         config: ContainerConfig { hostname: "0123456789ab".into(), ..config },
         host,
         endpoints: Default::default(),
+        links: Vec::new(),
         mounts: Vec::new(),
         log: gantry_logs::LogConfig::None,
     }
@@ -54,6 +55,7 @@ fn spec(record: &ContainerRecord, asked: &[(MountRecord, PathBuf)]) -> Spec {
         mounts: mounts::build(&MountInput {
             host,
             asked,
+            user: (0, 0),
             files: &[("/etc/hosts", "/state/hosts".into())],
             shm: Shm::Own(64 << 20),
             host_mqueue: false,

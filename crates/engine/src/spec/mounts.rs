@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use gantry_api_types::host_config::HostConfig;
-use gantry_oci::runtime::Mount;
+use gantry_oci::runtime::{IdMapping, Mount};
 
 use crate::record::{MountKind, MountRecord};
 
@@ -25,6 +25,8 @@ pub(crate) struct MountInput<'a> {
     pub(crate) host: &'a HostConfig,
     /// Mounts asked for, with the host path of each bind and volume.
     pub(crate) asked: &'a [(MountRecord, PathBuf)],
+    /// User and group that the container starts with.
+    pub(crate) user: (u32, u32),
     /// Files of the network (`/etc/hosts`, ...) by path in the container.
     pub(crate) files: &'a [(&'static str, PathBuf)],
     /// `/dev/shm`.
@@ -52,12 +54,13 @@ pub(crate) fn build(input: &MountInput<'_>) -> Vec<Mount> {
         mounts.push(bind(INIT_PATH.into(), init.to_owned(), &["bind", "ro"]));
     }
     let mut wanted: Vec<Mount> =
-        input.asked.iter().map(|(record, path)| asked(record, path)).collect();
+        input.asked.iter().map(|(record, path)| asked(record, path, input.user)).collect();
     wanted.extend(input.host.tmpfs.iter().map(|(path, options)| tmpfs(path, &split(options))));
     for (target, source) in input.files {
         if !has(&wanted, Path::new(target)) {
-            let access = if input.host.readonly_rootfs { "ro" } else { "rw" };
-            wanted.push(bind(target.into(), source.clone(), &["rbind", "rprivate", access]));
+            let mut options = vec!["rbind", "rprivate"];
+            options.extend(input.host.readonly_rootfs.then_some("ro"));
+            wanted.push(bind(target.into(), source.clone(), &options));
         }
     }
     // A stable sort by depth keeps the order of equals and makes parents first.
@@ -122,7 +125,7 @@ fn has(mounts: &[Mount], destination: &Path) -> bool {
     mounts.iter().any(|mount| mount.destination == destination)
 }
 
-fn asked(record: &MountRecord, path: &Path) -> Mount {
+fn asked(record: &MountRecord, path: &Path, user: (u32, u32)) -> Mount {
     if record.kind == MountKind::Tmpfs {
         let mut options = record.tmpfs_options.clone();
         if record.read_only {
@@ -135,13 +138,40 @@ fn asked(record: &MountRecord, path: &Path) -> Mount {
         "" => "rprivate",
         named => named,
     };
-    let access = match (record.read_only, recursive && !record.read_only_non_recursive) {
-        (false, _) => "rw",
-        (true, true) => "rro",
-        (true, false) => "ro",
-    };
     let kind = if recursive { "rbind" } else { "bind" };
-    bind(PathBuf::from(&record.target), path.to_owned(), &[kind, access, propagation])
+    let mut options = vec![kind];
+    // Never "rw": what the host has mounted read-only stays so.
+    match (record.read_only, recursive && !record.read_only_non_recursive) {
+        (false, _) => {}
+        (true, true) => options.push("rro"),
+        (true, false) => options.push("ro"),
+    }
+    options.push(propagation);
+    let maps = record.id_map.map(|map| (mappings(map.uid, user.0), mappings(map.gid, user.1)));
+    if maps.is_some() {
+        options.push(if recursive { "ridmap" } else { "idmap" });
+    }
+    let (uid_mappings, gid_mappings) = maps.unwrap_or_default();
+    let mount = bind(PathBuf::from(&record.target), path.to_owned(), &options);
+    Mount { uid_mappings, gid_mappings, ..mount }
+}
+
+/// Mappings that make what is `host`'s on the host `inside`'s in the container, and back. Other ids
+/// stay as they are, but `inside`'s own on the host: it has no name in the container, and nobody
+/// there can make files that are its. With root inside, that is what the mapping is for.
+fn mappings(host: u32, inside: u32) -> Vec<IdMapping> {
+    // The highest id stands for "none" in the kernel.
+    const END: u32 = u32::MAX;
+    let one = |container_id, host_id| IdMapping { container_id, host_id, size: 1 };
+    let (low, high) = (host.min(inside), host.max(inside));
+    let mut mappings = vec![one(host, inside)];
+    for (first, end) in [(0, low), (low + 1, high), (high + 1, END)] {
+        if first < end {
+            let size = end - first;
+            mappings.push(IdMapping { container_id: first, host_id: first, size });
+        }
+    }
+    mappings
 }
 
 fn tmpfs(target: &str, options: &[String]) -> Mount {
@@ -196,11 +226,13 @@ pub(crate) fn root_propagation(records: &[MountRecord]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::IdMap;
 
     fn input<'a>(host: &'a HostConfig, asked: &'a [(MountRecord, PathBuf)]) -> MountInput<'a> {
         MountInput {
             host,
             asked,
+            user: (0, 0),
             files: &[],
             shm: Shm::Own(1024),
             host_mqueue: false,
@@ -256,8 +288,31 @@ mod tests {
     #[test]
     fn read_only_binds_are_so_recursively() {
         let record = MountRecord { target: "/r".into(), read_only: true, ..Default::default() };
-        assert_eq!(asked(&record, Path::new("/s")).options, ["rbind", "rro", "rprivate"]);
+        let options = |record: &MountRecord| asked(record, Path::new("/s"), (0, 0)).options;
+        assert_eq!(options(&record), ["rbind", "rro", "rprivate"]);
         let top = MountRecord { read_only_non_recursive: true, ..record };
-        assert_eq!(asked(&top, Path::new("/s")).options, ["rbind", "ro", "rprivate"]);
+        assert_eq!(options(&top), ["rbind", "ro", "rprivate"]);
+    }
+
+    #[test]
+    fn mapped_binds_name_every_id_but_the_users_own() {
+        let record = MountRecord {
+            target: "/r".into(),
+            id_map: Some(IdMap { uid: 1000, gid: 0 }),
+            ..MountRecord::default()
+        };
+        let mount = asked(&record, Path::new("/s"), (0, 0));
+        assert_eq!(mount.options, ["rbind", "rprivate", "ridmap"]);
+        let of = |mappings: &[IdMapping]| -> Vec<(u32, u32, u32)> {
+            mappings.iter().map(|m| (m.container_id, m.host_id, m.size)).collect()
+        };
+        assert_eq!(
+            of(&mount.uid_mappings),
+            [(1000, 0, 1), (1, 1, 999), (1001, 1001, u32::MAX - 1001)]
+        );
+        assert_eq!(of(&mount.gid_mappings), [(0, 0, 1), (1, 1, u32::MAX - 1)]);
+        let user = asked(&record, Path::new("/s"), (5, 0));
+        let want = [(1000, 5, 1), (0, 0, 5), (6, 6, 994), (1001, 1001, u32::MAX - 1001)];
+        assert_eq!(of(&user.uid_mappings), want);
     }
 }

@@ -78,6 +78,7 @@ impl Engine {
         volumes
             .list()
             .into_iter()
+            .filter(gantry_volume::Volume::is_plain)
             .map(|volume| {
                 let users = self.volume_users(&volume.name).len();
                 let usage = VolumeUsage {
@@ -87,7 +88,7 @@ impl Engine {
                 Ok(Volume {
                     mountpoint: volumes.mountpoint(&volume.name).display().to_string(),
                     name: volume.name,
-                    driver: "local".to_owned(),
+                    driver: volume.driver,
                     created_at: volume.created_at,
                     labels: volume.labels,
                     options: volume.options,

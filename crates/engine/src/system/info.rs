@@ -29,7 +29,7 @@ impl Engine {
             images: count(parts.images.list().len()),
             driver: "overlay2".to_owned(),
             driver_status: driver_status(),
-            plugins: plugins(),
+            plugins: plugins(parts.volumes.drivers()),
             debug: config.debug,
             n_fd: count(std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)),
             n_events_listener: count(self.events().listeners()),
@@ -94,10 +94,10 @@ fn driver_status() -> Vec<[String; 2]> {
         .to_vec()
 }
 
-fn plugins() -> PluginsInfo {
+fn plugins(volume: Vec<String>) -> PluginsInfo {
     let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
     PluginsInfo {
-        volume: names(&["local"]),
+        volume,
         network: names(&["bridge", "host", "null"]),
         authorization: None,
         log: names(&["json-file", "local", "none"]),

@@ -104,7 +104,7 @@ impl Bed {
         self.put_image(&images);
         let volumes = gantry_volume::Volumes::open(&data.join("volumes"), store.clone()).unwrap();
         let network = gantry_network::NetworkConfig::new("gtest0", data.join("network"));
-        let networks = gantry_network::Networks::open(network).await.unwrap();
+        let networks = gantry_network::Networks::open(network, store.clone()).await.unwrap();
         let tasks = gantry_task::Tasks::open(gantry_task::TasksConfig {
             exec_root: exec.clone(),
             shim: shim(),
@@ -159,7 +159,7 @@ impl Bed {
         // The failed test may still hold the store: its engine died with the test's future.
         if let Ok(engine) = tokio::time::timeout(LIMIT, self.engine()).await {
             for container in engine.containers() {
-                let options = RemoveOptions { force: true, volumes: true, link: false };
+                let options = RemoveOptions { force: true, volumes: true };
                 let _ = container.remove(options).await;
             }
             engine.shutdown().await;

@@ -9,3 +9,4 @@ mod life;
 mod recovery;
 mod requests;
 mod speed;
+mod volumes;

@@ -1,8 +1,11 @@
 //! Forgetting connections (`ctnetlink`).
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use rustix::io::Errno;
+
+use super::expr::{FAMILY_IPV4, FAMILY_IPV6};
 use super::message::{ACK, Batch, attribute};
 use super::socket::{Refused, Socket};
 
@@ -10,33 +13,50 @@ use super::socket::{Refused, Socket};
 /// goes through all of them as well.
 const FEW_PORTS: usize = 16;
 
+/// Deletions of one request: the answers to them wait in the socket's queue.
+const FLOWS_AT_ONCE: usize = 64;
+
 const IPCTNL_MSG_CT_GET: u16 = (1 << 8) | 1;
 const IPCTNL_MSG_CT_DELETE: u16 = (1 << 8) | 2;
 const CTA_TUPLE_ORIG: u16 = 1;
 const CTA_TUPLE_REPLY: u16 = 2;
+const CTA_ZONE: u16 = 18;
 const CTA_FILTER: u16 = 25;
 const CTA_FILTER_ORIG_FLAGS: u16 = 1;
 const CTA_FILTER_REPLY_FLAGS: u16 = 2;
 const CTA_TUPLE_IP: u16 = 1;
 const CTA_TUPLE_PROTO: u16 = 2;
 const CTA_IP_V4_SRC: u16 = 1;
+const CTA_IP_V6_SRC: u16 = 3;
 const CTA_PROTO_NUM: u16 = 1;
 const CTA_PROTO_DST_PORT: u16 = 3;
 const MATCH_IP_SRC: u32 = 1;
 const MATCH_PROTO_NUM: u32 = 1 << 3;
 const MATCH_DST_PORT: u32 = 1 << 5;
+/// Length of `struct nfgenmsg`.
+const HEADER_LEN: usize = 4;
+
 /// `struct nfgenmsg`; version 1 makes the kernel look at the family.
-const HEADER: [u8; 4] = [2, 1, 0, 0];
+fn header(family: u8) -> [u8; HEADER_LEN] {
+    [family, 1, 0, 0]
+}
 
 /// Forgets every connection that `container` answers. A flow without an end, as UDP has, would
 /// otherwise go on to a container that is gone, also when the port has a new owner.
 ///
 /// # Errors
 /// Linux before 5.8 knows no filter.
-pub(crate) fn forget_container(socket: &mut Socket, container: Ipv4Addr) -> Result<(), Refused> {
+pub(crate) fn forget_container(socket: &mut Socket, container: IpAddr) -> Result<(), Refused> {
+    match container {
+        IpAddr::V4(container) => forget_v4(socket, container),
+        IpAddr::V6(container) => forget_v6(socket, container),
+    }
+}
+
+fn forget_v4(socket: &mut Socket, container: Ipv4Addr) -> Result<(), Refused> {
     let mut batch = Batch::new();
     batch.push("forgetting connections", IPCTNL_MSG_CT_DELETE, ACK, |body| {
-        body.raw(&HEADER)
+        body.raw(&header(FAMILY_IPV4))
             .nest(CTA_TUPLE_REPLY, |body| {
                 body.nest(CTA_TUPLE_IP, |body| {
                     body.bytes(CTA_IP_V4_SRC, &container.octets());
@@ -49,26 +69,66 @@ pub(crate) fn forget_container(socket: &mut Socket, container: Ipv4Addr) -> Resu
     socket.request(batch)
 }
 
-/// Forgets every flow of protocol `proto` to these ports: one that began before its port was
+/// Looks for the connections and deletes each. A filter with an IPv6 address deletes the flows
+/// that do *not* have it: the kernel takes the comparison the wrong way round (seen on 6.18).
+fn forget_v6(socket: &mut Socket, container: Ipv6Addr) -> Result<(), Refused> {
+    let mut flows = Vec::new();
+    let look = socket.dump(IPCTNL_MSG_CT_GET, &header(FAMILY_IPV6), |body| {
+        let attrs = body.get(HEADER_LEN..).unwrap_or(&[]);
+        if answerer(attrs) == Some(&container.octets()) {
+            let zone = attribute(attrs, CTA_ZONE).map(<[u8]>::to_vec);
+            flows.extend(attribute(attrs, CTA_TUPLE_ORIG).map(|tuple| (tuple.to_vec(), zone)));
+        }
+    });
+    look.map_err(|source| Refused { step: "reading connections", source })?;
+    for flows in flows.chunks(FLOWS_AT_ONCE) {
+        let mut batch = Batch::new();
+        for (tuple, zone) in flows {
+            batch.push("forgetting connections", IPCTNL_MSG_CT_DELETE, ACK, |body| {
+                body.raw(&header(FAMILY_IPV6)).nest(CTA_TUPLE_ORIG, |body| {
+                    body.raw(tuple);
+                });
+                if let Some(zone) = zone {
+                    body.bytes(CTA_ZONE, zone);
+                }
+            });
+        }
+        match socket.request(batch) {
+            // It ended by itself.
+            Err(refused) if refused.is(Errno::NOENT) => {}
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+/// The IPv6 address that answers a connection.
+fn answerer(attrs: &[u8]) -> Option<&[u8; 16]> {
+    let address = attribute(attribute(attrs, CTA_TUPLE_REPLY)?, CTA_TUPLE_IP)?;
+    attribute(address, CTA_IP_V6_SRC)?.try_into().ok()
+}
+
+/// Forgets every flow of a family and protocol to these ports: one that began before its port was
 /// published would go on to the host.
 ///
 /// # Errors
 /// Linux before 5.8 knows no filter.
 pub(crate) fn forget_ports(
     socket: &mut Socket,
+    family: u8,
     proto: u8,
     ports: &BTreeSet<u16>,
 ) -> Result<(), Refused> {
     if ports.len() <= FEW_PORTS {
-        return ports.iter().try_for_each(|port| forget_port(socket, proto, *port));
+        return ports.iter().try_for_each(|port| forget_port(socket, family, proto, *port));
     }
     let mut seen = BTreeSet::new();
-    let look = socket.dump(IPCTNL_MSG_CT_GET, &HEADER, |body| {
-        let flow = body.get(HEADER.len()..).and_then(original_target);
+    let look = socket.dump(IPCTNL_MSG_CT_GET, &header(family), |body| {
+        let flow = body.get(HEADER_LEN..).and_then(original_target);
         seen.extend(flow.filter(|(of, _)| *of == proto).map(|(_, port)| port));
     });
     look.map_err(|source| Refused { step: "reading connections", source })?;
-    seen.intersection(ports).try_for_each(|port| forget_port(socket, proto, *port))
+    seen.intersection(ports).try_for_each(|port| forget_port(socket, family, proto, *port))
 }
 
 /// Protocol and destination port of the packet that began a connection.
@@ -79,10 +139,10 @@ fn original_target(attrs: &[u8]) -> Option<(u8, u16)> {
     Some((*attribute(proto, CTA_PROTO_NUM)?.first()?, u16::from_be_bytes(port)))
 }
 
-fn forget_port(socket: &mut Socket, proto: u8, port: u16) -> Result<(), Refused> {
+fn forget_port(socket: &mut Socket, family: u8, proto: u8, port: u16) -> Result<(), Refused> {
     let mut batch = Batch::new();
     batch.push("forgetting flows", IPCTNL_MSG_CT_DELETE, ACK, |body| {
-        body.raw(&HEADER)
+        body.raw(&header(family))
             .nest(CTA_TUPLE_ORIG, |body| {
                 body.nest(CTA_TUPLE_PROTO, |body| {
                     body.bytes(CTA_PROTO_NUM, &[proto])

@@ -13,6 +13,8 @@ pub(crate) const ACK: u16 = 4;
 pub(crate) const DUMP: u16 = 0x300;
 /// Fail if the object exists.
 pub(crate) const EXCL: u16 = 0x200;
+/// Put the object in the place of one that exists.
+pub(crate) const REPLACE: u16 = 0x100;
 /// Make the object if it does not exist.
 pub(crate) const CREATE: u16 = 0x400;
 /// Put a rule behind the others.
@@ -138,6 +140,8 @@ impl Body<'_> {
 pub(crate) struct Message<'a> {
     pub(crate) kind: u16,
     pub(crate) sequence: u32,
+    /// The socket of who asked; in a notification, of who made the change.
+    pub(crate) port: u32,
     /// What follows the header.
     pub(crate) body: &'a [u8],
 }
@@ -151,6 +155,7 @@ pub(crate) fn messages(mut datagram: &[u8]) -> impl Iterator<Item = Message<'_>>
         let found = Message {
             kind: u16_at(message, 4)?,
             sequence: u32_at(message, 8)?,
+            port: u32_at(message, 12)?,
             body: message.get(HEADER_LEN..)?,
         };
         datagram = datagram.get(length.next_multiple_of(4)..).unwrap_or(&[]);

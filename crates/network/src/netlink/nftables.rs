@@ -1,13 +1,13 @@
-//! nftables requests: tables, chains, rules, maps (`include/uapi/linux/netfilter/nf_tables.h`).
+//! nftables requests: tables, chains, rules, sets (`include/uapi/linux/netfilter/nf_tables.h`).
 //!
 //! A [`Transaction`] is one batch: the kernel carries out all of it or nothing, and packets see
-//! the rules before or after it, never between. All numbers are in network byte order, but for
-//! those that are compared with a register that the kernel fills in its own order.
+//! the rules before or after it, never between.
 
+use super::expr::{self, Expr, Verdict};
 use super::message::{ACK, APPEND, Batch, Body, CREATE};
 use super::socket::{Refused, Socket};
 
-const SUBSYS: u16 = 10 << 8;
+pub(super) const SUBSYS: u16 = 10 << 8;
 const BATCH_BEGIN: u16 = 0x10;
 const BATCH_END: u16 = 0x11;
 const NEWTABLE: u16 = SUBSYS;
@@ -19,18 +19,21 @@ const NEWSET: u16 = SUBSYS | 9;
 const NEWSETELEM: u16 = SUBSYS | 12;
 const DELSETELEM: u16 = SUBSYS | 14;
 
-const FAMILY_IPV4: u8 = 2;
+const SET_INTERVAL: u32 = 4;
 const SET_IS_MAP: u32 = 8;
+/// `NFT_SET_ELEM_INTERVAL_END`.
+const ELEMENT_END: u32 = 1;
+/// `NFT_DATA_VERDICT`.
+const TYPE_VERDICT: u32 = 0xffff_ff00;
 const LIST_ELEM: u16 = 1;
-/// Elements of one message: some 56 bytes each, in an attribute of at most 64 KiB.
-const ELEMENTS_PER_MESSAGE: usize = 1000;
+/// `NFTNL_UDATA_RULE_COMMENT`.
+const USERDATA_COMMENT: u8 = 0;
+/// `NFTNL_UDATA_SET_KEYBYTEORDER`.
+const USERDATA_KEY_ORDER: u8 = 0;
+/// Elements of one message: at most some 90 bytes each, in an attribute of at most 64 KiB.
+const ELEMENTS_PER_MESSAGE: usize = 600;
 /// No flags.
 const QUIET: u16 = 0;
-
-/// The verdict register.
-const REG_VERDICT: u32 = 0;
-/// The first of the 4-byte registers; a key of several parts fills consecutive ones.
-pub(crate) const REG: u32 = 8;
 
 /// A base chain's place in the kernel.
 #[derive(Debug, Clone, Copy)]
@@ -45,93 +48,66 @@ pub(crate) struct BaseChain {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Hook {
     Prerouting = 0,
+    Input = 1,
     Forward = 2,
     Output = 3,
     Postrouting = 4,
 }
 
-/// A map: its name, the numbers that tell `nft` how to print it, and lengths in bytes.
+/// A set or map: its name, the numbers that tell `nft` how to print it, and lengths in bytes.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct MapType {
+pub(crate) struct SetType {
     pub(crate) name: &'static str,
-    pub(crate) id: u32,
     pub(crate) key_type: u32,
     pub(crate) key_len: u32,
-    pub(crate) data_type: u32,
-    pub(crate) data_len: u32,
+    pub(crate) data: DataType,
+    /// Whether the whole key is in the host's byte order, as names of interfaces are.
+    pub(crate) key_in_host_order: bool,
+    /// Whether a key stands for all keys up to that of the next element, an end.
+    pub(crate) interval: bool,
 }
 
-/// An element of a map. Deleting needs the key alone.
+/// What a set has for each key.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum DataType {
+    Nothing,
+    Verdict,
+    Value { kind: u32, len: u32 },
+}
+
+/// An element of a set. Deleting needs no data.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct MapElement {
+pub(crate) struct Element {
     pub(crate) key: Vec<u8>,
-    pub(crate) data: Vec<u8>,
+    pub(crate) data: Data,
 }
 
-/// A condition or an action of a rule.
-#[derive(Debug, Clone)]
-pub(crate) enum Expr {
-    /// Loads a property of the packet.
-    Meta { key: Meta, register: u32 },
-    /// Loads `len` bytes of the network or transport header.
-    Payload { base: Base, offset: u32, len: u32, register: u32 },
-    /// Loads the type of the route to the destination address, in the host's byte order.
-    DestinationType,
-    /// Loads the connection's state or status, in the host's byte order.
-    Conntrack { key: Conntrack },
-    /// Keeps only the bits of `mask`.
-    Mask { mask: Vec<u8> },
-    /// Goes on if the register equals, or does not equal, the value.
-    Compare { equal: bool, value: Vec<u8> },
-    /// Goes on if the map has the key in the registers, and loads its data over them.
-    MapLookup { map: &'static str },
-    /// Rewrites the destination to the address and port in the registers.
-    DestinationNat,
-    /// Rewrites the source to the address of the outgoing interface.
-    Masquerade,
-    /// Ends the chain.
+/// The data of an element.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Data {
+    Nothing,
+    /// The first key behind an interval.
+    End,
     Verdict(Verdict),
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Meta {
-    IncomingName = 6,
-    OutgoingName = 7,
-    Protocol = 16,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Base {
-    Network = 1,
-    Transport = 2,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Conntrack {
-    State = 0,
-    Status = 2,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Verdict {
-    Drop = 0,
-    Accept = 1,
+    Value(Vec<u8>),
 }
 
 /// Changes to one table that happen together.
 #[derive(Debug)]
 pub(crate) struct Transaction<'a> {
+    family: u8,
     table: &'a str,
     batch: Batch,
+    changes: u32,
 }
 
 impl<'a> Transaction<'a> {
-    pub(crate) fn new(table: &'a str) -> Transaction<'a> {
+    pub(crate) fn new(family: u8, table: &'a str) -> Transaction<'a> {
         let mut batch = Batch::new();
         batch.push("beginning", BATCH_BEGIN, QUIET, |body| {
             body.raw(&[0, 0, 0, 10]);
         });
-        Transaction { table, batch }
+        Transaction { family, table, batch, changes: 0 }
     }
 
     /// Makes the table if it is not there.
@@ -148,88 +124,132 @@ impl<'a> Transaction<'a> {
         });
     }
 
+    /// Deletes the table of the same name of another family, if there is one.
+    pub(crate) fn delete_namesake(&mut self, family: u8) {
+        let own = std::mem::replace(&mut self.family, family);
+        self.add_table();
+        self.delete_table();
+        self.family = own;
+    }
+
     /// Makes a base chain if it is not there.
-    pub(crate) fn add_chain(&mut self, chain: &BaseChain) {
+    pub(crate) fn add_base_chain(&mut self, chain: &BaseChain) {
         self.push("adding a chain", NEWCHAIN, CREATE, |body, table| {
             body.text(1, table).text(3, chain.name);
             body.nest(4, |body| {
                 body.be32(1, chain.hook as u32).be32(2, chain.priority.cast_unsigned());
             });
-            body.be32(5, Verdict::Accept as u32).text(7, chain.kind);
+            // The policy: accept.
+            body.be32(5, 1).text(7, chain.kind);
         });
     }
 
-    /// Deletes all rules of all chains.
-    pub(crate) fn flush_rules(&mut self) {
-        self.push("flushing the rules", DELRULE, QUIET, |body, table| {
-            body.text(1, table);
+    /// Makes a chain that others jump to.
+    pub(crate) fn add_chain(&mut self, name: &str) {
+        self.push("adding a chain", NEWCHAIN, CREATE, |body, table| {
+            body.text(1, table).text(3, name);
         });
     }
 
     /// Appends a rule.
     pub(crate) fn add_rule(&mut self, chain: &str, rule: &[Expr]) {
         self.push("adding a rule", NEWRULE, CREATE | APPEND, |body, table| {
-            body.text(1, table).text(2, chain).nest(4, |body| {
-                for expr in rule {
-                    body.nest(LIST_ELEM, |body| write_expr(body, expr));
-                }
-            });
+            body.text(1, table).text(2, chain);
+            write_rule(body, rule);
         });
     }
 
-    /// Makes a map if it is not there.
-    pub(crate) fn add_map(&mut self, map: &MapType) {
-        self.push("adding a map", NEWSET, CREATE, |body, table| {
+    /// Puts a rule before the others, with a comment for `nft` if given.
+    pub(crate) fn insert_rule(&mut self, chain: &str, rule: &[Expr], comment: Option<&str>) {
+        self.push("inserting a rule", NEWRULE, CREATE, |body, table| {
+            body.text(1, table).text(2, chain);
+            write_rule(body, rule);
+            if let Some(comment) = comment {
+                let len = u8::try_from(comment.len() + 1).expect("comments are short");
+                let mut data = vec![USERDATA_COMMENT, len];
+                data.extend(comment.as_bytes());
+                data.push(0);
+                body.bytes(7, &data);
+            }
+        });
+    }
+
+    /// Deletes a rule.
+    pub(crate) fn delete_rule(&mut self, chain: &str, handle: u64) {
+        self.push("removing a rule", DELRULE, QUIET, |body, table| {
+            body.text(1, table).text(2, chain).bytes(3, &handle.to_be_bytes());
+        });
+    }
+
+    /// Makes a set if it is not there.
+    pub(crate) fn add_set(&mut self, set: &SetType) {
+        let id = self.changes + 1;
+        self.push("adding a set", NEWSET, CREATE, |body, table| {
+            let map = match set.data {
+                DataType::Nothing => 0,
+                _ => SET_IS_MAP,
+            };
+            let interval = if set.interval { SET_INTERVAL } else { 0 };
             body.text(1, table)
-                .text(2, map.name)
-                .be32(3, SET_IS_MAP)
-                .be32(4, map.key_type)
-                .be32(5, map.key_len)
-                .be32(6, map.data_type)
-                .be32(7, map.data_len)
-                .be32(10, map.id);
+                .text(2, set.name)
+                .be32(3, map | interval)
+                .be32(4, set.key_type)
+                .be32(5, set.key_len);
+            match set.data {
+                DataType::Nothing => {}
+                DataType::Verdict => {
+                    body.be32(6, TYPE_VERDICT);
+                }
+                DataType::Value { kind, len } => {
+                    body.be32(6, kind).be32(7, len);
+                }
+            }
+            body.be32(10, id);
+            if set.key_in_host_order {
+                // Without it `nft` prints such a key the wrong way round.
+                let one = 1_u32.to_ne_bytes();
+                body.bytes(13, &[&[USERDATA_KEY_ORDER, 4][..], &one].concat());
+            }
         });
     }
 
-    /// Empties a map.
-    pub(crate) fn flush_map(&mut self, map: &str) {
-        self.push("flushing a map", DELSETELEM, QUIET, |body, table| {
-            body.text(1, table).text(2, map);
-        });
-    }
-
-    /// Puts elements in a map.
-    pub(crate) fn add_elements(&mut self, map: &str, elements: &[MapElement]) {
+    /// Puts elements in a set.
+    pub(crate) fn add_elements(&mut self, set: &str, elements: &[Element]) {
         for chunk in elements.chunks(ELEMENTS_PER_MESSAGE) {
-            self.push("adding published ports", NEWSETELEM, CREATE, |body, table| {
-                body.text(1, table).text(2, map);
+            self.push("adding elements", NEWSETELEM, CREATE, |body, table| {
+                body.text(1, table).text(2, set);
                 body.nest(3, |body| {
-                    chunk.iter().for_each(|element| write_element(body, element, true))
+                    chunk.iter().for_each(|element| write_element(body, element, true));
                 });
             });
         }
     }
 
-    /// Takes elements out of a map; the transaction fails if one is not there.
-    pub(crate) fn delete_elements(&mut self, map: &str, elements: &[MapElement]) {
+    /// Takes elements out of a set; the transaction fails if one is not there.
+    pub(crate) fn delete_elements(&mut self, set: &str, elements: &[Element]) {
         for chunk in elements.chunks(ELEMENTS_PER_MESSAGE) {
-            self.push("removing published ports", DELSETELEM, QUIET, |body, table| {
-                body.text(1, table).text(2, map);
+            self.push("removing elements", DELSETELEM, QUIET, |body, table| {
+                body.text(1, table).text(2, set);
                 body.nest(3, |body| {
-                    chunk.iter().for_each(|element| write_element(body, element, false))
+                    chunk.iter().for_each(|element| write_element(body, element, false));
                 });
             });
         }
     }
 
-    /// Carries it out.
+    /// Carries it out; without changes it does nothing.
     pub(crate) fn commit(mut self, socket: &mut Socket) -> Result<(), Refused> {
+        if self.changes == 0 {
+            return Ok(());
+        }
         self.batch.push("committing", BATCH_END, QUIET, |body| {
             body.raw(&[0, 0, 0, 10]);
         });
         socket.request(self.batch)
     }
 
+    /// One acknowledgement says that the kernel took the batch; what it refuses it tells without
+    /// being asked. An answer to each request would overflow the queue of a long batch.
     fn push(
         &mut self,
         step: &'static str,
@@ -237,72 +257,38 @@ impl<'a> Transaction<'a> {
         flags: u16,
         fill: impl FnOnce(&mut Body<'_>, &str),
     ) {
-        let table = self.table;
-        self.batch.push(step, kind, flags | ACK, |body| {
-            body.raw(&[FAMILY_IPV4, 0, 0, 0]);
+        let (family, table) = (self.family, self.table);
+        let ack = if self.changes == 0 { ACK } else { QUIET };
+        self.changes += 1;
+        self.batch.push(step, kind, flags | ack, |body| {
+            body.raw(&[family, 0, 0, 0]);
             fill(body, table);
         });
     }
 }
 
-fn write_element(body: &mut Body<'_>, element: &MapElement, with_data: bool) {
+fn write_rule(body: &mut Body<'_>, rule: &[Expr]) {
+    body.nest(4, |body| rule.iter().for_each(|expr| expr::write(body, expr)));
+}
+
+fn write_element(body: &mut Body<'_>, element: &Element, with_data: bool) {
     body.nest(LIST_ELEM, |body| {
         body.nest(1, |body| {
             body.bytes(1, &element.key);
         });
-        if with_data {
-            body.nest(2, |body| {
-                body.bytes(1, &element.data);
-            });
+        match &element.data {
+            Data::End => {
+                body.be32(3, ELEMENT_END);
+            }
+            Data::Verdict(verdict) if with_data => {
+                body.nest(2, |body| verdict.write(body));
+            }
+            Data::Value(value) if with_data => {
+                body.nest(2, |body| {
+                    body.bytes(1, value);
+                });
+            }
+            _ => {}
         }
     });
-}
-
-fn write_expr(body: &mut Body<'_>, expr: &Expr) {
-    let mut write = |name: &str, fill: &dyn Fn(&mut Body<'_>)| {
-        body.text(1, name).nest(2, |body| fill(body));
-    };
-    match expr {
-        Expr::Meta { key, register } => write("meta", &|body| {
-            body.be32(1, *register).be32(2, *key as u32);
-        }),
-        Expr::Payload { base, offset, len, register } => write("payload", &|body| {
-            body.be32(1, *register).be32(2, *base as u32).be32(3, *offset).be32(4, *len);
-        }),
-        Expr::DestinationType => write("fib", &|body| {
-            body.be32(1, REG).be32(2, 3).be32(3, 2);
-        }),
-        Expr::Conntrack { key } => write("ct", &|body| {
-            body.be32(1, REG).be32(2, *key as u32);
-        }),
-        Expr::Mask { mask } => write("bitwise", &|body| {
-            let len = u32::try_from(mask.len()).expect("masks are short");
-            body.be32(1, REG).be32(2, REG).be32(3, len);
-            body.nest(4, |body| {
-                body.bytes(1, mask);
-            });
-            body.nest(5, |body| {
-                body.bytes(1, &vec![0; mask.len()]);
-            });
-        }),
-        Expr::Compare { equal, value } => write("cmp", &|body| {
-            body.be32(1, REG).be32(2, u32::from(!equal)).nest(3, |body| {
-                body.bytes(1, value);
-            });
-        }),
-        Expr::MapLookup { map } => write("lookup", &|body| {
-            body.text(1, map).be32(2, REG).be32(3, REG);
-        }),
-        Expr::DestinationNat => write("nat", &|body| {
-            body.be32(1, 1).be32(2, u32::from(FAMILY_IPV4)).be32(3, REG).be32(5, REG + 1);
-        }),
-        Expr::Masquerade => write("masq", &|_| ()),
-        Expr::Verdict(verdict) => write("immediate", &|body| {
-            body.be32(1, REG_VERDICT).nest(2, |body| {
-                body.nest(2, |body| {
-                    body.be32(1, *verdict as u32);
-                });
-            });
-        }),
-    }
 }

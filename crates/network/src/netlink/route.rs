@@ -1,45 +1,51 @@
 //! Links, addresses and routes (`rtnetlink(7)`).
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use rustix::io::Errno;
 
-use super::message::{ACK, Batch, CREATE, EXCL, attribute, u32_at};
+use super::message::{ACK, Batch, CREATE, EXCL, REPLACE, attribute, u32_at};
 use super::socket::Socket;
-use crate::address::{Ipv4Cidr, MacAddr};
+use crate::address::{Cidr, Ip, MacAddr};
 
-const RTM_NEWLINK: u16 = 16;
-const RTM_DELLINK: u16 = 17;
-const RTM_GETLINK: u16 = 18;
-const RTM_SETLINK: u16 = 19;
+pub(super) const RTM_NEWLINK: u16 = 16;
+pub(super) const RTM_DELLINK: u16 = 17;
+pub(super) const RTM_GETLINK: u16 = 18;
+pub(super) const RTM_SETLINK: u16 = 19;
 const RTM_NEWADDR: u16 = 20;
 const RTM_DELADDR: u16 = 21;
 const RTM_GETADDR: u16 = 22;
 const RTM_NEWROUTE: u16 = 24;
+const RTM_DELROUTE: u16 = 25;
 const RTM_GETROUTE: u16 = 26;
 
-const AF_UNSPEC: u8 = 0;
+pub(super) const AF_UNSPEC: u8 = 0;
 const AF_INET: u8 = 2;
 const AF_BRIDGE: u8 = 7;
-const IFF_UP: u32 = 1;
+const AF_INET6: u8 = 10;
+pub(super) const IFF_UP: u32 = 1;
 
-const IFLA_ADDRESS: u16 = 1;
-const IFLA_IFNAME: u16 = 3;
-const IFLA_MTU: u16 = 4;
+pub(super) const IFLA_ADDRESS: u16 = 1;
+pub(super) const IFLA_IFNAME: u16 = 3;
+pub(super) const IFLA_MTU: u16 = 4;
 const IFLA_MASTER: u16 = 10;
 const IFLA_PROTINFO: u16 = 12;
-const IFLA_LINKINFO: u16 = 18;
-const IFLA_NET_NS_FD: u16 = 28;
-const IFLA_INFO_KIND: u16 = 1;
-const IFLA_INFO_DATA: u16 = 2;
+pub(super) const IFLA_LINKINFO: u16 = 18;
+pub(super) const IFLA_IFALIAS: u16 = 20;
+pub(super) const IFLA_NET_NS_FD: u16 = 28;
+pub(super) const IFLA_INFO_KIND: u16 = 1;
+pub(super) const IFLA_INFO_DATA: u16 = 2;
 const VETH_INFO_PEER: u16 = 1;
 const IFLA_BRPORT_MODE: u16 = 4;
 const IFLA_BRPORT_ISOLATED: u16 = 33;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 const IFA_BROADCAST: u16 = 4;
+/// Use the address at once, without asking the link whether somebody has it.
+const IFA_F_NODAD: u8 = 2;
+const RT_SCOPE_LINK: u8 = 253;
 const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
@@ -48,7 +54,7 @@ const RT_TABLE_LOCAL: u8 = 255;
 const RTPROT_BOOT: u8 = 3;
 const RTN_UNICAST: u8 = 1;
 /// Length of `struct ifinfomsg`.
-const IFINFO_LEN: usize = 16;
+pub(super) const IFINFO_LEN: usize = 16;
 /// Length of `struct ifaddrmsg`.
 const IFADDR_LEN: usize = 8;
 /// Length of `struct rtmsg`.
@@ -61,6 +67,8 @@ pub(crate) struct Link {
     /// `bridge`, `veth` and so on; empty for hardware.
     pub(crate) kind: String,
     pub(crate) mtu: u32,
+    /// What somebody wrote on it (`ip link set alias`).
+    pub(crate) alias: String,
 }
 
 /// A veth pair to be made: one end here on a bridge, the other in a new namespace.
@@ -96,20 +104,32 @@ pub(crate) fn find_link(socket: &mut Socket, name: &str) -> io::Result<Option<Li
     }
 }
 
-/// The IPv4 addresses of the namespace, each with the index of its interface.
-pub(crate) fn addresses(socket: &mut Socket) -> io::Result<Vec<(u32, Ipv4Cidr)>> {
+/// The hardware address of an interface, by its name.
+pub(crate) fn mac(socket: &mut Socket, name: &str) -> io::Result<Option<MacAddr>> {
+    let mut batch = Batch::new();
+    batch.push("looking up the interface", RTM_GETLINK, 0, |body| {
+        body.raw(&ifinfo(AF_UNSPEC, 0, 0)).text(IFLA_IFNAME, name);
+    });
+    let body = socket.get(batch)?;
+    let attrs = body.get(IFINFO_LEN..).unwrap_or(&[]);
+    let octets = attribute(attrs, IFLA_ADDRESS).and_then(|octets| octets.try_into().ok());
+    Ok(octets.map(MacAddr))
+}
+
+/// The addresses of a family in the namespace, each with the index of its interface.
+pub(crate) fn addresses<A: Ip>(socket: &mut Socket) -> io::Result<Vec<(u32, Cidr<A>)>> {
     let mut found = Vec::new();
-    let header = ifaddr(AF_INET, 0, 0);
+    let header = ifaddr(family::<A>(), 0, 0);
     socket.dump(RTM_GETADDR, &header, |body| found.extend(parse_address(body)))?;
     Ok(found)
 }
 
-/// Destinations of the IPv4 routes of the namespace, each with the index of its interface.
+/// Destinations of a family's routes in the namespace, each with the index of its interface.
 /// Those of the local table are left out: they are the addresses again.
-pub(crate) fn routes(socket: &mut Socket) -> io::Result<Vec<(u32, Ipv4Cidr)>> {
+pub(crate) fn routes<A: Ip>(socket: &mut Socket) -> io::Result<Vec<(u32, Cidr<A>)>> {
     let mut found = Vec::new();
     let mut header = [0; RTMSG_LEN];
-    header[0] = AF_INET;
+    header[0] = family::<A>();
     socket.dump(RTM_GETROUTE, &header, |body| found.extend(parse_route(body)))?;
     Ok(found)
 }
@@ -192,38 +212,77 @@ pub(crate) fn delete_link(batch: &mut Batch, index: u32) {
 }
 
 /// Gives an interface an address.
-pub(crate) fn add_address(batch: &mut Batch, index: u32, address: Ipv4Cidr) {
+pub(crate) fn add_address<A: Ip>(batch: &mut Batch, index: u32, address: Cidr<A>) {
     batch.push("adding the address", RTM_NEWADDR, ACK | CREATE | EXCL, |body| {
-        body.raw(&ifaddr(AF_INET, address.prefix_len(), index))
-            .bytes(IFA_LOCAL, &address.address().octets())
-            .bytes(IFA_ADDRESS, &address.address().octets());
-        if address.prefix_len() < 31 {
-            body.bytes(IFA_BROADCAST, &address.last().octets());
+        body.raw(&ifaddr(family::<A>(), address.prefix_len(), index))
+            .bytes(IFA_LOCAL, &octets(address.address()))
+            .bytes(IFA_ADDRESS, &octets(address.address()));
+        if A::BITS == 32 && address.prefix_len() < 31 {
+            body.bytes(IFA_BROADCAST, &octets(address.last()));
         }
     });
 }
 
+/// Gives an interface an address that holds on its link alone.
+pub(crate) fn add_link_local<A: Ip>(batch: &mut Batch, index: u32, address: Cidr<A>) {
+    batch.push("adding the link-local address", RTM_NEWADDR, ACK | CREATE | EXCL, |body| {
+        let mut header = ifaddr(family::<A>(), address.prefix_len(), index);
+        header[3] = RT_SCOPE_LINK;
+        body.raw(&header)
+            .bytes(IFA_LOCAL, &octets(address.address()))
+            .bytes(IFA_ADDRESS, &octets(address.address()));
+    });
+}
+
 /// Takes an address from an interface.
-pub(crate) fn delete_address(batch: &mut Batch, index: u32, address: Ipv4Cidr) {
+pub(crate) fn delete_address<A: Ip>(batch: &mut Batch, index: u32, address: Cidr<A>) {
     batch.push("removing the address", RTM_DELADDR, ACK, |body| {
-        body.raw(&ifaddr(AF_INET, address.prefix_len(), index))
-            .bytes(IFA_LOCAL, &address.address().octets())
-            .bytes(IFA_ADDRESS, &address.address().octets());
+        body.raw(&ifaddr(family::<A>(), address.prefix_len(), index))
+            .bytes(IFA_LOCAL, &octets(address.address()))
+            .bytes(IFA_ADDRESS, &octets(address.address()));
     });
 }
 
 /// Routes everything without another route to `gateway`.
-pub(crate) fn add_default_route(batch: &mut Batch, index: u32, gateway: Ipv4Addr) {
-    batch.push("adding the default route", RTM_NEWROUTE, ACK | CREATE | EXCL, |body| {
+pub(crate) fn add_default_route<A: Ip>(batch: &mut Batch, index: u32, gateway: A) {
+    batch.push("adding the default route", RTM_NEWROUTE, ACK | CREATE | REPLACE, |body| {
         let mut header = [0; RTMSG_LEN];
         (header[0], header[4], header[5], header[7]) =
-            (AF_INET, RT_TABLE_MAIN, RTPROT_BOOT, RTN_UNICAST);
-        body.raw(&header).bytes(RTA_GATEWAY, &gateway.octets()).u32(RTA_OIF, index);
+            (family::<A>(), RT_TABLE_MAIN, RTPROT_BOOT, RTN_UNICAST);
+        body.raw(&header).bytes(RTA_GATEWAY, &octets(gateway)).u32(RTA_OIF, index);
     });
 }
 
+/// Takes the default route by `gateway` away.
+pub(crate) fn delete_default_route<A: Ip>(batch: &mut Batch, index: u32, gateway: A) {
+    batch.push("removing the default route", RTM_DELROUTE, ACK, |body| {
+        let mut header = [0; RTMSG_LEN];
+        (header[0], header[4], header[7]) = (family::<A>(), RT_TABLE_MAIN, RTN_UNICAST);
+        body.raw(&header).bytes(RTA_GATEWAY, &octets(gateway)).u32(RTA_OIF, index);
+    });
+}
+
+fn family<A: Ip>() -> u8 {
+    if A::BITS == 32 { AF_INET } else { AF_INET6 }
+}
+
+fn octets<A: Ip>(address: A) -> Vec<u8> {
+    match address.into() {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    }
+}
+
+fn of_octets<A: Ip>(octets: &[u8]) -> Option<A> {
+    let address = match A::BITS {
+        32 => IpAddr::from(<[u8; 4]>::try_from(octets).ok()?),
+        _ => IpAddr::from(<[u8; 16]>::try_from(octets).ok()?),
+    };
+    A::of_ip(address)
+}
+
 /// `struct ifinfomsg`; the change mask equals the flags, so that only those given change.
-fn ifinfo(family: u8, index: u32, flags: u32) -> [u8; IFINFO_LEN] {
+pub(super) fn ifinfo(family: u8, index: u32, flags: u32) -> [u8; IFINFO_LEN] {
     let mut header = [0; IFINFO_LEN];
     header[0] = family;
     header[4..8].copy_from_slice(&index.to_ne_bytes());
@@ -234,7 +293,8 @@ fn ifinfo(family: u8, index: u32, flags: u32) -> [u8; IFINFO_LEN] {
 
 /// `struct ifaddrmsg` of global scope.
 fn ifaddr(family: u8, prefix_len: u8, index: u32) -> [u8; IFADDR_LEN] {
-    let mut header = [family, prefix_len, 0, 0, 0, 0, 0, 0];
+    let flags = if family == AF_INET6 { IFA_F_NODAD } else { 0 };
+    let mut header = [family, prefix_len, flags, 0, 0, 0, 0, 0];
     header[4..8].copy_from_slice(&index.to_ne_bytes());
     header
 }
@@ -242,27 +302,30 @@ fn ifaddr(family: u8, prefix_len: u8, index: u32) -> [u8; IFADDR_LEN] {
 fn parse_link(body: &[u8]) -> Option<Link> {
     let attrs = body.get(IFINFO_LEN..)?;
     let info = attribute(attrs, IFLA_LINKINFO).unwrap_or(&[]);
-    let kind = attribute(info, IFLA_INFO_KIND).unwrap_or(&[]);
+    let text = |bytes: Option<&[u8]>| {
+        let bytes = bytes.unwrap_or(&[]);
+        String::from_utf8_lossy(bytes).trim_end_matches('\0').to_owned()
+    };
     Some(Link {
         index: u32_at(body, 4)?,
-        kind: String::from_utf8_lossy(kind).trim_end_matches('\0').to_owned(),
+        kind: text(attribute(info, IFLA_INFO_KIND)),
+        alias: text(attribute(attrs, IFLA_IFALIAS)),
         mtu: u32_at(attribute(attrs, IFLA_MTU)?, 0)?,
     })
 }
 
-fn parse_address(body: &[u8]) -> Option<(u32, Ipv4Cidr)> {
+fn parse_address<A: Ip>(body: &[u8]) -> Option<(u32, Cidr<A>)> {
     let attrs = body.get(IFADDR_LEN..)?;
     let octets = attribute(attrs, IFA_LOCAL).or_else(|| attribute(attrs, IFA_ADDRESS))?;
-    let octets: [u8; 4] = octets.try_into().ok()?;
-    Some((u32_at(body, 4)?, Ipv4Cidr::new(octets.into(), *body.get(1)?)?))
+    Some((u32_at(body, 4)?, Cidr::new(of_octets(octets)?, *body.get(1)?)?))
 }
 
-fn parse_route(body: &[u8]) -> Option<(u32, Ipv4Cidr)> {
+fn parse_route<A: Ip>(body: &[u8]) -> Option<(u32, Cidr<A>)> {
     let attrs = body.get(RTMSG_LEN..)?;
     if *body.get(4)? == RT_TABLE_LOCAL {
         return None;
     }
-    let octets: [u8; 4] = attribute(attrs, RTA_DST)?.try_into().ok()?;
+    let destination = of_octets(attribute(attrs, RTA_DST)?)?;
     let interface = attribute(attrs, RTA_OIF).and_then(|oif| u32_at(oif, 0)).unwrap_or(0);
-    Some((interface, Ipv4Cidr::new(octets.into(), *body.get(1)?)?))
+    Some((interface, Cidr::new(destination, *body.get(1)?)?))
 }

@@ -5,17 +5,17 @@
 //! of the thread that opened it, for good.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use rustix::io::Errno;
 use rustix::net::netlink::{self, SocketAddrNetlink};
 use rustix::net::sockopt;
 use rustix::net::{
-    AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recv, sendto,
-    socket_with,
+    AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, bind, getsockname,
+    recv, sendto, socket_with,
 };
 
-use super::message::{Batch, DUMP, messages, u32_at};
+use super::message::{Batch, Body, DUMP, messages, u32_at};
 
 /// `NLMSG_ERROR`: an error, or with code 0 an acknowledgement.
 const KIND_ERROR: u16 = 2;
@@ -26,6 +26,11 @@ const RECEIVE_LEN: usize = 64 << 10;
 /// Room for one batch: a batch is one message to the kernel, and all 65535 ports of a protocol,
 /// published at once, take 4 MiB.
 const SEND_BUFFER: usize = 32 << 20;
+
+/// `NFNLGRP_NFTABLES` as a bit: tables, chains, rules and elements that change.
+const GROUP_NFTABLES: u32 = 1 << (7 - 1);
+/// Room for notifications of one transaction; more is lost, and said to be lost.
+const NOTIFICATIONS: usize = 4 << 20;
 
 /// A request that the kernel refused.
 #[derive(Debug)]
@@ -55,18 +60,36 @@ impl Socket {
     /// A socket for links, addresses and routes.
     pub(crate) fn route() -> io::Result<Socket> {
         // NETLINK_ROUTE is protocol 0, the default.
-        Socket::open(None)
+        Socket::open(None, 0)
     }
 
     /// A socket for nftables and conntrack.
     pub(crate) fn netfilter() -> io::Result<Socket> {
-        Socket::open(Some(netlink::NETFILTER))
+        Socket::open(Some(netlink::NETFILTER), 0)
     }
 
-    fn open(protocol: Option<Protocol>) -> io::Result<Socket> {
+    /// A socket that is told of every change to nftables.
+    pub(crate) fn nftables_changes() -> io::Result<Socket> {
+        let socket = Socket::open(Some(netlink::NETFILTER), GROUP_NFTABLES)?;
+        sockopt::set_socket_recv_buffer_size_force(&socket.fd, NOTIFICATIONS)?;
+        Ok(socket)
+    }
+
+    /// The number that the kernel knows the socket by.
+    pub(crate) fn port(&self) -> io::Result<u32> {
+        let address = SocketAddrNetlink::try_from(getsockname(&self.fd)?)?;
+        Ok(address.pid())
+    }
+
+    /// The next datagram, if there is one; `Err` with `ENOBUFS` if some were lost.
+    pub(crate) fn next_datagram(&mut self) -> io::Result<&[u8]> {
+        self.receive(RecvFlags::DONTWAIT)
+    }
+
+    fn open(protocol: Option<Protocol>, groups: u32) -> io::Result<Socket> {
         let kind = SocketType::RAW;
         let fd = socket_with(AddressFamily::NETLINK, kind, SocketFlags::CLOEXEC, protocol)?;
-        bind(&fd, &SocketAddrNetlink::new(0, 0))?;
+        bind(&fd, &SocketAddrNetlink::new(0, groups))?;
         sockopt::set_socket_send_buffer_size_force(&fd, SEND_BUFFER)?;
         Ok(Socket { fd, sequence: 0, buffer: Vec::new() })
     }
@@ -123,12 +146,23 @@ impl Socket {
         &mut self,
         kind: u16,
         header: &[u8],
+        each: impl FnMut(&[u8]),
+    ) -> io::Result<()> {
+        let fill = |body: &mut Body<'_>| {
+            body.raw(header);
+        };
+        self.dump_with(kind, fill, each)
+    }
+
+    /// As [`Socket::dump`], for a request with attributes.
+    pub(crate) fn dump_with(
+        &mut self,
+        kind: u16,
+        fill: impl FnOnce(&mut Body<'_>),
         mut each: impl FnMut(&[u8]),
     ) -> io::Result<()> {
         let mut batch = Batch::new();
-        batch.push("dump", kind, DUMP, |body| {
-            body.raw(header);
-        });
+        batch.push("dump", kind, DUMP, fill);
         let first = self.send(&mut batch)?;
         loop {
             // The next part of a dump is made when the one before is taken: no DONTWAIT here.
@@ -163,6 +197,12 @@ impl Socket {
                 Ok(_) => return Ok(&self.buffer),
             }
         }
+    }
+}
+
+impl AsRawFd for Socket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
     }
 }
 

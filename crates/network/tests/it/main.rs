@@ -6,6 +6,9 @@
 // The lints know test functions, but not their helpers.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+mod dns;
 mod lifecycle;
+mod manage;
 mod reach;
+mod sandboxes;
 mod world;

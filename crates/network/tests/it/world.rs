@@ -6,26 +6,31 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use gantry_network::{
-    Endpoint, JoinError, JoinRequest, NetworkConfig, Networks, PortChoice, PortRequest, Proto,
+    ContainerNames, EndpointRequest, JoinError, JoinRequest, NetworkConfig, NetworkError, Networks,
+    PortChoice, PortRequest, Proto, Sandbox,
 };
+use gantry_store::Store;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// How long a client waits before it calls a host unreachable.
 const PATIENCE: Duration = Duration::from_millis(1500);
 
-/// A host of its own: a thread in a fresh namespace, with a directory for state.
+/// A host of its own: a thread in a fresh namespace, with a directory for state and a store.
 pub(crate) struct Host {
     pub(crate) netns: OwnedFd,
     pub(crate) state: PathBuf,
+    pub(crate) store: Store,
 }
 
 impl Drop for Host {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.state);
+        let _ = std::fs::remove_dir_all(self.state.with_extension("store"));
     }
 }
 
@@ -50,7 +55,8 @@ pub(crate) fn on_host<F: Future<Output = ()>>(test: impl FnOnce(Host) -> F + Sen
             .enable_all()
             .build()
             .unwrap();
-        runtime.block_on(test(Host { netns, state }));
+        let store = Store::open(&state.with_extension("store").join("test.db")).unwrap();
+        runtime.block_on(test(Host { netns, state, store }));
     };
     let outcome = thread::spawn(work).join();
     if let Err(panic) = outcome {
@@ -65,20 +71,20 @@ impl Host {
         config
     }
 
+    pub(crate) async fn open_with(&self, config: NetworkConfig) -> Result<Networks, NetworkError> {
+        Networks::open(config, self.store.clone()).await
+    }
+
     pub(crate) async fn open(&self) -> Networks {
-        let networks = Networks::open(self.config()).await.unwrap();
+        let networks = self.open_with(self.config()).await.unwrap();
         networks.finish_adoption().await.unwrap();
         networks
     }
 
     /// Another machine: 10.99.0.2, this one being 10.99.0.1.
     pub(crate) fn neighbour(&self) -> OwnedFd {
-        let other = thread::spawn(|| {
-            gantry_sys::netns::unshare_network().unwrap();
-            run("ip link set lo up");
-            own_netns()
-        });
-        let other = other.join().unwrap();
+        let other = new_netns();
+        inside(other.as_fd(), || run("ip link set lo up"));
         let path = format!("/proc/{}/fd/{}", std::process::id(), other.as_raw_fd());
         run(&format!("ip link add out0 type veth peer name in0 netns {path}"));
         run("ip addr add 10.99.0.1/24 dev out0");
@@ -89,6 +95,15 @@ impl Host {
         });
         other
     }
+}
+
+/// A namespace with nothing in it.
+pub(crate) fn new_netns() -> OwnedFd {
+    let make = || {
+        gantry_sys::netns::unshare_network().unwrap();
+        own_netns()
+    };
+    thread::spawn(make).join().unwrap()
 }
 
 fn own_netns() -> OwnedFd {
@@ -178,11 +193,40 @@ pub(crate) fn publish(spec: &str) -> PortRequest {
     PortRequest::parse(&format!("{container}/{proto}"), ip, host).unwrap()
 }
 
-pub(crate) async fn join(networks: &Networks, ports: &[&str]) -> Result<Endpoint, JoinError> {
-    let ports = ports.iter().map(|spec| publish(spec)).collect();
-    networks
-        .join(JoinRequest { container_id: "test".to_owned(), ports, ..JoinRequest::default() })
-        .await
+/// A container of its own with these endpoints.
+pub(crate) fn container(endpoints: Vec<EndpointRequest>, ports: &[&str]) -> JoinRequest {
+    static NEXT: AtomicUsize = AtomicUsize::new(1);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    JoinRequest {
+        container_id: format!("{number:064x}"),
+        names: ContainerNames { name: format!("c{number}"), ..ContainerNames::default() },
+        endpoints,
+        ports: ports.iter().map(|spec| publish(spec)).collect(),
+        dns_servers: Vec::new(),
+    }
+}
+
+/// A container on the default bridge.
+pub(crate) async fn join(networks: &Networks, ports: &[&str]) -> Result<Sandbox, JoinError> {
+    networks.join(container(vec![EndpointRequest::on("bridge")], ports)).await
+}
+
+/// A container on these networks.
+pub(crate) async fn join_on(networks: &Networks, names: &[&str]) -> Result<Sandbox, JoinError> {
+    let endpoints = names.iter().map(|name| EndpointRequest::on(*name)).collect();
+    networks.join(container(endpoints, &[])).await
+}
+
+/// What tests ask of a sandbox all the time.
+pub(crate) trait First {
+    /// The IPv4 address of its first endpoint.
+    fn address(&self) -> Ipv4Addr;
+}
+
+impl First for Sandbox {
+    fn address(&self) -> Ipv4Addr {
+        self.record.endpoints[0].v4.unwrap().address
+    }
 }
 
 /// `count` consecutive TCP ports from `first` on.
@@ -194,7 +238,7 @@ pub(crate) fn many(first: u16, count: u16) -> JoinRequest {
         host_port: PortChoice::Exact(first + at),
     };
     let ports = (0..count).map(request).collect();
-    JoinRequest { container_id: "test".to_owned(), ports, ..JoinRequest::default() }
+    JoinRequest { ports, ..container(vec![EndpointRequest::on("bridge")], &[]) }
 }
 
 /// Waits until a condition holds, as the kernel's deletion of namespaces runs behind.
@@ -206,4 +250,17 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
         thread::sleep(Duration::from_millis(50));
     }
     panic!("{what} did not come true");
+}
+
+/// Waits until a condition holds and goes on holding, after work that nobody waits for.
+pub(crate) fn settles(what: &str, mut holds: impl FnMut() -> bool) {
+    let mut in_a_row = 0;
+    for _ in 0..400 {
+        in_a_row = if holds() { in_a_row + 1 } else { 0 };
+        if in_a_row == 10 {
+            return;
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    panic!("{what} did not come to rest");
 }

@@ -100,10 +100,12 @@ impl Furnisher<'_> {
         name: &str,
         source: &Path,
     ) -> Result<(), Failure> {
-        let target = self.mount_point(plan.destination, name)?;
         let options = &plan.options;
         let tmpfs = name == "tmpfs";
-        let mode = if tmpfs { inherited_mode(&target, options)? } else { None };
+        // One that is made for it says nothing of the mode that is wanted.
+        let covers = tmpfs && self.is_there(plan.destination);
+        let target = self.mount_point(plan.destination, name)?;
+        let mode = if covers { inherited_mode(&target, options)? } else { None };
         let later = tmpfs && options.attributes.read_only();
         let attributes = if later { options.attributes.writable() } else { options.attributes };
         let tree = match self.create(name, source, options, attributes, mode) {
@@ -130,6 +132,10 @@ impl Furnisher<'_> {
             self.read_only_later.push(tree);
         }
         Ok(())
+    }
+
+    fn is_there(&self, destination: &Path) -> bool {
+        resolve::open(self.root, &resolve::normal(destination), OFlags::PATH).is_ok()
     }
 
     fn may_bind_sys(&self, name: &str, errno: i32) -> bool {

@@ -91,12 +91,20 @@ fn overlay(lower: &[PathBuf], upper: &Path, work: &Path) -> Result<OwnedFd, Fail
 /// Makes `root` the root and lets go of everything else.
 pub(super) fn pivot(root: BorrowedFd<'_>, shared: bool) -> Result<(), Failure> {
     let text = || "pivot_root";
+    let old = match shared {
+        true => Some(
+            rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).during(text)?,
+        ),
+        false => None,
+    };
     rustix::process::fchdir(root).during(text)?;
     // Old root and new root at the same place: the old one ends up on top, and no directory of the
     // image is needed to hold it (`pivot_root(2)`, notes).
     rustix::process::pivot_root(".", ".").during(text)?;
-    if shared {
-        // Letting go must not let go on the host too.
+    if let Some(old) = old {
+        // Letting go must not let go on the host too. "." is the new root still, whatever lies on
+        // top of it: only unmounting looks there.
+        rustix::process::fchdir(old).during(text)?;
         let flags = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
         rustix::mount::mount_change(".", flags).during(text)?;
     }

@@ -8,10 +8,14 @@
     reason = "a test may panic and print"
 )]
 
-use std::{fs, os::fd::AsFd, os::unix::fs::MetadataExt};
+use std::{fs, os::fd::AsFd, os::unix::fs::MetadataExt, time::Duration};
 
 use gantry_store::Store;
-use gantry_volume::{CreateVolume, VolumeError, Volumes};
+use gantry_volume::{CreateVolume, PluginConfig, Volume, VolumeError, Volumes};
+
+mod content;
+mod mounts;
+mod plugins;
 
 struct Home {
     dir: tempfile::TempDir,
@@ -20,7 +24,18 @@ struct Home {
 impl Home {
     fn open(&self) -> Volumes {
         let store = Store::open(&self.dir.path().join("store.db")).unwrap();
-        Volumes::open(&self.dir.path().join("volumes"), store).unwrap()
+        let plugins = self.plugins();
+        Volumes::open_with(&self.dir.path().join("volumes"), store, plugins).unwrap()
+    }
+
+    fn plugins(&self) -> PluginConfig {
+        PluginConfig {
+            sockets: self.dir.path().join("plugins"),
+            specs: vec![self.dir.path().join("specs")],
+            activation_limit: Duration::from_millis(500),
+            call_limit: Duration::from_millis(500),
+            work_limit: Duration::from_millis(500),
+        }
     }
 }
 
@@ -32,14 +47,26 @@ fn named(name: &str) -> CreateVolume {
     CreateVolume { name: Some(name.to_owned()), ..CreateVolume::default() }
 }
 
+fn with_options(name: &str, options: &[(&str, &str)]) -> CreateVolume {
+    let options = options.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    CreateVolume { options: Some(options), ..named(name) }
+}
+
+fn nobody(_: &str) -> Vec<String> {
+    Vec::new()
+}
+
 #[test]
 fn volumes_live_and_die() {
     let home = home();
     let volumes = home.open();
     let labels = Some([("a".to_owned(), "b".to_owned())].into());
     let data = volumes.create(CreateVolume { labels: labels.clone(), ..named("data") }).unwrap();
-    assert_eq!(volumes.create(named("data")).unwrap(), data, "creating again keeps labels");
-    let anonymous = volumes.create(CreateVolume::default()).unwrap();
+    assert!(data.is_new);
+    let again = volumes.create(with_options("data", &[("foo", "bar")])).unwrap();
+    assert!(!again.is_new);
+    assert_eq!(again.volume, data.volume, "creating again changes nothing");
+    let anonymous = volumes.create(CreateVolume::default()).unwrap().volume;
     assert!(anonymous.anonymous && anonymous.name.len() == 64);
     fs::write(volumes.mountpoint("data").join("file"), "12345").unwrap();
     assert_eq!(volumes.usage("data").unwrap(), 5);
@@ -59,23 +86,53 @@ fn volumes_live_and_die() {
 
 #[test]
 fn wrong_requests_are_named() {
-    let volumes = home();
-    let volumes = volumes.open();
-    let option = |name: &str| CreateVolume {
-        options: Some([(name.to_owned(), String::new())].into()),
-        ..named("ab")
-    };
+    let home = home();
+    let volumes = home.open();
+    let driver = |name: &str| CreateVolume { driver: name.into(), ..named("ab") };
     for (create, want) in [
         (named("a"), "volume name is too short"),
         (named("../x"), "includes invalid characters for a local volume name"),
-        (CreateVolume { driver: "nfs".into(), ..named("ab") }, "\"nfs\" is not implemented"),
-        (option("type"), "\"type\" of the local volume driver is not implemented"),
-        (option("zz"), "invalid option: \"zz\""),
+        (
+            driver("nodriver"),
+            "create ab: error looking up volume plugin nodriver: plugin \"nodriver\" not found",
+        ),
+        (driver("../x"), "plugin \"../x\" not found"),
+        (with_options("ab", &[("type", "tmpfs")]), "missing required option: \"device\""),
+        (with_options("ab", &[("zz", "")]), "invalid option: \"zz\""),
     ] {
         let error = volumes.create(create).unwrap_err();
         assert!(error.to_string().contains(want), "{error}");
     }
     assert!(volumes.list().is_empty());
+    assert_eq!(fs::read_dir(home.dir.path().join("volumes")).unwrap().count(), 0);
+}
+
+#[test]
+fn owners_and_modes_are_options() {
+    let home = home();
+    let volumes = home.open();
+    let options = [("uid", "12"), ("gid", "34"), ("mode", "2770")];
+    volumes.create(with_options("own", &options)).unwrap();
+    let seen = || {
+        let meta = fs::metadata(volumes.mountpoint("own")).unwrap();
+        (meta.uid(), meta.gid(), meta.mode() & 0o7777)
+    };
+    assert_eq!(seen(), (12, 34, 0o2770));
+    let source = tempfile::tempdir().unwrap();
+    let open = gantry_archive::open_root(source.path()).unwrap();
+    volumes.copy_up("own", open.as_fd()).unwrap();
+    assert_eq!(seen(), (12, 34, 0o2770), "an image's own does not come over it");
+}
+
+#[test]
+fn prune_leaves_what_has_options() {
+    let home = home();
+    let volumes = home.open();
+    volumes.create(named("plain")).unwrap();
+    volumes.create(with_options("own", &[("uid", "0")])).unwrap();
+    let (pruned, _) = volumes.prune(&|_| true, &|_| false).unwrap();
+    assert_eq!(pruned, ["plain"]);
+    assert!(volumes.list().iter().map(|volume: &Volume| &volume.name).eq(["own"]));
 }
 
 #[test]

@@ -1,0 +1,397 @@
+//! Joining and leaving.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use super::Inner;
+use crate::bridge;
+use crate::error::JoinError;
+use crate::ipam::{ClaimError, Lease, lock};
+use crate::namespace::{self, Prepared, random_hex};
+use crate::network::link::Link;
+use crate::network::options::{is_interface_name, sysctls};
+use crate::network::request::{LinkOptions, PREDEFINED};
+use crate::network::{Membership, Network};
+use crate::pool::Maker as _;
+use crate::reserve::{self, PortDefaults};
+use crate::sandbox::plumb::{self, Upper, Wired, Wiring};
+use crate::sandbox::{
+    Assigned, EndpointRecord, EndpointRequest, Held, JoinRequest, Live, LiveSandbox, Sandbox,
+    SandboxRecord,
+};
+use crate::{MacAddr, NetworkError};
+
+/// Name of an interface of the pool.
+const FIRST_INTERFACE: &str = "eth0";
+/// Interfaces of a container that are tried for a free number.
+const MAX_INTERFACES: usize = 1024;
+
+/// An endpoint that has all but its interface.
+pub(super) struct Draft {
+    pub(super) record: EndpointRecord,
+    pub(super) held: Held,
+    pub(super) wiring: Wiring,
+}
+
+impl Inner {
+    pub(super) async fn join(
+        inner: &Arc<Inner>,
+        request: JoinRequest,
+    ) -> Result<Sandbox, JoinError> {
+        if inner.is_closed() {
+            return Err(JoinError::Closed);
+        }
+        if lock(&inner.sandboxes).contains_key(&request.container_id) {
+            return Err(JoinError::SandboxExists(request.container_id));
+        }
+        let sandbox = match request.endpoints.as_slice() {
+            [only] if inner.is_default(&only.network) && only.is_plain() => {
+                inner.join_default(request).await?
+            }
+            _ => inner.join_any(request).await?,
+        };
+        Inner::enrol(inner, &sandbox).await
+    }
+
+    fn is_default(&self, network: &str) -> bool {
+        network == PREDEFINED[0] || network == self.bridge.id
+    }
+
+    /// The quick way: a prepared namespace of the default bridge.
+    async fn join_default(&self, mut request: JoinRequest) -> Result<Arc<LiveSandbox>, JoinError> {
+        let Some(wish) = request.endpoints.pop() else { return Err(JoinError::Closed) };
+        check_mac(wish.mac)?;
+        let defaults = self.port_defaults(self.default.bridge().and_then(|b| b.host_binding));
+        let ports = reserve::reserve(&self.ports, &request.ports, &defaults).await?;
+        let mut prepared = match self.pool.take(wish.address) {
+            Some(prepared) => prepared,
+            None => match self.make_for(&wish).await {
+                Err(error @ JoinError::NoAddress { .. }) => {
+                    self.pool.take_next().await.ok_or(error)?
+                }
+                other => other?,
+            },
+        };
+        if let Some(mac) = wish.mac.filter(|mac| *mac != prepared.mac) {
+            prepared.set_mac(mac)?;
+        }
+        let v4 = Assigned {
+            address: prepared.lease.address(),
+            prefix_len: self.plan.prefix_len,
+            gateway: Some(self.plan.gateway),
+        };
+        let network = &self.default.record;
+        let endpoint = EndpointRecord {
+            id: endpoint_id()?,
+            network: network.id.clone(),
+            network_name: network.name.clone(),
+            interface: FIRST_INTERFACE.to_owned(),
+            host_interface: prepared.host_interface,
+            mac: prepared.mac.to_string(),
+            v4: Some(v4),
+            v6: None,
+            gw_priority: wish.gw_priority,
+            is_gateway: true,
+            aliases: wish.aliases,
+            links: wish.links,
+        };
+        let place = self.place(&self.default)?;
+        let held = Held { place, v4: Some(prepared.lease), v6: None };
+        let live = Live {
+            record: SandboxRecord {
+                endpoints: vec![endpoint],
+                ports: ports.iter().map(|port| port.published.clone()).collect(),
+                ..record_of(request)
+            },
+            held: vec![held],
+            ports,
+        };
+        Ok(Arc::new(LiveSandbox::new(Arc::new(prepared.netns), live)))
+    }
+
+    /// Every other way: a namespace on the spot, with all interfaces.
+    async fn join_any(&self, mut request: JoinRequest) -> Result<Arc<LiveSandbox>, JoinError> {
+        let wishes = std::mem::take(&mut request.endpoints);
+        let mut names: Vec<String> =
+            wishes.iter().filter_map(|wish| wish.interface.clone()).collect();
+        let (mut records, mut held, mut wirings) = (Vec::new(), Vec::new(), Vec::new());
+        for wish in wishes {
+            let draft = self.draft(&request.names.name, wish, &records, &mut names)?;
+            records.push(draft.record);
+            held.push(draft.held);
+            wirings.push(draft.wiring);
+        }
+        let record = SandboxRecord { endpoints: records, ..record_of(request) };
+        let mut live = Live { record, held, ports: Vec::new() };
+        live.ports = self.reserve_for(&live.record.wanted_ports, &live.outlets()).await?;
+        live.settle();
+        let (netns, wired) = {
+            let _permit = self.makers.acquire().await.map_err(|_| JoinError::Closed)?;
+            plumb::make(Arc::clone(&self.host), wirings, live.routes()).await?
+        };
+        for (endpoint, wired) in live.record.endpoints.iter_mut().zip(wired) {
+            note_wired(endpoint, wired);
+        }
+        Ok(Arc::new(LiveSandbox::new(Arc::new(netns), live)))
+    }
+
+    /// Takes a place and addresses on a network, and plans the interface.
+    pub(super) fn draft(
+        &self,
+        container: &str,
+        wish: EndpointRequest,
+        others: &[EndpointRecord],
+        names: &mut Vec<String>,
+    ) -> Result<Draft, JoinError> {
+        check_mac(wish.mac)?;
+        let network = Arc::clone(lock(&self.networks).find(&wish.network)?);
+        if let Some(error) = network.closed_to_endpoints() {
+            return Err(error);
+        }
+        if others.iter().any(|other| other.network == network.record.id) {
+            let container = container.to_owned();
+            return Err(JoinError::Connected { container, network: network.record.name.clone() });
+        }
+        let sysctls = sysctls(&wish.driver_opts).map_err(|e| JoinError::Option(Box::new(e)))?;
+        check_link_local(&wish)?;
+        let place = self.place(&network)?;
+        let (v4, v6) = (network.lease_v4(wish.address)?, network.lease_v6(wish.address6)?);
+        let (lease4, v4) = v4.map_or((None, None), |(lease, v4)| (Some(lease), Some(v4)));
+        let (lease6, v6) = v6.map_or((None, None), |(lease, v6)| (Some(lease), Some(v6)));
+        let interface = match wish.interface {
+            Some(name) => checked_interface(name, others)?,
+            None => free_interface(network.interface_prefix(), names)?,
+        };
+        names.push(interface.clone());
+        let derived = v4.map(|v4| MacAddr::for_address(v4.address));
+        let wiring = Wiring {
+            interface: interface.clone(),
+            upper: self.upper(&network)?,
+            mac: wish.mac.or(derived),
+            mtu: network.mtu(),
+            v4: v4.and_then(|v4| v4.cidr()),
+            v6: v6.and_then(|v6| v6.cidr()),
+            link_local: wish.link_local,
+            sysctls,
+        };
+        let record = EndpointRecord {
+            id: endpoint_id()?,
+            network: network.record.id.clone(),
+            network_name: network.record.name.clone(),
+            interface,
+            host_interface: String::new(),
+            mac: String::new(),
+            v4,
+            v6,
+            gw_priority: wish.gw_priority,
+            is_gateway: false,
+            aliases: wish.aliases,
+            links: wish.links,
+        };
+        Ok(Draft { record, held: Held { place, v4: lease4, v6: lease6 }, wiring })
+    }
+
+    fn place(&self, network: &Arc<Network>) -> Result<Membership, JoinError> {
+        network.enter().ok_or_else(|| JoinError::Removed(network.record.name.clone()))
+    }
+
+    /// What an interface of a network hangs on; made again if it could not be had before.
+    fn upper(&self, network: &Network) -> Result<Upper, JoinError> {
+        let mut link = lock(&network.link);
+        if link.is_none() {
+            let mut socket = lock(&self.management);
+            let made = crate::network::link::make(
+                &mut socket,
+                &self.owner,
+                &network.record,
+                &network.options,
+            );
+            *link = made.map_err(|source| JoinError::NetworkDown {
+                network: network.record.name.clone(),
+                source: Box::new(source),
+            })?;
+        }
+        match (&*link, &network.options) {
+            (Some(Link::Bridge(index)), LinkOptions::Bridge(options)) => {
+                Ok(Upper::Bridge { index: *index, flags: bridge::port_flags(options.icc) })
+            }
+            (Some(Link::Macvlan(parent)), LinkOptions::Macvlan(options)) => {
+                Ok(Upper::Macvlan { parent: *parent, mode: options.mode })
+            }
+            _ => Err(JoinError::NoEndpoints(network.record.name.clone())),
+        }
+    }
+
+    /// A namespace of the default bridge on the spot: the pool is empty, or the wish is special.
+    async fn make_for(&self, request: &EndpointRequest) -> Result<Prepared, JoinError> {
+        let lease = match request.address {
+            None => self.any_lease()?,
+            Some(address) => {
+                Lease::claim(&self.addresses, address).map_err(|error| match error {
+                    ClaimError::Outside => JoinError::AddressOutside { address: address.into() },
+                    ClaimError::Taken => JoinError::AddressInUse(address.into()),
+                })?
+            }
+        };
+        self.make_with(lease, request.mac).await
+    }
+
+    pub(super) async fn make_with(
+        &self,
+        lease: Lease<Ipv4Addr>,
+        mac: Option<MacAddr>,
+    ) -> Result<Prepared, JoinError> {
+        let _permit = self.makers.acquire().await.map_err(|_| JoinError::Closed)?;
+        namespace::make(Arc::clone(&self.host), self.plan.clone(), lease, mac).await
+    }
+
+    pub(super) fn any_lease(&self) -> Result<Lease<Ipv4Addr>, JoinError> {
+        Lease::allocate(&self.addresses).ok_or_else(|| JoinError::NoAddress {
+            family: "IPv4",
+            name: self.default.record.name.clone(),
+            id: self.bridge.id.clone(),
+        })
+    }
+
+    /// Defaults for ports of an endpoint on a network with this binding.
+    pub(super) fn port_defaults(&self, binding: Option<std::net::IpAddr>) -> PortDefaults {
+        PortDefaults {
+            host_ip: binding.unwrap_or(self.config.default_host_ip),
+            ephemeral: self.config.ephemeral_ports.clone(),
+        }
+    }
+
+    /// Puts a new sandbox into the table, publishes its ports and tells its names.
+    async fn enrol(inner: &Arc<Inner>, sandbox: &Arc<LiveSandbox>) -> Result<Sandbox, JoinError> {
+        let (id, redirects) = {
+            let live = lock(&sandbox.live);
+            let redirects = match live.record.wanted_ports.is_empty() {
+                true => Vec::new(),
+                false => live.redirects(&live.outlets()),
+            };
+            (live.record.container_id.clone(), redirects)
+        };
+        {
+            let mut sandboxes = lock(&inner.sandboxes);
+            if sandboxes.contains_key(&id) {
+                return Err(JoinError::SandboxExists(id));
+            }
+            sandboxes.insert(id.clone(), Arc::clone(sandbox));
+        }
+        let published = match redirects.is_empty() {
+            true => Ok(()),
+            false => Inner::publish(inner, &id, redirects).await,
+        };
+        let served = match published {
+            Ok(()) => inner.serve_names(sandbox).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = served {
+            if let Err(error) = Inner::leave(inner, &id).await {
+                tracing::warn!(id, ?error, "a failed join could not be undone");
+            }
+            return Err(error);
+        }
+        let record = lock(&sandbox.live).record.clone();
+        tracing::debug!(container = id, endpoints = record.endpoints.len(), "joined");
+        Ok(Sandbox { record, netns: Arc::clone(&sandbox.netns) })
+    }
+
+    pub(super) async fn leave(inner: &Arc<Inner>, id: &str) -> Result<(), NetworkError> {
+        let Some(sandbox) = lock(&inner.sandboxes).remove(id) else {
+            return Ok(());
+        };
+        // Whatever is under way comes to its end first.
+        let busy = sandbox.busy.lock().await;
+        inner.forget_names(&sandbox);
+        let addresses = {
+            let live = lock(&sandbox.live);
+            (!live.record.wanted_ports.is_empty()).then(|| live.outlets().addresses())
+        };
+        if let Some(addresses) = addresses.filter(|addresses| !addresses.is_empty()) {
+            let (firewall, name) = (Arc::clone(&inner.firewall), id.to_owned());
+            let work = move || lock(&firewall).withdraw(&name, &addresses);
+            let done = super::blocking(work).await.flatten();
+            if done.is_err() {
+                drop(busy);
+                lock(&inner.sandboxes).insert(id.to_owned(), sandbox);
+                return done;
+            }
+        }
+        inner.pool.wake();
+        Ok(())
+    }
+}
+
+/// The record of a sandbox without endpoints.
+fn record_of(request: JoinRequest) -> SandboxRecord {
+    SandboxRecord {
+        container_id: request.container_id,
+        names: request.names,
+        endpoints: Vec::new(),
+        ports: Vec::new(),
+        wanted_ports: request.ports,
+        dns_servers: request.dns_servers,
+        dns: None,
+    }
+}
+
+pub(super) fn note_wired(endpoint: &mut EndpointRecord, wired: Wired) {
+    endpoint.host_interface = wired.host_interface;
+    endpoint.mac = wired.mac.to_string();
+}
+
+fn endpoint_id() -> Result<String, JoinError> {
+    random_hex(32).map_err(|source| JoinError::Namespace { step: "drawing an endpoint id", source })
+}
+
+fn check_mac(mac: Option<MacAddr>) -> Result<(), JoinError> {
+    match mac.filter(|mac| !mac.is_unicast()) {
+        Some(mac) => Err(JoinError::Mac(mac)),
+        None => Ok(()),
+    }
+}
+
+fn check_link_local(wish: &EndpointRequest) -> Result<(), JoinError> {
+    let is_link_local = |address: &std::net::IpAddr| match address {
+        std::net::IpAddr::V4(address) => address.is_link_local(),
+        std::net::IpAddr::V6(address) => address.is_unicast_link_local(),
+    };
+    match wish.link_local.iter().find(|address| !is_link_local(address)) {
+        Some(wrong) => Err(JoinError::LinkLocal(*wrong)),
+        None => Ok(()),
+    }
+}
+
+fn checked_interface(name: String, others: &[EndpointRecord]) -> Result<String, JoinError> {
+    let taken = name == "lo" || others.iter().any(|other| other.interface == name);
+    match is_interface_name(&name) && !taken {
+        true => Ok(name),
+        false => Err(JoinError::Interface(name)),
+    }
+}
+
+/// The prefix with the lowest number that no other interface has.
+fn free_interface(prefix: &str, taken: &[String]) -> Result<String, JoinError> {
+    let mut names = (0..MAX_INTERFACES).map(|number| format!("{prefix}{number}"));
+    names.find(|name| !taken.contains(name)).ok_or_else(|| JoinError::Interface(prefix.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lowest_free_number() {
+        for (taken, want) in [
+            (&[][..], "eth0"),
+            (&["eth0"], "eth1"),
+            (&["eth1"], "eth0"),
+            (&["eth0", "eth2"], "eth1"),
+            (&["net0"], "eth0"),
+        ] {
+            let taken: Vec<String> = taken.iter().map(|name| (*name).to_owned()).collect();
+            assert_eq!(free_interface("eth", &taken).unwrap(), want, "beside {taken:?}");
+        }
+    }
+}
