@@ -34,7 +34,11 @@ fn page(colour: bool) -> String {
     out.push_str(
         "  namespace and a layered file system, and a shim started this program in it.\n\n",
     );
-    out.push_str(&format!("  Next, try:  {}\n\n", paint("1", "gantry run -it --rm busybox")));
+    out.push_str("  Next, give it a root file system of your own:\n\n");
+    for line in ["tar -C DIRECTORY -c . | gantry import - mine", "gantry run -it --rm mine sh"] {
+        out.push_str(&format!("    {}\n", paint("1", line)));
+    }
+    out.push('\n');
     out
 }
 
