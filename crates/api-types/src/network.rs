@@ -310,7 +310,7 @@ body! {
     pub struct NetworkCheck {
         /// What: `nftables table`, `forward policy`, `route of NAME`.
         pub check: String,
-        /// `ok`, `healed` when Gantry has put it right, or `failed`.
+        /// `ok`, `healed` when Gantry has put it right, `warning` where it cannot see, or `failed`.
         pub state: String,
         /// What was found.
         pub detail: String,

@@ -116,15 +116,24 @@ fn checks(report: &Report) -> Vec<NetworkCheck> {
             ),
         });
     }
-    for problem in &report.problems {
-        let told = report.foreign.iter().any(|chain| problem.contains(&chain.chain));
-        if report.whole && !told {
-            checks.push(check("host", "failed", problem.clone(), ""));
-        }
+    if !report.legacy_tables.is_empty() {
+        let tables = report.legacy_tables.join(", ");
+        checks.push(check(
+            "legacy iptables",
+            "warning",
+            format!("tables are loaded ({tables}), whose rules cannot be seen from here"),
+            "if their FORWARD policy is DROP, accept the bridges there: iptables-legacy -S FORWARD",
+        ));
     }
     for (path, value) in &report.parameters {
         let Some(value) = value else { continue };
-        checks.push(check("kernel parameter", "ok", format!("{path} is {value}"), ""));
+        let checked = match report.problems.iter().find(|problem| problem.contains(path)) {
+            None => check("kernel parameter", "ok", format!("{path} is {value}"), ""),
+            Some(problem) => {
+                check("kernel parameter", "failed", problem.clone(), "set it to 1 with sysctl")
+            }
+        };
+        checks.push(checked);
     }
     checks
 }
