@@ -18,6 +18,7 @@ mod oci;
 mod reach;
 mod restart;
 mod soak;
+mod talk;
 mod terminal;
 
 use gantry_rig::{Daemon, Kind, Net, images};
