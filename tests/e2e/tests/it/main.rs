@@ -14,6 +14,7 @@ mod disk;
 mod hello;
 mod lan;
 mod leaks;
+mod load;
 mod oci;
 mod reach;
 mod restart;
