@@ -49,7 +49,7 @@ pub struct Daemon {
     /// Name of its bridge and of its parent control group.
     pub name: String,
     /// Holds the network namespace while the daemon is dead.
-    holder: Option<Child>,
+    holder: Option<Namespace>,
     child: Option<Child>,
 }
 
@@ -82,7 +82,7 @@ impl Daemon {
         fs::create_dir_all(&root)?;
         let holder = match net {
             Net::Host | Net::Of(_) => None,
-            Net::Private => Some(hold_namespace()?),
+            Net::Private => Some(Namespace::new()?),
         };
         let extra = extra.iter().map(|&text| text.to_owned()).collect();
         Ok(Self { kind, root, net, binary, extra, name, holder, child: None })
@@ -153,7 +153,7 @@ impl Daemon {
     pub fn netns_pid(&self) -> Option<u32> {
         match self.net {
             Net::Of(pid) => Some(pid),
-            Net::Private | Net::Host => self.holder.as_ref().map(Child::id),
+            Net::Private | Net::Host => self.holder.as_ref().map(Namespace::pid),
         }
     }
 
@@ -223,10 +223,7 @@ impl Drop for Daemon {
         }
         let _ = self.stop();
         end_processes_of(&self.root);
-        if let Some(mut holder) = self.holder.take() {
-            let _ = holder.kill();
-            let _ = holder.wait();
-        }
+        drop(self.holder.take());
         if self.net == Net::Host && self.kind == Kind::Gantry {
             let _ = Command::new("ip")
                 .args(["link", "delete", &self.name])
@@ -288,22 +285,46 @@ fn missing(name: &str) -> io::Error {
     io::Error::new(io::ErrorKind::NotFound, format!("{name} is not installed"))
 }
 
-fn hold_namespace() -> io::Result<Child> {
-    let mut holder = Command::new("unshare")
-        .args(["--net", "--", "sh", "-c", "ip link set lo up && echo up && exec sleep 100000"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()?;
-    let mut line = String::new();
-    if let Some(stdout) = holder.stdout.take() {
-        io::BufRead::read_line(&mut io::BufReader::new(stdout), &mut line)?;
+/// A network namespace with nothing but loopback, held by a process; gone when dropped.
+#[derive(Debug)]
+pub struct Namespace {
+    holder: Child,
+}
+
+impl Namespace {
+    /// Makes it.
+    ///
+    /// # Errors
+    /// Without root, or without iproute2.
+    pub fn new() -> io::Result<Self> {
+        let mut holder = Command::new("unshare")
+            .args(["--net", "--", "sh", "-c", "ip link set lo up && echo up && exec sleep 100000"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut line = String::new();
+        if let Some(stdout) = holder.stdout.take() {
+            io::BufRead::read_line(&mut io::BufReader::new(stdout), &mut line)?;
+        }
+        let made = Self { holder };
+        if line.trim() == "up" {
+            return Ok(made);
+        }
+        Err(io::Error::other("cannot make a network namespace (root and iproute2 needed)"))
     }
-    if line.trim() != "up" {
-        let _ = holder.kill();
-        let _ = holder.wait();
-        return Err(io::Error::other("cannot make a network namespace (root and iproute2 needed)"));
+
+    /// The process that holds it.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.holder.id()
     }
-    Ok(holder)
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let _ = self.holder.kill();
+        let _ = self.holder.wait();
+    }
 }
 
 /// Sends a signal, if the process is still there.

@@ -12,10 +12,14 @@ mod crash;
 mod debian;
 mod disk;
 mod hello;
+mod lan;
 mod leaks;
+mod load;
 mod oci;
+mod reach;
 mod restart;
 mod soak;
+mod talk;
 mod terminal;
 
 use gantry_rig::{Daemon, Kind, Net, images};
