@@ -7,11 +7,13 @@
 
 mod api;
 mod crowd;
+mod networks;
 mod path;
 mod rows;
 mod sample;
 mod size;
 mod streams;
+mod traffic;
 
 use gantry_rig::{Daemon, Kind, Net, images};
 

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use super::api::Api;
 use super::sample::{Unit, median};
-use super::{crowd, path, size, streams};
+use super::traffic::{Via, What};
+use super::{crowd, networks, path, size, streams, traffic};
 
 /// Both daemons.
 pub(crate) struct Rig {
@@ -37,6 +38,8 @@ pub(crate) enum Goal {
     RatioAtLeast(f64),
     /// Our figure is at most this, whatever the reference's is.
     AtMost(f64),
+    /// Our figure is at least this, whatever the reference's is.
+    AtLeast(f64),
 }
 
 impl Goal {
@@ -47,6 +50,7 @@ impl Goal {
             Goal::RatioAtMost(most) => ratio <= most,
             Goal::RatioAtLeast(least) => ratio >= least,
             Goal::AtMost(most) => pair.gantry <= most,
+            Goal::AtLeast(least) => pair.gantry >= least,
         }
     }
 }
@@ -74,6 +78,9 @@ const fn row(
 
 const KIB: f64 = 1024.0;
 const TWELFTH: Goal = Goal::RatioAtMost(1.0 / 12.0);
+// The same, but for the machine's noise.
+const AS_FAST: Goal = Goal::RatioAtLeast(0.95);
+const AS_SOON: Goal = Goal::RatioAtMost(1.1);
 
 /// Every figure that is promised.
 pub(crate) const ROWS: &[Row] = &[
@@ -115,6 +122,43 @@ pub(crate) const ROWS: &[Row] = &[
     row("wait answers after the death", Unit::Seconds, Goal::AtMost(0.001), crowd::wait_latency),
     row("list of 200 containers", Unit::Seconds, Goal::AtMost(0.005), crowd::list),
     row("daemon start with 200 exited", Unit::Seconds, Goal::RatioAtMost(0.1), crowd::restart),
+    row("bridge throughput, between containers", Unit::BytesPerSecond, AS_FAST, |rig| {
+        traffic::bridge(rig, What::Throughput)
+    }),
+    row("bridge round trip, between containers", Unit::Seconds, AS_SOON, |rig| {
+        traffic::bridge(rig, What::RoundTrip)
+    }),
+    row("port throughput, host's address", Unit::BytesPerSecond, AS_FAST, |rig| {
+        traffic::published(rig, Via::HostAddress, What::Throughput)
+    }),
+    row("port round trip, host's address", Unit::Seconds, AS_SOON, |rig| {
+        traffic::published(rig, Via::HostAddress, What::RoundTrip)
+    }),
+    row("port throughput, 127.0.0.1", Unit::BytesPerSecond, AS_FAST, |rig| {
+        traffic::published(rig, Via::Loopback4, What::Throughput)
+    }),
+    row("port round trip, 127.0.0.1", Unit::Seconds, AS_SOON, |rig| {
+        traffic::published(rig, Via::Loopback4, What::RoundTrip)
+    }),
+    row("port throughput, [::1]", Unit::BytesPerSecond, AS_FAST, |rig| {
+        traffic::published(rig, Via::Loopback6, What::Throughput)
+    }),
+    row("port round trip, [::1]", Unit::Seconds, AS_SOON, |rig| {
+        traffic::published(rig, Via::Loopback6, What::RoundTrip)
+    }),
+    row("names to one client", Unit::PerSecond, Goal::AtLeast(20_000.0), traffic::names),
+    row("network create+remove", Unit::Seconds, Goal::RatioAtMost(0.2), networks::cycle),
+    row("network create, 1,000th against 1st", Unit::Seconds, Goal::RatioAtMost(2.0), |rig| {
+        networks::in_a_row(rig, false)
+    }),
+    row("network removal, of 1,000 against of 1", Unit::Seconds, Goal::RatioAtMost(2.0), |rig| {
+        networks::in_a_row(rig, true)
+    }),
+    row("start as 1,000th on a network, to the 10th", Unit::Seconds, Goal::RatioAtMost(1.2), {
+        networks::crowded
+    }),
+    row("helper processes with 20 ports", Unit::Count, Goal::AtMost(1.0), networks::helpers),
+    row("volume create+remove", Unit::Seconds, Goal::RatioAtMost(0.5), networks::volume),
 ];
 
 impl Rig {

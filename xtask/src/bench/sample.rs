@@ -18,6 +18,8 @@ pub(crate) enum Unit {
     BytesPerSecond,
     /// So many a second.
     PerSecond,
+    /// So many.
+    Count,
 }
 
 /// The middle of the samples; 0 of none.
@@ -33,12 +35,15 @@ pub(crate) fn median(samples: &mut [f64]) -> f64 {
 /// A figure in the unit that reads best.
 pub(crate) fn show(value: f64, unit: Unit) -> String {
     match unit {
+        Unit::Seconds if value < 1e-3 => format!("{:.1} us", value * 1e6),
         Unit::Seconds if value < 1.0 => format!("{:.2} ms", value * 1e3),
         Unit::Seconds => format!("{value:.2} s"),
         Unit::Bytes if value < 1e6 => format!("{:.0} KiB", value / 1024.0),
         Unit::Bytes => format!("{:.2} MiB", value / f64::from(1 << 20)),
         Unit::BytesPerSecond => format!("{:.0} MB/s", value / 1e6),
+        Unit::PerSecond if value >= 1e3 => format!("{value:.0} /s"),
         Unit::PerSecond => format!("{value:.1} /s"),
+        Unit::Count => format!("{value:.0}"),
     }
 }
 
@@ -46,8 +51,9 @@ pub(crate) fn show(value: f64, unit: Unit) -> String {
 pub(crate) fn show_goal(goal: Goal, unit: Unit) -> String {
     match goal {
         Goal::RatioAtMost(most) => format!("<= {most:.3} x"),
-        Goal::RatioAtLeast(least) => format!(">= {least:.1} x"),
+        Goal::RatioAtLeast(least) => format!(">= {least:.2} x"),
         Goal::AtMost(most) => format!("<= {}", show(most, unit)),
+        Goal::AtLeast(least) => format!(">= {}", show(least, unit)),
     }
 }
 

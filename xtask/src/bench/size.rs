@@ -39,7 +39,7 @@ pub(crate) fn idle(rig: &Rig) -> io::Result<Pair> {
 }
 
 /// The daemon and all that it started, but for the containers' own processes.
-fn engine_pids(daemon: &Daemon) -> Vec<u32> {
+pub(crate) fn engine_pids(daemon: &Daemon) -> Vec<u32> {
     let mut pids = daemon.pids();
     pids.extend(gantry_rig::daemon::processes_of(&daemon.root));
     pids.sort_unstable();
