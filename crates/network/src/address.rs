@@ -208,6 +208,16 @@ impl MacAddr {
         MacAddr([0x02, 0x42, a, b, c, d])
     }
 
+    /// The address of an interface that has IPv6 alone, made from that, so that neighbours who know
+    /// the one know the other after a restart as well.
+    #[must_use]
+    pub fn for_address6(address: Ipv6Addr) -> MacAddr {
+        let digest = gantry_oci::Digest::of(&address.octets());
+        let bits = u64::from_str_radix(&digest.hex()[..10], 16).unwrap_or_default();
+        let [_, _, _, a, b, c, d, e] = bits.to_be_bytes();
+        MacAddr([0x02, a, b, c, d, e])
+    }
+
     /// Whether an interface can have it: no group address, and not all zero.
     #[must_use]
     pub fn is_unicast(self) -> bool {
@@ -314,6 +324,8 @@ mod tests {
         ] {
             assert_eq!(text.parse::<MacAddr>().ok(), want.then_some(derived), "{text}");
         }
+        let six = |last| MacAddr::for_address6(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, last));
+        assert!(six(2).is_unicast() && six(2) == six(2) && six(2) != six(3));
         assert!(!MacAddr([1, 0, 0, 0, 0, 1]).is_unicast());
         assert!(!MacAddr([0; 6]).is_unicast());
     }

@@ -1,6 +1,6 @@
 //! Namespaces made ahead of need, so that a join finds one ready.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
@@ -18,10 +18,10 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// being started right now, and shall have the processors for itself.
 const YIELD_PAUSE: Duration = Duration::from_millis(3);
 
-/// Namespaces in the order they were made, which is that of their addresses.
+/// Namespaces by their addresses: the lowest goes first.
 #[derive(Debug)]
 pub(crate) struct Pool {
-    ready: Mutex<VecDeque<Prepared>>,
+    ready: Mutex<BTreeMap<Ipv4Addr, Prepared>>,
     size: usize,
     wanted: Arc<Notify>,
     /// Held while a namespace is made for the pool.
@@ -48,23 +48,21 @@ impl Pool {
         }
     }
 
-    /// Takes the oldest, or the one that has this address. The caller wakes the filler when it
-    /// has done what is urgent.
+    /// Takes the one with the lowest address, or with this one. The caller wakes the filler when
+    /// it has done what is urgent.
     pub(crate) fn take(&self, address: Option<Ipv4Addr>) -> Option<Prepared> {
         let mut ready = lock(&self.ready);
         match address {
-            None => ready.pop_front(),
-            Some(address) => {
-                let at = ready.iter().position(|entry| entry.lease.address() == address)?;
-                ready.remove(at)
-            }
+            None => ready.pop_first().map(|(_, prepared)| prepared),
+            Some(address) => ready.remove(&address),
         }
     }
 
-    /// Takes the one that is being made, where there is no address left to make another.
-    pub(crate) async fn take_next(&self) -> Option<Prepared> {
+    /// The same, but that the one that is being made at the moment counts too: to be called when
+    /// there is no address to make another with.
+    pub(crate) async fn take_made(&self, address: Option<Ipv4Addr>) -> Option<Prepared> {
         let _made = self.making.lock().await;
-        lock(&self.ready).pop_front()
+        self.take(address)
     }
 
     /// Has the filler look again.
@@ -87,7 +85,7 @@ impl Pool {
     }
 
     fn put(&self, prepared: Prepared) {
-        lock(&self.ready).push_back(prepared);
+        lock(&self.ready).insert(prepared.lease.address(), prepared);
     }
 }
 

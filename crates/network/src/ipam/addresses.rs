@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::runs::Runs;
 use crate::address::{Cidr, Ip};
 
 /// Why an address cannot be claimed.
@@ -13,8 +14,11 @@ pub(crate) enum ClaimError {
     Taken,
 }
 
-/// The addresses of a subnet, handed out in rising order. A released one is not given again
-/// before all others were, so that nobody's stale knowledge of it does harm.
+/// The addresses of a subnet; the lowest free one is given first, as Docker does it.
+///
+/// A container that starts again so finds its address free more often than not, and who resolved
+/// a name once goes on finding it. Whoever gives an address back must have seen to it that
+/// nothing answers to it any more: it may have a new owner at once.
 #[derive(Debug)]
 pub(crate) struct Addresses<A> {
     subnet: Cidr<A>,
@@ -22,7 +26,8 @@ pub(crate) struct Addresses<A> {
     reserved: BTreeSet<u128>,
     low: u128,
     high: u128,
-    next: u128,
+    /// What is left from `low` to `high`.
+    free: Runs,
     used: BTreeSet<u128>,
 }
 
@@ -45,23 +50,30 @@ impl<A: Ip> Addresses<A> {
         let range = range.unwrap_or(subnet);
         let low = range.first().number().max(first);
         let high = range.last().number().min(last);
-        Addresses { subnet, reserved, low, high, next: low, used: BTreeSet::new() }
+        let mut free = Runs::new(low, high);
+        for number in &reserved {
+            free.take(*number);
+        }
+        Addresses { subnet, reserved, low, high, free, used: BTreeSet::new() }
     }
 
     /// Keeps an address from being given away, or claimed.
     pub(crate) fn reserve(&mut self, address: A) {
         self.reserved.insert(address.number());
+        self.free.take(address.number());
     }
 
-    /// Takes the next free address.
+    /// Takes the lowest free address.
     pub(crate) fn allocate(&mut self) -> Option<A> {
-        let taken = |number: &u128| self.reserved.contains(number) || self.used.contains(number);
-        let found = (self.next..=self.high)
-            .chain(self.low..=self.high.min(self.next.saturating_sub(1)))
-            .find(|number| !taken(number))?;
+        let found = self.free.take_lowest()?;
         self.used.insert(found);
-        self.next = if found >= self.high { self.low } else { found + 1 };
         Some(A::of_number(found))
+    }
+
+    /// Takes this address if [`Addresses::allocate`] could give it.
+    pub(crate) fn allocate_this(&mut self, address: A) -> bool {
+        let number = address.number();
+        self.free.take(number) && self.used.insert(number)
     }
 
     /// Takes this address, also outside the range to hand out.
@@ -71,12 +83,21 @@ impl<A: Ip> Addresses<A> {
         }
         let number = address.number();
         let free = !self.reserved.contains(&number) && self.used.insert(number);
-        if free { Ok(()) } else { Err(ClaimError::Taken) }
+        if !free {
+            return Err(ClaimError::Taken);
+        }
+        self.free.take(number);
+        Ok(())
     }
 
     /// Gives an address back.
     pub(crate) fn release(&mut self, address: A) {
-        self.used.remove(&address.number());
+        let number = address.number();
+        let was_used = self.used.remove(&number);
+        let in_range = (self.low..=self.high).contains(&number);
+        if was_used && in_range && !self.reserved.contains(&number) {
+            self.free.put(number);
+        }
     }
 
     /// How many addresses are in use, those of the subnet itself included.
@@ -86,14 +107,7 @@ impl<A: Ip> Addresses<A> {
 
     /// How many addresses there are to hand out, at most `u64::MAX`.
     pub(crate) fn available(&self) -> u64 {
-        if self.low > self.high {
-            return 0;
-        }
-        let within = |set: &BTreeSet<u128>| set.range(self.low..=self.high).count();
-        let taken = u128::try_from(within(&self.used) + within(&self.reserved)).unwrap_or(0);
-        // A whole /0 of IPv6 would be one too many; nobody has that.
-        let all = (self.high - self.low).saturating_add(1);
-        u64::try_from(all.saturating_sub(taken)).unwrap_or(u64::MAX)
+        self.free.count()
     }
 }
 
@@ -112,16 +126,47 @@ mod tests {
     }
 
     #[test]
-    fn rising_then_wrapping() {
+    fn the_lowest_that_is_free() {
         let mut addresses = of("10.0.0.1/29", None);
-        let mut next = || addresses.allocate().map(|address| address.octets()[3]);
+        let last = |address: Ipv4Addr| address.octets()[3];
+        let mut next = || addresses.allocate().map(last);
         assert_eq!([next(), next(), next()], [Some(2), Some(3), Some(4)]);
+        addresses.release(Ipv4Addr::new(10, 0, 0, 3));
         addresses.release(Ipv4Addr::new(10, 0, 0, 2));
-        let mut next = || addresses.allocate().map(|address| address.octets()[3]);
-        assert_eq!([next(), next(), next(), next()], [Some(5), Some(6), Some(2), None]);
+        // A second release, and those of addresses that were never given, change nothing.
+        for last in [2, 0, 1, 7, 9] {
+            addresses.release(Ipv4Addr::new(10, 0, 0, last));
+        }
+        let mut next = || addresses.allocate().map(last);
+        assert_eq!([next(), next(), next()], [Some(2), Some(3), Some(5)]);
+        assert_eq!([next(), next()], [Some(6), None]);
         addresses.release(Ipv4Addr::new(10, 0, 0, 4));
-        assert_eq!(addresses.allocate(), Some(Ipv4Addr::new(10, 0, 0, 4)));
-        assert_eq!(addresses.allocate(), None);
+        assert!(!addresses.allocate_this(Ipv4Addr::new(10, 0, 0, 5)));
+        assert!(addresses.allocate_this(Ipv4Addr::new(10, 0, 0, 4)));
+        assert_eq!((addresses.allocate(), addresses.available()), (None, 0));
+    }
+
+    #[test]
+    fn many() {
+        let mut addresses = of("10.0.0.1/8", None);
+        let host = |n: u32| Ipv4Addr::from_bits(u32::from_be_bytes([10, 0, 0, 0]) + n);
+        for n in 2..200_000 {
+            assert_eq!(addresses.allocate(), Some(host(n)));
+        }
+        // Were there a scan, these would be twenty thousand million steps.
+        for n in 2..100_000 {
+            addresses.release(host(n));
+            assert_eq!(addresses.allocate(), Some(host(n)));
+            assert_eq!(addresses.allocate(), Some(host(200_000)));
+            addresses.release(host(200_000));
+        }
+        for n in (2..200_000).step_by(2) {
+            addresses.release(host(n));
+        }
+        for n in (2..200_000).step_by(2) {
+            assert_eq!(addresses.allocate(), Some(host(n)));
+        }
+        assert_eq!(addresses.in_use(), 199_998 + 3);
     }
 
     #[test]
@@ -164,8 +209,14 @@ mod tests {
         }
         assert_eq!(addresses.allocate(), Some(Ipv4Addr::new(10, 0, 0, 17)));
         assert_eq!(addresses.allocate(), Some(Ipv4Addr::new(10, 0, 0, 19)));
+        for last in [18, 200, 1] {
+            assert!(!addresses.allocate_this(Ipv4Addr::new(10, 0, 0, last)), "{last}");
+        }
         // The ends, the gateway, the reserved one, and four that were given.
         assert_eq!((addresses.in_use(), addresses.available()), (8, 12));
+        // Back out of the range, it is no address to hand out.
+        addresses.release(Ipv4Addr::new(10, 0, 0, 200));
+        assert_eq!((addresses.in_use(), addresses.available()), (7, 12));
     }
 
     #[test]

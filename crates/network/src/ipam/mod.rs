@@ -2,6 +2,7 @@
 
 mod addresses;
 mod pools;
+mod runs;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -20,10 +21,19 @@ pub(crate) struct Lease<A: Ip> {
 }
 
 impl<A: Ip> Lease<A> {
-    /// The next free address; `None` if there is none.
+    /// The lowest free address; `None` if there is none.
     pub(crate) fn allocate(addresses: &Arc<Mutex<Addresses<A>>>) -> Option<Lease<A>> {
         let address = lock(addresses).allocate()?;
         Some(Lease { address, addresses: Arc::clone(addresses) })
+    }
+
+    /// This address if it is one to hand out, and free.
+    pub(crate) fn allocate_this(
+        addresses: &Arc<Mutex<Addresses<A>>>,
+        address: A,
+    ) -> Option<Lease<A>> {
+        let free = lock(addresses).allocate_this(address);
+        free.then(|| Lease { address, addresses: Arc::clone(addresses) })
     }
 
     /// This address.

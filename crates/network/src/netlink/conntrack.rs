@@ -1,7 +1,7 @@
 //! Forgetting connections (`ctnetlink`).
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 
 use rustix::io::Errno;
 
@@ -12,6 +12,9 @@ use super::socket::{Refused, Socket};
 /// Above this many ports, one look through all flows is cheaper than one deletion each, which
 /// goes through all of them as well.
 const FEW_PORTS: usize = 16;
+
+/// The same for addresses, which take two deletions each.
+const FEW_ADDRESSES: usize = 4;
 
 /// Deletions of one request: the answers to them wait in the socket's queue.
 const FLOWS_AT_ONCE: usize = 64;
@@ -48,34 +51,82 @@ fn header(family: u8) -> [u8; HEADER_LEN] {
 /// Linux before 5.8 knows no filter.
 pub(crate) fn forget_container(socket: &mut Socket, container: IpAddr) -> Result<(), Refused> {
     match container {
-        IpAddr::V4(container) => forget_v4(socket, container),
-        IpAddr::V6(container) => forget_v6(socket, container),
+        IpAddr::V4(container) => forget_v4(socket, container, CTA_TUPLE_REPLY),
+        IpAddr::V6(container) => {
+            let octets = container.octets();
+            forget_where(socket, FAMILY_IPV6, |flow| {
+                sender(flow, CTA_TUPLE_REPLY) == Some(&octets[..])
+            })
+        }
     }
 }
 
-fn forget_v4(socket: &mut Socket, container: Ipv4Addr) -> Result<(), Refused> {
+/// Forgets every connection that one of these addresses began or answers: whoever has it next
+/// shall not get what was meant for another.
+///
+/// # Errors
+/// Linux before 5.8 knows no filter.
+pub(crate) fn forget_all_of(
+    socket: &mut Socket,
+    addresses: &BTreeSet<IpAddr>,
+) -> Result<(), Refused> {
+    let (mut v4, mut v6) = (Vec::new(), BTreeSet::new());
+    for address in addresses {
+        match address {
+            IpAddr::V4(address) => v4.push(*address),
+            IpAddr::V6(address) => drop(v6.insert(address.octets().to_vec())),
+        }
+    }
+    let both = [CTA_TUPLE_ORIG, CTA_TUPLE_REPLY];
+    let is_of = |flow: &[u8], set: &BTreeSet<Vec<u8>>| {
+        both.iter().any(|tuple| sender(flow, *tuple).is_some_and(|address| set.contains(address)))
+    };
+    if v4.len() <= FEW_ADDRESSES {
+        for address in v4 {
+            for tuple in both {
+                forget_v4(socket, address, tuple)?;
+            }
+        }
+    } else {
+        let v4: BTreeSet<Vec<u8>> = v4.iter().map(|address| address.octets().to_vec()).collect();
+        forget_where(socket, FAMILY_IPV4, |flow| is_of(flow, &v4))?;
+    }
+    if v6.is_empty() { Ok(()) } else { forget_where(socket, FAMILY_IPV6, |flow| is_of(flow, &v6)) }
+}
+
+/// Forgets the connections of which `address` sends the packets in this direction.
+fn forget_v4(socket: &mut Socket, address: Ipv4Addr, tuple: u16) -> Result<(), Refused> {
+    let flags = match tuple {
+        CTA_TUPLE_ORIG => CTA_FILTER_ORIG_FLAGS,
+        _ => CTA_FILTER_REPLY_FLAGS,
+    };
     let mut batch = Batch::new();
     batch.push("forgetting connections", IPCTNL_MSG_CT_DELETE, ACK, |body| {
         body.raw(&header(FAMILY_IPV4))
-            .nest(CTA_TUPLE_REPLY, |body| {
+            .nest(tuple, |body| {
                 body.nest(CTA_TUPLE_IP, |body| {
-                    body.bytes(CTA_IP_V4_SRC, &container.octets());
+                    body.bytes(CTA_IP_V4_SRC, &address.octets());
                 });
             })
             .nest(CTA_FILTER, |body| {
-                body.u32(CTA_FILTER_REPLY_FLAGS, MATCH_IP_SRC);
+                body.u32(flags, MATCH_IP_SRC);
             });
     });
     socket.request(batch)
 }
 
-/// Looks for the connections and deletes each. A filter with an IPv6 address deletes the flows
-/// that do *not* have it: the kernel takes the comparison the wrong way round (seen on 6.18).
-fn forget_v6(socket: &mut Socket, container: Ipv6Addr) -> Result<(), Refused> {
+/// Looks for connections by their attributes and deletes each that fits. A filter with an IPv6
+/// address deletes the flows that do *not* have it: the kernel takes the comparison the wrong way
+/// round (seen on 6.18).
+fn forget_where(
+    socket: &mut Socket,
+    family: u8,
+    fits: impl Fn(&[u8]) -> bool,
+) -> Result<(), Refused> {
     let mut flows = Vec::new();
-    let look = socket.dump(IPCTNL_MSG_CT_GET, &header(FAMILY_IPV6), |body| {
+    let look = socket.dump(IPCTNL_MSG_CT_GET, &header(family), |body| {
         let attrs = body.get(HEADER_LEN..).unwrap_or(&[]);
-        if answerer(attrs) == Some(&container.octets()) {
+        if fits(attrs) {
             let zone = attribute(attrs, CTA_ZONE).map(<[u8]>::to_vec);
             flows.extend(attribute(attrs, CTA_TUPLE_ORIG).map(|tuple| (tuple.to_vec(), zone)));
         }
@@ -85,7 +136,7 @@ fn forget_v6(socket: &mut Socket, container: Ipv6Addr) -> Result<(), Refused> {
         let mut batch = Batch::new();
         for (tuple, zone) in flows {
             batch.push("forgetting connections", IPCTNL_MSG_CT_DELETE, ACK, |body| {
-                body.raw(&header(FAMILY_IPV6)).nest(CTA_TUPLE_ORIG, |body| {
+                body.raw(&header(family)).nest(CTA_TUPLE_ORIG, |body| {
                     body.raw(tuple);
                 });
                 if let Some(zone) = zone {
@@ -102,10 +153,10 @@ fn forget_v6(socket: &mut Socket, container: Ipv6Addr) -> Result<(), Refused> {
     Ok(())
 }
 
-/// The IPv6 address that answers a connection.
-fn answerer(attrs: &[u8]) -> Option<&[u8; 16]> {
-    let address = attribute(attribute(attrs, CTA_TUPLE_REPLY)?, CTA_TUPLE_IP)?;
-    attribute(address, CTA_IP_V6_SRC)?.try_into().ok()
+/// The address that sends the packets of a connection in this direction.
+fn sender(attrs: &[u8], tuple: u16) -> Option<&[u8]> {
+    let address = attribute(attribute(attrs, tuple)?, CTA_TUPLE_IP)?;
+    attribute(address, CTA_IP_V4_SRC).or_else(|| attribute(address, CTA_IP_V6_SRC))
 }
 
 /// Forgets every flow of a family and protocol to these ports: one that began before its port was

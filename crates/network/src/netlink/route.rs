@@ -38,7 +38,10 @@ pub(super) const IFLA_NET_NS_FD: u16 = 28;
 pub(super) const IFLA_INFO_KIND: u16 = 1;
 pub(super) const IFLA_INFO_DATA: u16 = 2;
 const VETH_INFO_PEER: u16 = 1;
+const IFLA_BRPORT_STATE: u16 = 1;
 const IFLA_BRPORT_MODE: u16 = 4;
+const IFLA_BRPORT_FLUSH: u16 = 24;
+const BR_STATE_DISABLED: u8 = 0;
 const IFLA_BRPORT_ISOLATED: u16 = 33;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
@@ -179,6 +182,18 @@ pub(crate) fn set_port_flags(batch: &mut Batch, index: u32, flags: PortFlags) {
         body.raw(&ifinfo(AF_BRIDGE, index, 0)).nest(IFLA_PROTINFO, |body| {
             body.bytes(IFLA_BRPORT_MODE, &[u8::from(flags.hairpin)])
                 .bytes(IFLA_BRPORT_ISOLATED, &[u8::from(flags.isolated)]);
+        });
+    });
+}
+
+/// Has a port of a bridge pass nothing any more, and the bridge forget who is behind it.
+///
+/// Switching it off would wait for every processor. In the family of bridges, since what is
+/// changed otherwise is announced as a change of the link, whereupon the bridge enables it again.
+pub(crate) fn disable_port(batch: &mut Batch, index: u32) {
+    batch.push("disabling the bridge port", RTM_SETLINK, ACK, |body| {
+        body.raw(&ifinfo(AF_BRIDGE, index, 0)).nest(IFLA_PROTINFO, |body| {
+            body.bytes(IFLA_BRPORT_STATE, &[BR_STATE_DISABLED]).bytes(IFLA_BRPORT_FLUSH, &[]);
         });
     });
 }

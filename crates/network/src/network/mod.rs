@@ -20,7 +20,7 @@ use crate::address::Ip;
 use crate::error::JoinError;
 use crate::firewall::{GatewayMode, NetworkRules, SubnetRules};
 use crate::ipam::{Addresses, ClaimError, Lease, lock};
-use crate::sandbox::{Assigned, Candidate};
+use crate::sandbox::{Assigned, Candidate, EndpointRequest};
 
 /// Added to the count of members when the network is being removed: it stays negative then,
 /// whoever comes and goes.
@@ -124,20 +124,22 @@ impl Network {
         Candidate { priority, internal, network: &self.record.name, v4, v6 }
     }
 
-    /// An IPv4 address: the wished one, or the next.
+    /// An IPv4 address: the wished one, or else the preferred one, or else the lowest.
     pub(crate) fn lease_v4(
         &self,
-        wish: Option<Ipv4Addr>,
+        wish: &EndpointRequest,
     ) -> Result<Option<Leased<Ipv4Addr>>, JoinError> {
+        let wish = (wish.address, wish.preferred);
         let inhibited = self.bridge().is_some_and(|bridge| bridge.mode_v4 == GatewayMode::Isolated);
         self.lease(&self.v4, &self.record.v4, wish, !inhibited)
     }
 
-    /// An IPv6 address: the wished one, or the next.
+    /// The same of IPv6.
     pub(crate) fn lease_v6(
         &self,
-        wish: Option<Ipv6Addr>,
+        wish: &EndpointRequest,
     ) -> Result<Option<Leased<Ipv6Addr>>, JoinError> {
+        let wish = (wish.address6, wish.preferred6);
         let inhibited = self.bridge().is_some_and(|bridge| bridge.mode_v6 == GatewayMode::Isolated);
         self.lease(&self.v6, &self.record.v6, wish, !inhibited)
     }
@@ -146,21 +148,20 @@ impl Network {
         &self,
         pools: &[SharedAddresses<A>],
         subnets: &[Subnet<A>],
-        wish: Option<A>,
+        (wish, preferred): (Option<A>, Option<A>),
         has_gateway: bool,
     ) -> Result<Option<Leased<A>>, JoinError> {
+        let numbered = || pools.iter().enumerate();
+        let again = |address| {
+            numbered().find_map(|(at, pool)| Some((at, Lease::allocate_this(pool, address)?)))
+        };
+        let lowest = || numbered().find_map(|(at, pool)| Some((at, Lease::allocate(pool)?)));
         let leased = match wish {
             None if pools.is_empty() => return Ok(None),
-            None => {
-                let free = |(at, pool): (usize, &SharedAddresses<A>)| {
-                    Lease::allocate(pool).map(|lease| (at, lease))
-                };
-                pools.iter().enumerate().find_map(free).ok_or_else(|| JoinError::NoAddress {
-                    family: A::FAMILY,
-                    name: self.record.name.clone(),
-                    id: self.record.id.clone(),
-                })?
-            }
+            None => preferred.and_then(again).or_else(lowest).ok_or_else(|| {
+                let (name, id) = (self.record.name.clone(), self.record.id.clone());
+                JoinError::NoAddress { family: A::FAMILY, name, id }
+            })?,
             Some(address) => claim(pools, subnets, address)?,
         };
         let (at, lease) = leased;

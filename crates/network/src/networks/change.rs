@@ -125,15 +125,16 @@ impl Inner {
             return Ok(());
         };
         let last = last_with_ipv6(sandbox, &endpoint);
-        let netns = Arc::clone(&sandbox.netns);
+        let (inner, netns) = (Arc::clone(inner), Arc::clone(&sandbox.netns));
         let Held { place, v4, v6 } = held;
         // The network itself can go at once.
         drop(place);
         tokio::spawn(async move {
-            let interface = endpoint.interface;
+            let interface = endpoint.interface.clone();
             if let Err(error) = plumb::disconnect(netns, interface.clone(), last).await {
                 tracing::error!(interface, ?error, "a disconnected interface is left");
             }
+            Inner::forget_flows(&inner, &endpoint).await;
             drop((v4, v6, busy));
         });
         Ok(())

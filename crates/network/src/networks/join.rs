@@ -19,7 +19,7 @@ use crate::sandbox::{
     Assigned, EndpointRecord, EndpointRequest, Held, JoinRequest, Live, LiveSandbox, Sandbox,
     SandboxRecord,
 };
-use crate::{MacAddr, NetworkError};
+use crate::MacAddr;
 
 /// Name of an interface of the pool.
 const FIRST_INTERFACE: &str = "eth0";
@@ -63,15 +63,7 @@ impl Inner {
         check_mac(wish.mac)?;
         let defaults = self.port_defaults(self.default.bridge().and_then(|b| b.host_binding));
         let ports = reserve::reserve(&self.ports, &request.ports, &defaults).await?;
-        let mut prepared = match self.pool.take(wish.address) {
-            Some(prepared) => prepared,
-            None => match self.make_for(&wish).await {
-                Err(error @ JoinError::NoAddress { .. }) => {
-                    self.pool.take_next().await.ok_or(error)?
-                }
-                other => other?,
-            },
-        };
+        let mut prepared = self.prepared_for(&wish).await?;
         if let Some(mac) = wish.mac.filter(|mac| *mac != prepared.mac) {
             prepared.set_mac(mac)?;
         }
@@ -155,7 +147,10 @@ impl Inner {
         let sysctls = sysctls(&wish.driver_opts).map_err(|e| JoinError::Option(Box::new(e)))?;
         check_link_local(&wish)?;
         let place = self.place(&network)?;
-        let (v4, v6) = (network.lease_v4(wish.address)?, network.lease_v6(wish.address6)?);
+        if Arc::ptr_eq(&network, &self.default) {
+            self.retire(wish.address.or(wish.preferred));
+        }
+        let (v4, v6) = (network.lease_v4(&wish)?, network.lease_v6(&wish)?);
         let (lease4, v4) = v4.map_or((None, None), |(lease, v4)| (Some(lease), Some(v4)));
         let (lease6, v6) = v6.map_or((None, None), |(lease, v6)| (Some(lease), Some(v6)));
         let interface = match wish.interface {
@@ -163,7 +158,9 @@ impl Inner {
             None => free_interface(network.interface_prefix(), names)?,
         };
         names.push(interface.clone());
-        let derived = v4.map(|v4| MacAddr::for_address(v4.address));
+        let derived = v4
+            .map(|v4| MacAddr::for_address(v4.address))
+            .or_else(|| v6.map(|v6| MacAddr::for_address6(v6.address)));
         let wiring = Wiring {
             interface: interface.clone(),
             upper: self.upper(&network)?,
@@ -219,6 +216,44 @@ impl Inner {
                 Ok(Upper::Macvlan { parent: *parent, mode: options.mode })
             }
             _ => Err(JoinError::NoEndpoints(network.record.name.clone())),
+        }
+    }
+
+    /// A namespace of the default bridge: one with the wished or preferred address, or else the
+    /// one with the lowest.
+    async fn prepared_for(&self, wish: &EndpointRequest) -> Result<Prepared, JoinError> {
+        if let Some(address) = wish.preferred.filter(|_| wish.address.is_none())
+            && let Some(prepared) = self.prepared_again(address, wish.mac).await?
+        {
+            return Ok(prepared);
+        }
+        if let Some(prepared) = self.pool.take(wish.address) {
+            return Ok(prepared);
+        }
+        match self.make_for(wish).await {
+            Err(error @ JoinError::NoAddress { .. }) => {
+                self.pool.take_made(None).await.ok_or(error)
+            }
+            other => other,
+        }
+    }
+
+    /// A namespace with the address that a container had before; `None` if somebody has it.
+    ///
+    /// Often it is a ready one. If not, making it takes some 2 ms that a ready one of another
+    /// address would not: a start for the second time is worth them, as whoever knows the address
+    /// goes on finding the container. A first start never comes here.
+    async fn prepared_again(
+        &self,
+        address: Ipv4Addr,
+        mac: Option<MacAddr>,
+    ) -> Result<Option<Prepared>, JoinError> {
+        if let Some(prepared) = self.pool.take(Some(address)) {
+            return Ok(Some(prepared));
+        }
+        match Lease::allocate_this(&self.addresses, address) {
+            Some(lease) => self.make_with(lease, mac).await.map(Some),
+            None => Ok(self.pool.take_made(Some(address)).await),
         }
     }
 
@@ -295,31 +330,6 @@ impl Inner {
         let record = lock(&sandbox.live).record.clone();
         tracing::debug!(container = id, endpoints = record.endpoints.len(), "joined");
         Ok(Sandbox { record, netns: Arc::clone(&sandbox.netns) })
-    }
-
-    pub(super) async fn leave(inner: &Arc<Inner>, id: &str) -> Result<(), NetworkError> {
-        let Some(sandbox) = lock(&inner.sandboxes).remove(id) else {
-            return Ok(());
-        };
-        // Whatever is under way comes to its end first.
-        let busy = sandbox.busy.lock().await;
-        inner.forget_names(&sandbox);
-        let addresses = {
-            let live = lock(&sandbox.live);
-            (!live.record.wanted_ports.is_empty()).then(|| live.outlets().addresses())
-        };
-        if let Some(addresses) = addresses.filter(|addresses| !addresses.is_empty()) {
-            let (firewall, name) = (Arc::clone(&inner.firewall), id.to_owned());
-            let work = move || lock(&firewall).withdraw(&name, &addresses);
-            let done = super::blocking(work).await.flatten();
-            if done.is_err() {
-                drop(busy);
-                lock(&inner.sandboxes).insert(id.to_owned(), sandbox);
-                return done;
-            }
-        }
-        inner.pool.wake();
-        Ok(())
     }
 }
 

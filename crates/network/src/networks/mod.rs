@@ -4,6 +4,7 @@ mod change;
 mod create;
 mod deliver;
 mod join;
+mod leave;
 mod open;
 mod publish;
 mod restore;
@@ -19,6 +20,7 @@ use gantry_store::Store;
 use tokio::sync::Semaphore;
 
 use self::deliver::deliver;
+use self::leave::Flows;
 use self::table::Table;
 use crate::config::{BridgeInfo, NetworkConfig};
 use crate::dns::{Dns, Names};
@@ -65,6 +67,7 @@ struct Inner {
     ports: Arc<Mutex<PortTable>>,
     firewall: Arc<Mutex<Firewall>>,
     sandboxes: Mutex<HashMap<String, Arc<LiveSandbox>>>,
+    flows: Flows,
     names: Names,
     dns: Dns,
     pool: Pool,
@@ -233,8 +236,8 @@ impl Networks {
         Some(live.record.clone())
     }
 
-    /// Withdraws the ports, releases the addresses, and lets go of the namespace. A second call
-    /// does nothing.
+    /// Withdraws the ports, cuts the namespace off, releases the addresses, and lets go of it. A
+    /// second call does nothing.
     ///
     /// # Errors
     /// [`NetworkError::Firewall`]; the sandbox then stands, and `leave` can be called again.

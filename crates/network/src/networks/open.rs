@@ -7,6 +7,7 @@ use gantry_oci::Digest;
 use gantry_store::{Durability, Store};
 use tokio::sync::Semaphore;
 
+use super::leave::Flows;
 use super::table::Table;
 use super::{Inner, MAKERS};
 use crate::address::Ipv4Cidr;
@@ -73,6 +74,7 @@ impl Inner {
             ports: Arc::default(),
             firewall: Arc::new(Mutex::new(firewall)),
             sandboxes: Mutex::default(),
+            flows: Flows::new().map_err(NetworkError::Socket)?,
             pool: Pool::new(config.pool_size),
             makers: Semaphore::new(MAKERS),
             filling: AtomicBool::new(false),

@@ -56,10 +56,15 @@ pub struct ContainerNames {
 pub struct EndpointRequest {
     /// Name or id of the network.
     pub network: String,
-    /// A fixed IPv4 address, instead of the next free one.
+    /// A fixed IPv4 address, instead of the lowest free one.
     pub address: Option<Ipv4Addr>,
-    /// A fixed IPv6 address, instead of the next free one.
+    /// A fixed IPv6 address, instead of the lowest free one.
     pub address6: Option<Ipv6Addr>,
+    /// The IPv4 address that it had before, without having asked for it: it gets that again if
+    /// nobody else has it.
+    pub preferred: Option<Ipv4Addr>,
+    /// The same of IPv6.
+    pub preferred6: Option<Ipv6Addr>,
     /// Further addresses that hold on the link alone.
     pub link_local: Vec<IpAddr>,
     /// A fixed hardware address, instead of the one made from the IPv4 address.

@@ -6,6 +6,7 @@
 // The lints know test functions, but not their helpers.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+mod addresses;
 mod dns;
 mod lifecycle;
 mod manage;
