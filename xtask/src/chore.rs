@@ -33,6 +33,32 @@ pub(crate) fn run(program: &str, args: &[&str]) -> Result<(), ChoreError> {
     if status.success() { Ok(()) } else { Err(ChoreError::Failed(line)) }
 }
 
+/// Runs `chore` with a release build as the program under test, unless `GANTRY` names another.
+///
+/// The environment is set for a process of its own: one that runs threads must not change its own.
+pub(crate) fn on_release_build(
+    chore: impl FnOnce() -> Result<(), ChoreError>,
+) -> Result<(), ChoreError> {
+    if std::env::var_os("GANTRY").is_some() {
+        return chore();
+    }
+    run("cargo", &["build", "--release", "--locked", "-p", "gantry"])?;
+    let own = std::env::current_exe().map_err(io("own path"))?;
+    let status = Command::new(own)
+        .args(std::env::args_os().skip(1))
+        .env("GANTRY", release_build())
+        .status()
+        .map_err(io("starting the chore anew"))?;
+    if status.success() { Ok(()) } else { Err(ChoreError::Failed("the chore".to_owned())) }
+}
+
+/// Where cargo puts the release build.
+pub(crate) fn release_build() -> PathBuf {
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+    root().join(target).join("release/gantry")
+}
+
 /// The workspace's root.
 pub(crate) fn root() -> PathBuf {
     let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));

@@ -66,9 +66,15 @@ fn main() -> ExitCode {
         Chore::Check => house::check(),
         Chore::Setup => setup::install(),
         Chore::Test { unit } => suite::run_suite(unit),
-        Chore::Compare { filter, verbose } => compare::run(filter.as_deref(), verbose),
-        Chore::Bench { filter, smoke } => bench::run(filter.as_deref(), smoke),
-        Chore::Vm { filter, smoke } => vm::run(filter.as_deref(), smoke),
+        Chore::Compare { filter, verbose } => {
+            chore::on_release_build(|| compare::run(filter.as_deref(), verbose))
+        }
+        Chore::Bench { filter, smoke } => {
+            chore::on_release_build(|| bench::run(filter.as_deref(), smoke))
+        }
+        Chore::Vm { filter, smoke } => {
+            chore::on_release_build(|| vm::run(filter.as_deref(), smoke))
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

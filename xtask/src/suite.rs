@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
-use crate::chore::{ChoreError, io, root, run};
+use crate::chore::{ChoreError, io, release_build, root, run};
 
 /// What test runners counted.
 #[derive(Default)]
@@ -58,7 +58,7 @@ fn cargo_test(args: &[&str], totals: &mut Totals) -> Result<bool, ChoreError> {
 fn counted(command: &mut Command, totals: &mut Totals) -> Result<bool, ChoreError> {
     let mut child = command
         .current_dir(root())
-        .env("GANTRY", root().join("target/release/gantry"))
+        .env("GANTRY", release_build())
         .stdout(Stdio::piped())
         .spawn()
         .map_err(io("starting tests"))?;

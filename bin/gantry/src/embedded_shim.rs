@@ -16,20 +16,22 @@ pub(crate) static SHIM: &[u8] = include_bytes!(env!("GANTRY_SHIM_FILE"));
 /// Puts the shim where this daemon can execute it: `<exec_root>/bin/gantry-shim`, for the owner
 /// alone. Running shims keep the file that they were started from.
 ///
-/// Where nothing may be executed (`/run` is often mounted so) it is a sealed file in memory, which
-/// lives as long as this process.
+/// Where nothing may be executed (`/run` is often mounted so) it goes below the data root, and if
+/// that is mounted so too it is a sealed file in memory, which lives as long as this process.
 ///
 /// # Errors
 /// Those of writing it.
-pub(crate) fn install(exec_root: &Path) -> io::Result<PathBuf> {
-    let folder = exec_root.join("bin");
-    make_folder(&folder)?;
-    if rustix::fs::statvfs(&folder)?.f_flag.contains(StatVfsMountFlags::NOEXEC) {
-        return in_memory();
+pub(crate) fn install(exec_root: &Path, data_root: &Path) -> io::Result<PathBuf> {
+    for root in [exec_root, data_root] {
+        let folder = root.join("bin");
+        make_folder(&folder)?;
+        if !rustix::fs::statvfs(&folder)?.f_flag.contains(StatVfsMountFlags::NOEXEC) {
+            let path = folder.join("gantry-shim");
+            write_whole(&path, 0o700)?;
+            return Ok(path);
+        }
     }
-    let path = folder.join("gantry-shim");
-    write_whole(&path, 0o700)?;
-    Ok(path)
+    in_memory()
 }
 
 /// Puts the first process for `docker run --init` at `<folder>/docker-init`, which is to be on a
@@ -72,7 +74,13 @@ fn in_memory() -> io::Result<PathBuf> {
     if HELD.get().is_none() {
         let name = CString::new("gantry-shim").unwrap_or_default();
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-        let mut file = File::from(rustix::fs::memfd_create(name, flags)?);
+        // A host may want the right to execute said (`vm.memfd_noexec`), or may never give it;
+        // before Linux 6.3 the flag is not known.
+        let asked = rustix::fs::memfd_create(&name, flags | MemfdFlags::EXEC);
+        let mut file = File::from(match asked {
+            Err(rustix::io::Errno::INVAL) => rustix::fs::memfd_create(&name, flags)?,
+            other => other?,
+        });
         file.write_all(SHIM)?;
         let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
         rustix::fs::fcntl_add_seals(&file, seals)?;

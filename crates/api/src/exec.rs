@@ -84,8 +84,8 @@ async fn serve(mut connection: RawConnection, exec: &Exec, start: ExecStart) -> 
     };
     match attached.stream {
         Some(stream) => {
-            pump::run(connection, stream.into_inner(), keys(attached.tty, attached.detach_keys))
-                .await
+            let keys = keys(attached.tty, attached.detach_keys);
+            pump::run(connection, stream.into_inner(), keys, exec.settled()).await
         }
         None => {
             pump::finish(&mut connection.io).await;

@@ -38,7 +38,8 @@ pub(crate) enum End {
 
 /// Connects a client with a container's streams until one of them ends.
 ///
-/// `detach_keys` are looked for in what the client sends; empty looks for none.
+/// `detach_keys` are looked for in what the client sends; empty looks for none. When the output
+/// has ended the client is told after `settled`: it may ask for the exit code at once.
 ///
 /// # Errors
 /// Those of either side; a client that is gone is one.
@@ -46,6 +47,7 @@ pub(crate) async fn run(
     client: RawConnection,
     mut container: UnixStream,
     detach_keys: Vec<u8>,
+    settled: impl Future<Output = ()>,
 ) -> io::Result<End> {
     let (output, stdin) = container.split();
     let scanner = DetachScanner::new(detach_keys);
@@ -56,7 +58,7 @@ pub(crate) async fn run(
             let end = {
                 let hangup = hung_up(to_client.as_ref());
                 let input = input(early.chain(from_client), stdin, scanner, hangup);
-                either(unix_output(output, &to_client), input).await
+                either(unix_output(output, &to_client), settled, input).await
             };
             finish(&mut to_client).await;
             end
@@ -65,7 +67,7 @@ pub(crate) async fn run(
             let (from_client, mut to_client) = tokio::io::split(io);
             // Only a write tells that a TCP client is gone.
             let input = input(early.chain(from_client), stdin, scanner, pending());
-            let end = either(copy(output, &mut to_client), input).await;
+            let end = either(copy(output, &mut to_client), settled, input).await;
             finish(&mut to_client).await;
             end
         }
@@ -79,12 +81,18 @@ pub(crate) async fn finish(to_client: &mut (impl AsyncWrite + Unpin)) {
 
 async fn either(
     output: impl Future<Output = io::Result<()>>,
+    settled: impl Future<Output = ()>,
     input: impl Future<Output = io::Result<End>>,
 ) -> io::Result<End> {
+    let output = async {
+        output.await?;
+        settled.await;
+        Ok(End::Finished)
+    };
     tokio::select! {
         // Output that is there is delivered before the client's leaving counts.
         biased;
-        ended = output => ended.map(|()| End::Finished),
+        ended = output => ended,
         ended = input => ended,
     }
 }

@@ -18,6 +18,8 @@ use crate::events::now_ns;
 use crate::spec::{caps, process, resources, security, user};
 use crate::{Container, Engine, ExecError, LookupError, error::Invalid, identity, names};
 
+/// How long the end of an exec may follow that of its output.
+const SETTLE_LIMIT: Duration = Duration::from_secs(5);
 /// How long an exec that has ended can still be inspected.
 const KEPT_NS: i64 = 300_000_000_000;
 /// How long a resize waits for the start.
@@ -380,6 +382,15 @@ impl Exec {
             detach_keys: String::new(),
             pid,
         }
+    }
+
+    /// Waits until `inspect` tells its exit code. Its output ends a moment before: whoever waited
+    /// for that would find it running. One that has closed its output and runs on is not waited for
+    /// longer than a few seconds.
+    pub async fn settled(&self) {
+        let mut phase = self.cell.phase.subscribe();
+        let ended = phase.wait_for(|phase| matches!(phase, ExecPhase::Ended { .. }));
+        let _ = tokio::time::timeout(SETTLE_LIMIT, ended).await;
     }
 
     /// Waits for its end.

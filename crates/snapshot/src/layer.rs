@@ -6,7 +6,7 @@ use std::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::fs::DirBuilderExt,
     },
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
 };
 
@@ -76,5 +76,23 @@ impl Drop for LayerWriter {
         if let Err(error) = self.snapshots.0.trash.throw(&self.path) {
             tracing::warn!(%error, "could not remove an unfinished layer");
         }
+    }
+}
+
+/// Asks ext4 to put each directory made in `dir` somewhere else on the disk.
+///
+/// ext4 gives no inode away again for a minute or more after its file was deleted, and looks at
+/// each such inode of a block group whenever it makes a file there (`recently_deleted` in
+/// `fs/ext4/ialloc.c`): a layer unpacked where one of 26,000 files has just been removed takes five
+/// times as long. Other file systems do not know the flag, and need none.
+pub(crate) fn spread(dir: &Path) {
+    use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
+    let set = || -> io::Result<()> {
+        let dir = fs::File::open(dir)?;
+        let flags = ioctl_getflags(&dir)?;
+        Ok(ioctl_setflags(&dir, flags | IFlags::TOPDIR)?)
+    };
+    if let Err(error) = set() {
+        tracing::debug!(%error, "layers are not spread over the disk");
     }
 }

@@ -76,6 +76,7 @@ impl Snapshots {
             let path = dir.join(sub);
             fs::create_dir_all(&path).map_err(SnapshotError::io("creating", &path))?;
         }
+        layer::spread(&dir.join("ingest"));
         // Set-uid files of images must be out of reach of the host's users.
         fs::set_permissions(dir, fs::Permissions::from_mode(0o700))
             .map_err(SnapshotError::io("protecting", dir))?;

@@ -102,14 +102,46 @@ fn add(
     tar.append_data(&mut header, path, content)
 }
 
-/// Writes a file tree's tar to `out`: many small files, for load and unpack measurements.
+/// Writes an image of one layer as `docker save` does: many small files, for measurements.
+///
+/// Images of different seeds have no file in common. `path` with the ending `layer` is used too.
+///
+/// # Errors
+/// When the files cannot be written.
+pub fn large_image(path: &Path, name: &str, files: u32, seed: u64) -> io::Result<()> {
+    let layer = path.with_extension("layer");
+    many_files(io::BufWriter::new(fs::File::create(&layer)?), files, 21_000, seed)?;
+    let mut hasher = gantry_oci::Hasher::sha256();
+    io::copy(&mut fs::File::open(&layer)?, &mut hasher)?;
+    let config = serde_json::json!({
+        "architecture": "amd64", "os": "linux", "config": {},
+        "rootfs": {"type": "layers", "diff_ids": [hasher.finish().to_string()]},
+    })
+    .to_string();
+    let manifest = serde_json::json!([
+        {"Config": "config.json", "RepoTags": [format!("{name}:latest")], "Layers": ["layer.tar"]}
+    ])
+    .to_string();
+    let mut archive = tar::Builder::new(fs::File::create(path)?);
+    archive.append_path_with_name(&layer, "layer.tar")?;
+    for (name, text) in [("config.json", config), ("manifest.json", manifest)] {
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(0o644);
+        header.set_size(text.len() as u64);
+        archive.append_data(&mut header, name, text.as_bytes())?;
+    }
+    archive.finish()?;
+    fs::remove_file(&layer)
+}
+
+/// Writes a file tree's tar to `out`: many small files, whose content depends on `seed`.
 ///
 /// # Errors
 /// When `out` cannot be written.
-pub fn many_files(out: impl Write, files: u32, bytes_each: usize) -> io::Result<()> {
+pub fn many_files(out: impl Write, files: u32, bytes_each: usize, seed: u64) -> io::Result<()> {
     let mut tar = tar::Builder::new(out);
     let mut content = vec![0u8; bytes_each];
-    let mut state = 0x9e37_79b9_7f4a_7c15u64;
+    let mut state = 0x9e37_79b9_7f4a_7c15u64 ^ seed;
     for number in 0..files {
         for chunk in content.chunks_mut(8) {
             state ^= state << 13;

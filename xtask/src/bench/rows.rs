@@ -77,6 +77,8 @@ const TWELFTH: Goal = Goal::RatioAtMost(1.0 / 12.0);
 
 /// Every figure that is promised.
 pub(crate) const ROWS: &[Row] = &[
+    // First of all: a daemon that has done nothing yet but take an image.
+    row("pss of the idle daemon", Unit::Bytes, Goal::AtMost(20.0 * KIB * KIB), size::idle),
     row("api create+start+wait+remove, bridge", Unit::Seconds, TWELFTH, |rig| {
         path::cycle(rig, "bridge")
     }),
@@ -94,7 +96,12 @@ pub(crate) const ROWS: &[Row] = &[
     row("pss per running container, a port each", Unit::Bytes, Goal::AtMost(520.0 * KIB), |rig| {
         size::running(rig, true)
     }),
-    row("pss of the idle daemon", Unit::Bytes, Goal::AtMost(20.0 * KIB * KIB), size::idle),
+    row(
+        "pss of the daemon after all that",
+        Unit::Bytes,
+        Goal::AtMost(24.0 * KIB * KIB),
+        size::idle,
+    ),
     row("load of 550 MB, 26,000 files", Unit::Seconds, Goal::RatioAtMost(0.5), streams::load),
     row("attach throughput", Unit::BytesPerSecond, Goal::RatioAtLeast(2.0), streams::attach),
     row("log of 1,000,000 lines", Unit::BytesPerSecond, Goal::RatioAtLeast(2.0), streams::log),

@@ -33,7 +33,7 @@ pub(crate) fn running(rig: &Rig, with_port: bool) -> io::Result<Pair> {
     })
 }
 
-/// The daemon as the rows above have left it, with no container.
+/// The daemon as it is, fresh or as other rows have left it, with no container.
 pub(crate) fn idle(rig: &Rig) -> io::Result<Pair> {
     rig.both(|daemon| Ok(pss_bytes(&engine_pids(daemon))))
 }

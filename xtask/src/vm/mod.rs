@@ -32,7 +32,11 @@ pub(crate) fn run(filter: Option<&str>, smoke: bool) -> Result<(), ChoreError> {
     if tests.is_empty() {
         return Err(ChoreError::Text("no test has such a name".to_owned()));
     }
-    let gantry = if plan::needs_gantry(&tests) { Some(gantry_binary()?) } else { None };
+    let gantry = if plan::needs_gantry(&tests) {
+        Some(gantry_rig::daemon::gantry_binary().map_err(io("gantry"))?)
+    } else {
+        None
+    };
     crate::setup::install_for_vm()?;
     let kernel = kernel::obtain(&cache()?)?;
 
@@ -60,19 +64,6 @@ fn in_memory(tree: &cpio::Tree) -> std::io::Result<File> {
     let file = rustix::fs::memfd_create("initramfs", rustix::fs::MemfdFlags::CLOEXEC)?.into();
     tree.write(&file)?;
     Ok(file)
-}
-
-/// The program under test: `GANTRY`, or the release build.
-fn gantry_binary() -> Result<PathBuf, ChoreError> {
-    let path = std::env::var_os("GANTRY")
-        .map_or_else(|| root().join("target/release/gantry"), PathBuf::from);
-    if path.is_file() {
-        return Ok(path);
-    }
-    Err(ChoreError::Text(format!(
-        "{} is not there: cargo build --release -p gantry, or set GANTRY",
-        path.display()
-    )))
 }
 
 /// Where the kernel is kept between runs: beside what cargo builds, so that `cargo clean` takes it.

@@ -140,6 +140,7 @@ fn run(settings: Settings) -> Result<(), DaemonError> {
         return Err(DaemonError::NotRoot);
     }
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    gantry_sys::process::share_one_heap();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .max_blocking_threads(BLOCKING_THREADS)
@@ -171,6 +172,7 @@ async fn serve(settings: Settings) -> Result<(), DaemonError> {
         .map_err(DaemonError::Shim)?;
     let engine = Engine::recover(parts, engine_config).await?;
     let _ = image_events.set(engine.clone());
+    gantry_sys::process::let_go_of_constants(crate::embedded_shim::SHIM);
     let api = Api {
         engine: engine.clone(),
         images,
@@ -191,7 +193,8 @@ async fn serve(settings: Settings) -> Result<(), DaemonError> {
 /// Makes the mechanisms and services below the engine.
 async fn build(settings: &Settings) -> Result<(Parts, Arc<OnceLock<Engine>>), DaemonError> {
     let root = &settings.data_root;
-    let shim = crate::embedded_shim::install(&settings.exec_root).map_err(DaemonError::Shim)?;
+    let shim =
+        crate::embedded_shim::install(&settings.exec_root, root).map_err(DaemonError::Shim)?;
     let cgroups = gantry_cgroup::Host::detect()?;
     if settings.favor_dynamic_cgroups {
         favor_dynamic_cgroups(&cgroups);

@@ -1,5 +1,6 @@
 //! Whole connections over socket pairs, with a fake stream source instead of a container.
 
+use std::future::ready;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -33,7 +34,7 @@ fn attaching(upgrade: bool, container: UnixStream) -> Router {
         take_over(move |mut connection| async move {
             connection.io.write_all(&head).await.unwrap();
             // A client that leaves is no failure of the test.
-            let _ = pump::run(connection, container, Vec::new()).await;
+            let _ = pump::run(connection, container, Vec::new(), ready(())).await;
         })
     })
 }
@@ -149,7 +150,7 @@ async fn detach_keys_leave_the_program_alone() {
     let mut client = client;
     client.write_all(b"ls\x10x\x10\x11more").await.unwrap();
     let connection = RawConnection { io: RawIo::new(server), early: Bytes::new() };
-    let end = pump::run(connection, container, vec![0x10, 0x11]).await.unwrap();
+    let end = pump::run(connection, container, vec![0x10, 0x11], ready(())).await.unwrap();
     assert_eq!(end, pump::End::Detached);
     assert_eq!(read_all(&mut program).await, "ls\x10x");
     assert_eq!(read_all(&mut client).await, "");
@@ -280,11 +281,28 @@ async fn attach_throughput() {
     let connection = RawConnection { io, early: Bytes::new() };
     let container = UnixStream::from_std(container).unwrap();
     let began = std::time::Instant::now();
-    pump::run(connection, container, Vec::new()).await.unwrap();
+    pump::run(connection, container, Vec::new(), ready(())).await.unwrap();
     let total = tokio::task::spawn_blocking(move || reader.join().unwrap()).await.unwrap();
     writer.join().unwrap();
     let seconds = began.elapsed().as_secs_f64();
     eprintln!("{:.0} MB/s", total as f64 / 1e6 / seconds);
+}
+
+#[tokio::test]
+async fn the_end_of_the_output_is_told_when_all_is_settled() {
+    let (mut client, server) = UnixStream::pair().unwrap();
+    let (program, container) = UnixStream::pair().unwrap();
+    let (settle, settled) = tokio::sync::oneshot::channel::<()>();
+    let connection = RawConnection { io: RawIo::new(server), early: Bytes::new() };
+    let run = pump::run(connection, container, Vec::new(), async { drop(settled.await) });
+    let run = tokio::spawn(run);
+    drop(program);
+    let mut byte = [0];
+    let early = tokio::time::timeout(Duration::from_millis(50), client.read(&mut byte)).await;
+    assert!(early.is_err(), "the client was told before");
+    settle.send(()).unwrap();
+    assert_eq!(tokio::time::timeout(LIMIT, client.read(&mut byte)).await.unwrap().unwrap(), 0);
+    assert_eq!(run.await.unwrap().unwrap(), pump::End::Finished);
 }
 
 #[tokio::test]

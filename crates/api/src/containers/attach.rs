@@ -1,5 +1,6 @@
 //! `attach`, raw and over a websocket.
 
+use std::future::ready;
 use std::io;
 
 use gantry_engine::{AttachOptions, Attached, Container};
@@ -42,8 +43,8 @@ async fn serve(mut connection: RawConnection, attached: Attached) -> io::Result<
     }
     match attached.stream {
         Some(stream) => {
-            pump::run(connection, stream.into_inner(), keys(attached.tty, attached.detach_keys))
-                .await
+            let keys = keys(attached.tty, attached.detach_keys);
+            pump::run(connection, stream.into_inner(), keys, ready(())).await
         }
         None => {
             pump::finish(&mut connection.io).await;

@@ -131,8 +131,6 @@ impl Driver {
         self.engine.registry.remove(&self.cell.id, &self.record.name);
         self.engine.execs.forget_container(&self.cell.id);
         self.show();
-        self.show_removed();
-        self.tell("destroy", &[]);
         let remains = Remains {
             engine: Arc::clone(&self.engine),
             record: Arc::clone(&self.record),
@@ -145,5 +143,7 @@ impl Driver {
             // Who asks for its volumes to go looks for them next. A panic was logged.
             let _ = taken.await;
         }
+        self.show_removed();
+        self.tell("destroy", &[]);
     }
 }

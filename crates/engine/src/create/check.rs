@@ -109,28 +109,24 @@ fn check_modes(
 ) -> Result<(), CreateError> {
     let refuse = |words: String| Err(CreateError::Invalid(Invalid(words)));
     let other = |mode: &str| mode.strip_prefix("container:").map(str::to_owned);
-    match NetworkMode::parse(&host.network_mode) {
-        // The other container is looked for when this one starts.
-        NetworkMode::Container(_) => {
-            if !config.hostname.is_empty() {
-                return refuse("conflicting options: hostname and the network mode".into());
-            }
-            if !host.port_bindings.is_empty() || host.publish_all_ports {
-                return refuse(
-                    "conflicting options: port publishing and the container type network mode"
-                        .into(),
-                );
-            }
-            if !host.dns.items().is_empty() {
-                return refuse("conflicting options: dns and the network mode".into());
-            }
-            if !host.extra_hosts.items().is_empty() {
-                return refuse(
-                    "conflicting options: custom host-to-IP mapping and the network mode".into(),
-                );
-            }
+    // The other container is looked for when this one starts.
+    if let NetworkMode::Container(_) = NetworkMode::parse(&host.network_mode) {
+        if !config.hostname.is_empty() {
+            return refuse("conflicting options: hostname and the network mode".into());
         }
-        _ => {}
+        if !host.port_bindings.is_empty() || host.publish_all_ports {
+            return refuse(
+                "conflicting options: port publishing and the container type network mode".into(),
+            );
+        }
+        if !host.dns.items().is_empty() {
+            return refuse("conflicting options: dns and the network mode".into());
+        }
+        if !host.extra_hosts.items().is_empty() {
+            return refuse(
+                "conflicting options: custom host-to-IP mapping and the network mode".into(),
+            );
+        }
     }
     match host.pid_mode.as_str() {
         "" | "host" | "private" => {}

@@ -25,8 +25,8 @@ pub(super) fn endpoints(
         NetworkMode::Bridge => "bridge".to_owned(),
         NetworkMode::Other(name) => engine.network_name(name),
         NetworkMode::Host | NetworkMode::None | NetworkMode::Container(_) => {
-            let others = asked.keys().filter(|name| Some(name.as_str()) != mode.network());
-            return match others.last() {
+            let mut others = asked.keys().filter(|name| Some(name.as_str()) != mode.network());
+            return match others.next_back() {
                 Some(name) => Err(Invalid(format!(
                     "container cannot be connected to network {name}: it has network mode {}",
                     host.network_mode

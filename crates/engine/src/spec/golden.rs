@@ -24,6 +24,7 @@ fn record(config: ContainerConfig, host: HostConfig) -> ContainerRecord {
         config: ContainerConfig { hostname: "0123456789ab".into(), ..config },
         host,
         endpoints: Default::default(),
+        links: Vec::new(),
         mounts: Vec::new(),
         log: gantry_logs::LogConfig::None,
     }

@@ -159,7 +159,7 @@ impl Bed {
         // The failed test may still hold the store: its engine died with the test's future.
         if let Ok(engine) = tokio::time::timeout(LIMIT, self.engine()).await {
             for container in engine.containers() {
-                let options = RemoveOptions { force: true, volumes: true, link: false };
+                let options = RemoveOptions { force: true, volumes: true };
                 let _ = container.remove(options).await;
             }
             engine.shutdown().await;

@@ -49,7 +49,7 @@ async fn be_busy(engine: Engine, lane: u32) {
             _ => drop(container.stop(None, Some(0)).await),
         }
         if !auto {
-            let options = RemoveOptions { force: true, volumes: true, link: false };
+            let options = RemoveOptions { force: true, volumes: true };
             let _ = container.remove(options).await;
         }
     }
@@ -85,7 +85,7 @@ fn nothing_is_lost_or_left_when_the_daemon_is_killed() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         for container in engine.containers() {
-            let options = RemoveOptions { force: true, volumes: true, link: false };
+            let options = RemoveOptions { force: true, volumes: true };
             container.remove(options).await.unwrap();
         }
         let (code, _) = run(&engine, script("exit 0", |_| {})).await;

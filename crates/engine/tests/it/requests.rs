@@ -30,9 +30,12 @@ fn bad_requests_get_dockers_words_and_leave_nothing() {
                 "Minimum memory limit allowed is 6MB",
             ),
             (
-                script("", |body| host(body).network_mode = "mine".into()),
-                Kind::NotImplemented,
-                "\"mine\" is not implemented",
+                script("", |body| {
+                    host(body).network_mode = "host".into();
+                    host(body).links = Some(vec!["first:other".into()]);
+                }),
+                Kind::InvalidArgument,
+                "host type networking can't be used with links",
             ),
             (
                 script("", |body| host(body).runtime = "odd".into()),

@@ -64,7 +64,12 @@ fn read_only_view() -> io::Result<OwnedFd> {
 
 fn sealed_copy() -> io::Result<OwnedFd> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let copy = rustix::fs::memfd_create("gantry", flags)?;
+    // A host may want the right to execute said (`vm.memfd_noexec`); before Linux 6.3 the flag is
+    // not known.
+    let copy = match rustix::fs::memfd_create("gantry", flags | MemfdFlags::EXEC) {
+        Err(rustix::io::Errno::INVAL) => rustix::fs::memfd_create("gantry", flags)?,
+        other => other?,
+    };
     let own = rustix::fs::open("/proc/self/exe", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     while rustix::fs::sendfile(&copy, &own, None, 1 << 30)? > 0 {}
     let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;

@@ -182,3 +182,13 @@ fn leftovers_and_damage_go() {
     snapshots.sync().unwrap();
     assert!(!snapshots.layer_path(&good).with_file_name("unsynced").exists());
 }
+
+#[test]
+fn ext4_is_asked_to_spread_layers() {
+    let (dir, _snapshots) = open();
+    let ingest = fs::File::open(dir.path().join("snapshots/ingest")).unwrap();
+    // Also `EXT2_SUPER_MAGIC`.
+    let ext4 = rustix::fs::fstatfs(&ingest).unwrap().f_type == 0xef53;
+    let flags = rustix::fs::ioctl_getflags(&ingest).unwrap_or(rustix::fs::IFlags::empty());
+    assert_eq!(flags.contains(rustix::fs::IFlags::TOPDIR), ext4);
+}

@@ -29,7 +29,7 @@ fn a_full_disk_is_told_and_survived() {
     let daemon = on_a_small_disk();
     let client = daemon.client();
     let mut archive = Vec::new();
-    images::many_files(&mut archive, 100, 100_000).unwrap();
+    images::many_files(&mut archive, 100, 100_000, 0).unwrap();
     let _ = client.docker(&["run", "-d", "--name", "lives", "busybox", "sleep", "1000"]).ok();
     let ran = client.docker(&[
         "run",

@@ -169,6 +169,18 @@ fn exec_on_a_paused_container_is_a_conflict() {
 }
 
 #[test]
+fn an_exec_tells_its_exit_code_whenever_it_is_asked() {
+    let daemon = crate::gantry();
+    let client = daemon.client();
+    let _ = client.docker(&["run", "-d", "--name", "box", "busybox", "sleep", "1000"]).ok();
+    // The client asks as soon as the output has ended.
+    for round in 0..60 {
+        let ran = client.docker(&["exec", "box", "sh", "-c", "exit 6"]);
+        assert_eq!(ran.code, 6, "round {round}: {}", ran.stderr);
+    }
+}
+
+#[test]
 fn daemons_live_side_by_side() {
     let mut one = crate::gantry();
     let mut two = Daemon::start(Kind::Gantry, Net::Of(one.netns_pid().unwrap()), &[]).unwrap();
