@@ -2,6 +2,7 @@
 //! written with every change of phase.
 
 use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use gantry_api_types::container::ContainerConfig;
 use gantry_api_types::host_config::HostConfig;
@@ -176,11 +177,37 @@ pub(crate) struct StateRecord {
     pub(crate) restart_count: u32,
     /// Its place on its networks while it is up.
     pub(crate) sandbox: Option<SandboxRecord>,
+    /// The addresses that it had when it was up last, by the names of its networks: it gets them
+    /// again if they are free.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) last_addresses: BTreeMap<String, LastAddresses>,
     /// While removing: whether anonymous volumes go too.
     pub(crate) remove_volumes: bool,
 }
 
+/// The addresses that a container had on a network.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct LastAddresses {
+    /// Its IPv4.
+    pub(crate) v4: Option<Ipv4Addr>,
+    /// Its IPv6.
+    pub(crate) v6: Option<Ipv6Addr>,
+}
+
 impl StateRecord {
+    /// Takes its place on its networks away, and remembers its addresses there.
+    pub(crate) fn take_sandbox(&mut self) -> Option<SandboxRecord> {
+        let sandbox = self.sandbox.take()?;
+        let had = |endpoint: &EndpointRecord| {
+            let v4 = endpoint.v4.map(|v4| v4.address);
+            let v6 = endpoint.v6.map(|v6| v6.address);
+            (endpoint.network_name.clone(), LastAddresses { v4, v6 })
+        };
+        self.last_addresses = sandbox.endpoints.iter().map(had).collect();
+        Some(sandbox)
+    }
+
     /// Its endpoints while it is up.
     pub(crate) fn endpoints(&self) -> &[EndpointRecord] {
         self.sandbox.as_ref().map_or(&[], |sandbox| &sandbox.endpoints)

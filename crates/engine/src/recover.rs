@@ -104,7 +104,7 @@ impl Engine {
             match &task {
                 Some(task) if !removing => adopt_sandbox(engine, &sandbox, task).await,
                 // Its ports were never claimed; what it left in the kernel goes with the namespace.
-                _ => state.sandbox = None,
+                _ => drop(state.take_sandbox()),
             }
         }
         if ended {

@@ -108,6 +108,7 @@ impl Driver {
             }
             _ => None,
         };
+        self.state.last_addresses.remove(network);
         self.keep_networks(record, sandbox, "disconnect", network).await
     }
 
@@ -160,14 +161,13 @@ impl Driver {
         action: &str,
         network: &str,
     ) -> Result<(), NetworkFault> {
-        let mut batch = self.engine.parts.store.batch();
-        batch.put(&self.cell.id, &record);
         let mut files = Ok(());
         if let Some((old, new)) = sandbox {
             files = net::follow_networks(&self.engine.config, &record, &old, &new);
             self.state.sandbox = Some(new);
-            batch.put(&self.cell.id, &self.state);
         }
+        let mut batch = self.engine.parts.store.batch();
+        batch.put(&self.cell.id, &record).put(&self.cell.id, &self.state);
         self.record = Arc::new(record);
         self.show();
         self.engine.parts.store.commit_async(batch, Durability::Durable).await?;

@@ -293,7 +293,7 @@ impl Driver {
         if let Some(health) = self.health.take() {
             health.abort();
         }
-        let sandbox = self.state.sandbox.take();
+        let sandbox = self.state.take_sandbox();
         let auto = self.record.host.auto_remove && !self.keep && pause.is_none();
         let leaves = self.removal.is_some() || auto;
         if !leaves {

@@ -78,7 +78,7 @@ impl Driver {
                 };
                 self.state.exit_code = code;
                 self.state.error = error.state_error();
-                self.state.sandbox = None;
+                self.state.take_sandbox();
                 self.save_state(Durability::Relaxed).await;
                 self.show();
                 Err(error)
@@ -110,7 +110,7 @@ impl Driver {
         let span = tracing::debug_span!("resolve");
         let plan = Plan::make(&engine, &record, mounts).instrument(span).await?;
         let span = tracing::debug_span!("join");
-        let sandbox = join(&engine, &record).instrument(span).await?;
+        let sandbox = self.join().instrument(span).await?;
         let started = self.spawn(plan, sandbox.as_ref(), attachments).await;
         match started {
             Ok(task) => {
@@ -135,6 +135,19 @@ impl Driver {
                 Err(error)
             }
         }
+    }
+
+    async fn join(&self) -> Result<Option<Sandbox>, StartError> {
+        let (engine, record) = (&self.engine, &self.record);
+        let request = net::join_request(engine, record, &self.state.last_addresses)?;
+        let Some(request) = request else { return Ok(None) };
+        let failed = |source: JoinError| match source.is_about_ports() {
+            true => {
+                StartError::Publish { name: record.name.clone(), id: record.id.clone(), source }
+            }
+            false => StartError::Network(source),
+        };
+        engine.parts.networks.join(request).await.map(Some).map_err(failed)
     }
 
     /// Records what must be found again if this daemon dies now, then runs the task.
@@ -173,15 +186,6 @@ fn run_error(error: RunError) -> StartError {
         }
         other => StartError::Task(other),
     }
-}
-
-async fn join(engine: &Inner, record: &ContainerRecord) -> Result<Option<Sandbox>, StartError> {
-    let Some(request) = net::join_request(engine, record)? else { return Ok(None) };
-    let failed = |source: JoinError| match source.is_about_ports() {
-        true => StartError::Publish { name: record.name.clone(), id: record.id.clone(), source },
-        false => StartError::Network(source),
-    };
-    engine.parts.networks.join(request).await.map(Some).map_err(failed)
 }
 
 fn write_network_files(

@@ -1,5 +1,7 @@
 //! What a container asks of its networks.
 
+use std::collections::BTreeMap;
+
 use gantry_api_types::NullableList as _;
 use gantry_api_types::network::EndpointSettings;
 use gantry_network::{ContainerNames, EndpointRequest, JoinRequest};
@@ -8,26 +10,29 @@ use super::links::Link;
 use super::{files, ports};
 use crate::engine::Inner;
 use crate::error::Invalid;
-use crate::record::{ContainerRecord, NetworkMode};
+use crate::record::{ContainerRecord, LastAddresses, NetworkMode};
 
 /// The driver option that names the interface in the container.
 const INTERFACE_NAME: &str = "com.docker.network.endpoint.ifname";
 
 /// The wishes of a container for its place on its networks; `None` when it has no namespace of its
-/// own, or one that stays without networks.
+/// own, or one that stays without networks. `last` are the addresses that it had before.
 ///
 /// # Errors
 /// A port or address that cannot be read, in Docker's words.
 pub(crate) fn join_request(
     engine: &Inner,
     record: &ContainerRecord,
+    last: &BTreeMap<String, LastAddresses>,
 ) -> Result<Option<JoinRequest>, Invalid> {
     match record.network() {
         NetworkMode::Bridge | NetworkMode::Other(_) if !record.config.network_disabled => {}
         _ => return Ok(None),
     }
     let request = |(name, settings): (&String, &EndpointSettings)| {
-        endpoint_request(engine, record, name, settings)
+        let request = endpoint_request(engine, record, name, settings)?;
+        let LastAddresses { v4, v6 } = last.get(name).copied().unwrap_or_default();
+        Ok(EndpointRequest { preferred: v4, preferred6: v6, ..request })
     };
     // The main network gives the first interface.
     let (mut first, others): (Vec<_>, Vec<_>) =
@@ -71,6 +76,8 @@ pub(crate) fn endpoint_request(
         network: network.to_owned(),
         address: address(&ipam.ipv4_address, "IPv4")?,
         address6: address(&ipam.ipv6_address, "IPv6")?,
+        preferred: None,
+        preferred6: None,
         link_local: ipam
             .link_local_ips
             .iter()

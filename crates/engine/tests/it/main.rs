@@ -6,6 +6,7 @@
 mod bed;
 mod crash;
 mod life;
+mod networks;
 mod recovery;
 mod requests;
 mod speed;
