@@ -115,9 +115,13 @@ fn agree(daemon: &Daemon, round: u64) {
 }
 
 fn remove_all(daemon: &Daemon) {
-    daemon.remove_containers();
     let client = daemon.client();
-    let _ = client.docker(&["network", "prune", "-f"]).ok();
+    let ids = client.docker(&["ps", "-aq"]).ok().to_owned();
+    let ids: Vec<_> = ids.split_whitespace().collect();
+    let _ = client.docker(&[&["rm", "-fv"], &ids[..]].concat()).ok();
+    let pruned = client.docker(&["network", "prune", "-f"]);
+    let left = client.docker(&["network", "ls", "-q", "--filter", "type=custom"]);
+    assert_eq!(left.ok(), "", "{pruned:?}");
 }
 
 #[test]
@@ -130,18 +134,25 @@ fn kills_while_containers_change_their_networks() {
     records_and_kernel_agree(&[CONNECT, START_STOP]);
 }
 
+/// What a new daemon holds when it has done a little: pools are full then.
+fn after_a_quiet_round(daemon: &mut Daemon) -> Held {
+    daemon.kill().unwrap();
+    daemon.launch().unwrap();
+    set_up(&daemon.client());
+    agree(daemon, 0);
+    remove_all(daemon);
+    daemon
+        .client()
+        .eventually("the round is over", SETTLE_LIMIT, |_| Left::of(daemon).is_nothing());
+    std::thread::sleep(Duration::from_secs(2));
+    Held::of(daemon)
+}
+
 /// Kills the daemon at many moments of these scripts, and looks each time.
 fn records_and_kernel_agree(scripts: &[&str]) {
     let mut daemon = crate::gantry();
     let client = daemon.client();
-    // One round without a kill: pools fill.
-    set_up(&client);
-    agree(&daemon, 0);
-    remove_all(&daemon);
-    daemon.kill().unwrap();
-    daemon.launch().unwrap();
-    std::thread::sleep(Duration::from_secs(1));
-    let before = Held::of(&daemon);
+    let before = after_a_quiet_round(&mut daemon);
     set_up(&client);
     let kills = std::env::var("GANTRY_KILLS").map_or(KILLS, |text| text.parse().unwrap());
     for round in 1..=kills {
@@ -173,7 +184,7 @@ fn records_and_kernel_agree(scripts: &[&str]) {
     client.eventually("nothing is left", SETTLE_LIMIT, |_| Left::of(&daemon).is_nothing());
     assert_eq!(client.docker(&["volume", "ls", "-q"]).ok(), "", "volumes of half-made containers");
     let begin = Instant::now();
-    let mut after = Held::of(&daemon);
+    let mut after = after_a_quiet_round(&mut daemon);
     while !after.is_within(&before) && begin.elapsed() < SETTLE_LIMIT {
         std::thread::sleep(Duration::from_millis(200));
         after = Held::of(&daemon);

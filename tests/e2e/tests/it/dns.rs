@@ -11,8 +11,6 @@ const SERVER: &str = "127.0.0.11:53";
 /// The server is on the same machine; a lost datagram is asked for again.
 const LIMIT: Duration = Duration::from_secs(2);
 const TRIES: usize = 3;
-/// Codes of an answer.
-pub(crate) const NO_ERROR: u8 = 0;
 
 /// Kinds of records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
