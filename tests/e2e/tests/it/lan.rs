@@ -8,7 +8,6 @@ use std::fs::File;
 use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
-use std::process::Child;
 use std::time::Duration;
 
 use gantry_rig::daemon::{Namespace, program};
@@ -104,15 +103,4 @@ pub(crate) fn call(pid: u32, to: SocketAddr) -> Option<String> {
         stream.read_to_string(&mut text).ok()?;
         Some(text.trim_end().to_owned())
     })
-}
-
-/// A child process that ends with the test.
-#[derive(Debug)]
-pub(crate) struct Ends(pub(crate) Child);
-
-impl Drop for Ends {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }

@@ -5,16 +5,21 @@
 #![forbid(unsafe_code)]
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod agree;
 mod archives;
 mod bad_input;
 mod clients;
 mod crash;
+mod crash_networks;
 mod debian;
 mod disk;
+mod dns;
+mod faults;
 mod hello;
 mod lan;
 mod leaks;
 mod load;
+mod names;
 mod oci;
 mod reach;
 mod restart;
