@@ -264,11 +264,12 @@ impl Volumes {
         Ok(self.0.store.commit(batch, durability)?)
     }
 
-    /// Forgets a volume.
+    /// Forgets a volume. One that comes back after a power cut can be removed again, as one whose
+    /// directory comes back would have to be.
     fn forget(&self, name: &str) -> Result<(), VolumeError> {
         let mut batch = self.0.store.batch();
         batch.delete::<Volume>(name);
-        self.0.store.commit(batch, Durability::Durable)?;
+        self.0.store.commit(batch, Durability::Relaxed)?;
         self.volumes().remove(name);
         Ok(())
     }
