@@ -19,8 +19,9 @@ async fn make_network(engine: &Engine, name: &str, subnet: &str) {
 
 /// A container of this network that runs on.
 async fn started(engine: &Engine, network: &str) -> Container {
-    let request =
-        script("while :; do busybox sleep 9; done", |body| host(body).network_mode = network.into());
+    let request = script("while :; do busybox sleep 9; done", |body| {
+        host(body).network_mode = network.into()
+    });
     let container = create(engine, request).await;
     container.start().await.unwrap();
     container
@@ -70,7 +71,10 @@ fn addresses_are_kept_over_a_restart() {
         let second = started(&engine, "a").await;
         assert_eq!(address(&second, "a"), "10.1.0.2");
         first.start().await.unwrap();
-        assert_eq!((address(&first, "a"), address(&first, "b")), ("10.1.0.3".into(), "10.2.0.2".into()));
+        assert_eq!(
+            (address(&first, "a"), address(&first, "b")),
+            ("10.1.0.3".into(), "10.2.0.2".into())
+        );
         // After a disconnection nothing is remembered.
         first.stop(None, Some(0)).await.unwrap();
         second.remove(FORCE).await.unwrap();

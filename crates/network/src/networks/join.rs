@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use super::Inner;
+use crate::MacAddr;
 use crate::bridge;
 use crate::error::JoinError;
 use crate::ipam::{ClaimError, Lease, lock};
@@ -19,7 +20,6 @@ use crate::sandbox::{
     Assigned, EndpointRecord, EndpointRequest, Held, JoinRequest, Live, LiveSandbox, Sandbox,
     SandboxRecord,
 };
-use crate::MacAddr;
 
 /// Name of an interface of the pool.
 const FIRST_INTERFACE: &str = "eth0";
