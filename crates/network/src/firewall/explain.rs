@@ -58,8 +58,7 @@ pub(super) fn explain(model: &Model, host_policy: bool, query: &ReachQuery) -> V
             continue;
         };
         let at = SocketAddr::new(*address, query.port);
-        let opened = redirects(model, query, *address)
-            .any(|redirect| model.mode_of(redirect) == Some(GatewayMode::Routed));
+        let opened = redirects(model, query, *address).any(|redirect| model.is_open(redirect));
         for from in Origin::ALL {
             let (reachable, by) = direct(network, *address, opened, from);
             ways.push(Reach { from, network: id.clone(), at, reachable, by });
@@ -118,6 +117,15 @@ fn direct(network: &NetworkRules, address: IpAddr, opened: bool, from: Origin) -
         Origin::OtherNetworks | Origin::OtherHosts if network.is_closed() => (
             false,
             format!("the network is internal; chain forward: map {into} has {bridge}: drop"),
+        ),
+        Origin::OtherHosts if mode == GatewayMode::Nat && opened => (
+            true,
+            format!(
+                "from interfaces the network trusts ({}), and no other; chain forward: set {} has \
+                 the port",
+                network.trusted.join(", "),
+                sets.opened.name
+            ),
         ),
         Origin::OtherHosts if guarded => {
             (false, format!("chain guard: set {guard} has the subnet of {bridge}: dropped"))

@@ -10,11 +10,12 @@
 //!   masquerade   postrouting       containers to the outside; replies that must come back here
 //!
 //!   bridges, internal, to_host, within      by interface: a network is an element or two
+//!   trusted                                 interfaces of the host and bridges that trust them
 //!   into4/6                                 by interface: only_published, only_opened, ...
 //!   guarded4/6, containers4/6, masqueraded4/6, sources4/6   subnets
 //!   gateways4/6                             the bridges' addresses
 //!   published4/6, published4/6_address      proto . port, and with one host address before it
-//!   opened4/6                               routed networks: address . proto . port
+//!   opened4/6                               without translation: address . proto . port
 //! ```
 //!
 //! The rules never change ([`rules`]); a network is some dozen elements, a published port is one
@@ -316,7 +317,7 @@ impl Firewall {
     }
 
     fn placed(&self, redirects: &[Redirect]) -> Vec<Placed> {
-        redirects.iter().filter_map(|redirect| self.model.redirect_element(redirect)).collect()
+        self.model.redirect_elements(redirects)
     }
 
     /// Changes elements. If they are not what they should be, as after a flush, all is written.

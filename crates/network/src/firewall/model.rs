@@ -1,6 +1,6 @@
 //! What the firewall knows: networks and redirects, and the elements that come of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::family::{Family, V4, V6, bounds, octets};
 use super::rules::{
     BRIDGES, INTERNAL, NOT_FROM_NETWORKS, ONLY_OPENED, ONLY_PUBLISHED, ONLY_THE_BRIDGE, TO_HOST,
-    WITHIN, interface_key,
+    TRUSTED, WITHIN, interface_key,
 };
 use crate::netlink::expr::Verdict;
 use crate::netlink::nftables::{Data, Element, SetType};
@@ -29,6 +29,9 @@ pub(crate) struct NetworkRules {
     pub(crate) icc: bool,
     /// Whether it has no way in or out but to the bridge itself.
     pub(crate) internal: bool,
+    /// Interfaces of the host from where published ports are open at the containers' own addresses
+    /// as well.
+    pub(crate) trusted: Vec<String>,
 }
 
 /// One family of a network.
@@ -94,22 +97,54 @@ impl Model {
     pub(super) fn elements(&self) -> Vec<Placed> {
         let mut placed: Vec<Placed> = self.networks.values().flat_map(network_elements).collect();
         let redirects = self.endpoints.values().flatten();
-        placed.extend(redirects.filter_map(|redirect| self.redirect_element(redirect)));
+        placed.extend(self.redirect_elements(redirects));
         placed
     }
 
-    /// The element of a redirect; `None` if it is the relay's alone, or nobody's.
-    pub(super) fn redirect_element(&self, redirect: &Redirect) -> Option<Placed> {
+    /// The elements of the redirects of an endpoint, each once.
+    pub(super) fn redirect_elements<'a>(
+        &self,
+        redirects: impl IntoIterator<Item = &'a Redirect>,
+    ) -> Vec<Placed> {
+        let (mut placed, mut opened) = (Vec::new(), BTreeSet::new());
+        for redirect in redirects {
+            placed.extend(self.redirect_element(redirect));
+            if self.is_open(redirect) {
+                let address = octets(redirect.container);
+                let proto = [redirect.proto.number(), 0, 0, 0];
+                let key = [&address[..], &proto, &port(redirect.container_port)].concat();
+                // Several host ports may lead to it.
+                if opened.insert(key.clone()) {
+                    let sets = Family::of(redirect.container).sets;
+                    placed.push((&sets.opened, Element { key, data: Data::Nothing }));
+                }
+            }
+        }
+        placed
+    }
+
+    /// Whether a redirect's port is open at the container's own address: to everybody in routed
+    /// mode, to trusted interfaces in the usual one.
+    pub(super) fn is_open(&self, redirect: &Redirect) -> bool {
+        match self.mode_of(redirect) {
+            Some(GatewayMode::Routed) => true,
+            // What is published on loopback is for this host alone.
+            Some(GatewayMode::Nat) => {
+                let network = self.networks.get(&redirect.network);
+                network.is_some_and(NetworkRules::trusts_somebody)
+                    && !redirect.host_ip.is_loopback()
+            }
+            Some(GatewayMode::NatUnprotected | GatewayMode::Isolated) | None => false,
+        }
+    }
+
+    /// The element of a redirect's translation; `None` if it has none, or is the relay's alone.
+    fn redirect_element(&self, redirect: &Redirect) -> Option<Placed> {
         let sets = Family::of(redirect.container).sets;
         let proto = [redirect.proto.number(), 0, 0, 0];
         let target = [octets(redirect.container), port(redirect.container_port)].concat();
         match self.mode_of(redirect) {
-            None => None,
-            Some(GatewayMode::Routed) => {
-                let address = octets(redirect.container);
-                let key = [&address[..], &proto, &port(redirect.container_port)].concat();
-                Some((&sets.opened, Element { key, data: Data::Nothing }))
-            }
+            None | Some(GatewayMode::Routed) => None,
             _ if redirect.host_ip.is_ipv4() != redirect.container.is_ipv4() => None,
             _ if redirect.host_ip.is_unspecified() => {
                 let key = [&proto[..], &port(redirect.host_port)].concat();
@@ -178,6 +213,10 @@ pub(super) fn network_elements(network: &NetworkRules) -> Vec<Placed> {
         let to_host = if isolated { Verdict::Drop } else { Verdict::Goto(ONLY_THE_BRIDGE) };
         placed.push((&TO_HOST, ruled(to_host)));
     }
+    for name in network.trusted.iter().filter(|_| network.trusts_somebody()) {
+        let key = [interface_key(name), bridge.clone()].concat();
+        placed.push((&TRUSTED, Element { key, data: Data::Nothing }));
+    }
     for (family, mode) in [&V4, &V6].into_iter().zip(modes) {
         let verdict = match mode {
             _ if network.is_closed() => Verdict::Drop,
@@ -200,6 +239,11 @@ impl NetworkRules {
         let v4 = self.v4.as_ref().is_some_and(|subnet| isolated(subnet.mode));
         let v6 = self.v6.as_ref().is_some_and(|subnet| isolated(subnet.mode));
         self.internal || v4 || v6
+    }
+
+    /// Whether some interfaces may send to its subnets.
+    pub(super) fn trusts_somebody(&self) -> bool {
+        !self.trusted.is_empty() && !self.is_closed()
     }
 }
 

@@ -53,6 +53,9 @@ pub(super) const WITHIN: SetType = SetType {
     interval: false,
 };
 
+/// From an interface of the host to a bridge that trusts it, by both names.
+pub(super) const TRUSTED: SetType = SetType { name: "trusted", data: DataType::Nothing, ..WITHIN };
+
 /// The sets that there are for each family.
 #[derive(Debug)]
 pub(super) struct FamilySets {
@@ -72,7 +75,8 @@ pub(super) struct FamilySets {
     pub(super) published: SetType,
     /// The same for one host address.
     pub(super) published_address: SetType,
-    /// Open ports of routed networks: address, protocol, port.
+    /// Ports that are open at the container's own address, of routed networks and for trusted
+    /// interfaces: address, protocol, port.
     pub(super) opened: SetType,
 }
 
@@ -157,7 +161,7 @@ pub(super) fn sets() -> impl Iterator<Item = &'static SetType> {
             &sets.opened,
         ]
     };
-    static COMMON: [SetType; 4] = [BRIDGES, INTERNAL, TO_HOST, WITHIN];
+    static COMMON: [SetType; 5] = [BRIDGES, INTERNAL, TO_HOST, WITHIN, TRUSTED];
     COMMON.iter().chain(of_family(&SETS_V4)).chain(of_family(&SETS_V6))
 }
 
@@ -236,6 +240,12 @@ fn guard(rules: &mut Vec<Rule>) {
         let gateway = family.address_in(family.destination, &family.sets.gateways);
         add(rules, GUARDED, &[&gateway, &ACCEPT]);
     }
+    let to_truster = [
+        Expr::Meta { key: Meta::IncomingName, register: REG },
+        Expr::DestinationInterface { register: REG + INTERFACE_LEN / 4 },
+        Expr::Lookup { set: TRUSTED.name },
+    ];
+    add(rules, GUARDED, &[&to_truster, &ACCEPT]);
     add(rules, GUARDED, &[&DROP]);
 }
 
@@ -275,13 +285,18 @@ fn forward(rules: &mut Vec<Rule>) {
     let (chain, redirected) = ("forward", any_bit(Conntrack::Status, STATUS_DNAT));
     let answers = any_bit(Conntrack::State, ESTABLISHED_OR_RELATED);
     add(rules, chain, &[&answers, &ACCEPT]);
-    let within = [
+    let both = [
         Expr::Meta { key: Meta::IncomingName, register: REG },
         Expr::Meta { key: Meta::OutgoingName, register: REG + INTERFACE_LEN / 4 },
-        Expr::VerdictLookup { map: WITHIN.name },
     ];
-    add(rules, chain, &[&within]);
+    add(rules, chain, &[&both, &[Expr::VerdictLookup { map: WITHIN.name }]]);
     add(rules, chain, &[&interface_in(Meta::IncomingName, &INTERNAL), &DROP]);
+    for family in [&V4, &V6] {
+        let trusted = [Expr::Lookup { set: TRUSTED.name }];
+        let opened = [Expr::Lookup { set: family.sets.opened.name }];
+        let key = family.target_key(true);
+        add(rules, chain, &[&family.is(), &both, &trusted, &key, &opened, &ACCEPT]);
+    }
     for family in [&V4, &V6] {
         let into = verdict_by(Meta::OutgoingName, &family.sets.into);
         add(rules, chain, &[&family.is(), &into]);

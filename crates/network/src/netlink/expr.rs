@@ -28,6 +28,8 @@ pub(crate) enum Expr {
     /// Loads the type of the route to the destination address, in the host's byte order; with
     /// `incoming`, as the interface that the packet came by has it.
     DestinationType { incoming: bool },
+    /// Loads the name of the interface that the route to the destination address leads to.
+    DestinationInterface { register: u32 },
     /// Loads the connection's state or status, in the host's byte order.
     Conntrack { key: Conntrack },
     /// Loads a constant.
@@ -131,6 +133,10 @@ fn write_one(body: &mut Body<'_>, expr: &Expr) {
         }),
         Expr::DestinationType { incoming } => named(body, "fib", |body| {
             body.be32(1, REG).be32(2, 3).be32(3, if *incoming { 2 | 8 } else { 2 });
+        }),
+        Expr::DestinationInterface { register } => named(body, "fib", |body| {
+            // NFT_FIB_RESULT_OIFNAME, NFTA_FIB_F_DADDR.
+            body.be32(1, *register).be32(2, 2).be32(3, 2);
         }),
         Expr::Conntrack { key } => named(body, "ct", |body| {
             body.be32(1, REG).be32(2, *key as u32);

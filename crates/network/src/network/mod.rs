@@ -197,6 +197,7 @@ impl Network {
             }),
             icc: options.icc,
             internal: self.record.internal,
+            trusted: options.trusted.clone(),
         })
     }
 

@@ -1,6 +1,6 @@
 //! Options of the drivers, as text and as values.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::error::CreateError;
@@ -37,7 +37,7 @@ pub(crate) struct BridgeOptions {
     pub(crate) host_binding: Option<IpAddr>,
     pub(crate) mode_v4: GatewayMode,
     pub(crate) mode_v6: GatewayMode,
-    /// Interfaces from where container addresses may be used as they are.
+    /// Interfaces from where published ports are open at the containers' own addresses as well.
     pub(crate) trusted: Vec<String>,
     pub(crate) mtu: u32,
     pub(crate) host_v4: Option<Ipv4Addr>,
@@ -82,9 +82,7 @@ impl BridgeOptions {
             host_binding: address(&format!("{BRIDGE}host_binding_ipv4"), own("host_binding_ipv4"))?,
             mode_v4: mode("gateway_mode_ipv4", own("gateway_mode_ipv4"))?,
             mode_v6: mode("gateway_mode_ipv6", own("gateway_mode_ipv6"))?,
-            trusted: own("trusted_host_interfaces")
-                .map(|names| names.split(':').map(str::to_owned).collect())
-                .unwrap_or_default(),
+            trusted: trusted(own("trusted_host_interfaces")),
             mtu: mtu(get(MTU))?.unwrap_or(DEFAULT_MTU),
             host_v4: address(HOST_IPV4, get(HOST_IPV4))?,
             host_v6: address(HOST_IPV6, get(HOST_IPV6))?,
@@ -210,6 +208,14 @@ fn address<A: std::str::FromStr>(key: &str, text: Option<&str>) -> Result<Option
     })
 }
 
+/// Names of interfaces, separated by colons. Docker takes any text; no interface can have a name
+/// that is left out here.
+fn trusted(text: Option<&str>) -> Vec<String> {
+    let names = text.into_iter().flat_map(|text| text.split(':'));
+    let names: BTreeSet<&str> = names.filter(|name| is_interface_name(name)).collect();
+    names.into_iter().map(str::to_owned).collect()
+}
+
 fn mtu(text: Option<&str>) -> Result<Option<u32>, CreateError> {
     let Some(text) = text else { return Ok(None) };
     let number: i64 = text.parse().map_err(|_| CreateError::Option {
@@ -248,7 +254,7 @@ mod tests {
             ("com.docker.network.bridge.enable_ip_masquerade", "False"),
             ("com.docker.network.bridge.host_binding_ipv4", "127.0.0.1"),
             ("com.docker.network.bridge.gateway_mode_ipv6", "routed"),
-            ("com.docker.network.bridge.trusted_host_interfaces", "eth0:eth1"),
+            ("com.docker.network.bridge.trusted_host_interfaces", "eth1::a b:eth0:eth1"),
             ("com.docker.network.driver.mtu", "1400"),
             ("com.docker.network.host_ipv4", "10.0.0.9"),
             ("com.docker.network.container_iface_prefix", "net"),

@@ -180,6 +180,7 @@ pub(super) fn rules(n: u8, change: impl FnOnce(&mut NetworkRules)) -> NetworkRul
         }),
         icc: true,
         internal: false,
+        trusted: Vec::new(),
     };
     change(&mut rules);
     rules

@@ -7,9 +7,67 @@ use std::time::Duration;
 
 use super::lab::{Container, Lab, check, redirects, serve, set_mode};
 use super::world::{inside, on_host, run};
-use crate::firewall::{FirewallOptions, GatewayMode};
+use crate::firewall::{FirewallOptions, GatewayMode, Origin, ReachQuery};
 use crate::ipam::lock;
+use crate::ports::Proto;
 use crate::reserve;
+
+#[test]
+fn trusted_interfaces() {
+    on_host(|host| async move {
+        let lab = Lab::new(host, FirewallOptions::default());
+        lab.network(1, |rules| rules.trusted = vec!["eth7".to_owned(), "out0".to_owned()]);
+        lab.network(2, |rules| rules.trusted = vec!["eth7".to_owned()]);
+        lab.network(3, |rules| {
+            rules.trusted = vec!["out0".to_owned()];
+            rules.internal = true;
+        });
+        lab.begin();
+        let [trusting, other, inner] = [1, 2, 3].map(|n| lab.container(n, 2));
+        for container in [&trusting, &other, &inner] {
+            for port in [80, 81, 82] {
+                serve(container.netns.as_fd(), port);
+            }
+        }
+        // Two host ports lead to one; one is published for this host alone.
+        let ports = ["8080:80", "8090:80", "8080:80/udp", "127.0.0.1-8082:82", "::1-8082:82"];
+        let _held = lab.publish(&trusting, &ports).await;
+        let _other = lab.publish(&other, &["8081:80"]).await;
+        let (outside, other) = (lab.outside.as_fd(), other.netns.as_fd());
+        let calls = [
+            ("outside", outside, "172.30.1.2:80", "10.99.0.2"),
+            ("outside", outside, "udp://172.30.1.2:80", "10.99.0.2"),
+            ("outside", outside, "[fd30:1::2]:80", "fd99::2"),
+            ("outside", outside, "172.30.1.2:81", "-"),
+            ("outside", outside, "[fd30:1::2]:81", "-"),
+            ("outside", outside, "172.30.1.2:82", "-"),
+            ("outside", outside, "[fd30:1::2]:82", "-"),
+            ("outside", outside, "10.99.0.1:8080", "10.99.0.2"),
+            ("outside", outside, "172.30.2.2:80", "-"),
+            ("outside", outside, "[fd30:2::2]:80", "-"),
+            ("outside", outside, "10.99.0.1:8081", "10.99.0.2"),
+            ("outside", outside, "172.30.3.2:80", "-"),
+            ("other network", other, "172.30.1.2:80", "-"),
+        ];
+        check("trusted", &calls);
+        let reasons = lock(&lab.firewall).explain(&ReachQuery {
+            addresses: vec![("net1".to_owned(), trusting.v4.into())],
+            port: 80,
+            proto: Proto::Tcp,
+        });
+        let direct = reasons
+            .iter()
+            .find(|way| way.from == Origin::OtherHosts && way.at.ip() == IpAddr::from(trusting.v4));
+        let direct = direct.unwrap();
+        assert!(direct.reachable && direct.by.contains("eth7, out0"), "{}", direct.by);
+        lab.withdraw(&trusting);
+        check("withdrawn", &[("outside", outside, "172.30.1.2:80", "-")]);
+        let table = run("nft list table inet gantry-lab");
+        assert!(!table.contains("172.30.1.2 ."), "{table}");
+        lock(&lab.firewall).remove_network("net1").unwrap();
+        assert!(!run("nft list set inet gantry-lab trusted").contains("br1"));
+    });
+}
 
 #[test]
 fn gateway_modes() {
