@@ -68,6 +68,7 @@ fn addresses_are_kept_over_a_restart() {
         let settings = EndpointSettings::default();
         engine.connect("b", first.id(), settings.clone()).await.unwrap();
         first.stop(None, Some(0)).await.unwrap();
+        left(&engine, "a").await;
         let second = started(&engine, "a").await;
         assert_eq!(address(&second, "a"), "10.1.0.2");
         first.start().await.unwrap();
@@ -78,6 +79,7 @@ fn addresses_are_kept_over_a_restart() {
         // After a disconnection nothing is remembered.
         first.stop(None, Some(0)).await.unwrap();
         second.remove(FORCE).await.unwrap();
+        left(&engine, "a").await;
         engine.disconnect("a", first.id()).await.unwrap();
         engine.connect("a", first.id(), settings).await.unwrap();
         first.start().await.unwrap();
@@ -85,6 +87,13 @@ fn addresses_are_kept_over_a_restart() {
         first.remove(FORCE).await.unwrap();
         engine.shutdown().await;
     });
+}
+
+/// Waits until no container has an address on a network: they are given back behind the answers.
+async fn left(engine: &Engine, network: &str) {
+    while !engine.network(network).unwrap().containers.unwrap_or_default().is_empty() {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
 }
 
 #[test]

@@ -22,7 +22,8 @@ fn running_containers_outlive_the_daemon() {
     let state = client.inspect("count")["State"].clone();
     assert_eq!((&state["Status"], &state["Pid"]), (&"running".into(), &pid));
     assert_eq!(client.docker(&["exec", "count", "echo", "in"]).ok(), "in");
-    assert_eq!(client.docker(&["port", "count"]).ok(), "80/tcp -> 0.0.0.0:8080");
+    let ports = "80/tcp -> 0.0.0.0:8080\n80/tcp -> [::]:8080";
+    assert_eq!(client.docker(&["port", "count"]).ok(), ports);
     // Attach works again, and the log has no gap.
     let attached = client
         .shell("timeout 1 docker attach --no-stdin --sig-proxy=false count | head -n 3 | wc -l");
