@@ -139,6 +139,11 @@ fn run(settings: Settings) -> Result<(), DaemonError> {
     if !rustix::process::geteuid().is_root() {
         return Err(DaemonError::NotRoot);
     }
+    // What this process was started with is not for shims, which outlive it: a lock that whoever
+    // started it holds would be held by every container.
+    if let Err(error) = gantry_sys::descriptors::close_on_exec_from(3) {
+        tracing::warn!(%error, "shims inherit descriptors");
+    }
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     gantry_sys::process::share_one_heap();
     let runtime = tokio::runtime::Builder::new_multi_thread()
