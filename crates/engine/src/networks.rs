@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use gantry_api_types::network::ConfigReference;
 use gantry_api_types::network::{
     EndpointResource, Ipam, IpamConfig, IpamStatus, NetworkCreateBody, NetworkResource,
     NetworkStatus, SubnetStatus,
 };
-use gantry_network::{CreateNetwork, NetworkInfo, SandboxRecord, SubnetInfo};
+use gantry_network::{CreateNetwork, EndpointInfo, NetworkInfo, SandboxRecord, SubnetInfo};
 
 use crate::container::Cell;
 use crate::engine::Inner;
@@ -17,6 +18,11 @@ use crate::error::NetworkFault;
 use crate::events::EventKind;
 use crate::record::NetworkMode;
 use crate::{Engine, LookupError};
+
+/// Longest wait for containers that leave a network that is to be removed.
+const LEAVE_LIMIT: Duration = Duration::from_secs(10);
+/// Pause between two looks at them.
+const LEAVE_PAUSE: Duration = Duration::from_millis(2);
 
 impl Engine {
     /// The networks, with their containers.
@@ -58,6 +64,7 @@ impl Engine {
     /// # Errors
     /// [`NetworkFault`]; the network stays then.
     pub async fn remove_network(&self, name: &str) -> Result<(), NetworkFault> {
+        self.wait_for_leavers(name).await;
         let record = self.0.parts.networks.remove(name).await?.record;
         self.0.tell_network("destroy", &record.id, &record.name, &record.driver.to_string(), None);
         Ok(())
@@ -67,9 +74,14 @@ impl Engine {
     pub async fn prune_networks(&self, wanted: impl Fn(&NetworkResource) -> bool) -> Vec<String> {
         let mut removed = Vec::new();
         for network in self.networks() {
-            let is_built_in = matches!(network.name.as_str(), "bridge" | "host" | "none");
+            if matches!(network.name.as_str(), "bridge" | "host" | "none") {
+                continue;
+            }
+            self.wait_for_leavers(&network.id).await;
+            // As it is when they have left; one that is gone meanwhile needs no pruning.
+            let Ok(network) = self.network(&network.id) else { continue };
             let is_idle = network.containers.as_ref().is_none_or(BTreeMap::is_empty);
-            if is_built_in || !is_idle || !wanted(&network) {
+            if !is_idle || !wanted(&network) {
                 continue;
             }
             match self.remove_network(&network.id).await {
@@ -85,6 +97,20 @@ impl Engine {
             [("reclaimed".into(), "0".into())].into(),
         );
         removed
+    }
+
+    /// Waits for containers that have ended, or are removed, to leave a network: they do so behind
+    /// the answers, and whoever was told of the end may remove the network next.
+    async fn wait_for_leavers(&self, name: &str) {
+        let begun = std::time::Instant::now();
+        let stays = |endpoint: &EndpointInfo| {
+            self.0.registry.find(&endpoint.container_id).is_ok_and(|cell| cell.phase().is_up())
+        };
+        while begun.elapsed() < LEAVE_LIMIT
+            && self.0.parts.networks.find(name).is_ok_and(|info| !info.endpoints.iter().all(stays))
+        {
+            tokio::time::sleep(LEAVE_PAUSE).await;
+        }
     }
 
     fn describe(&self, info: NetworkInfo) -> NetworkResource {

@@ -102,7 +102,19 @@ impl Engine {
             || engine.parts.snapshots.rootfs(&id).is_err();
         if let Some(sandbox) = state.sandbox.clone() {
             match &task {
-                Some(task) if !removing => adopt_sandbox(engine, &sandbox, task).await,
+                Some(task) if !removing => {
+                    // It may have been renamed a moment before the end of the last daemon.
+                    let names = crate::net::container_names(&record);
+                    let sandbox = SandboxRecord { names, ..sandbox };
+                    adopt_sandbox(engine, &record, &sandbox, task).await;
+                    // What an unfinished change has left was put right.
+                    if let Some(now) = engine.parts.networks.sandbox(&id)
+                        && now != sandbox
+                    {
+                        state.sandbox = Some(now);
+                        save_state(engine, &id, &state).await;
+                    }
+                }
                 // Its ports were never claimed; what it left in the kernel goes with the namespace.
                 _ => drop(state.take_sandbox()),
             }
@@ -359,7 +371,12 @@ async fn remove_group(engine: &Arc<Inner>, path: String) {
 }
 
 /// Takes over the place of a running container on its networks.
-async fn adopt_sandbox(engine: &Inner, sandbox: &SandboxRecord, task: &Task) {
+async fn adopt_sandbox(
+    engine: &Inner,
+    record: &ContainerRecord,
+    sandbox: &SandboxRecord,
+    task: &Task,
+) {
     let id = &sandbox.container_id;
     let adopted = match std::fs::File::open(format!("/proc/{}/ns/net", task.pid())) {
         Ok(netns) => engine.parts.networks.adopt(sandbox, netns.into()).await,
@@ -369,7 +386,11 @@ async fn adopt_sandbox(engine: &Inner, sandbox: &SandboxRecord, task: &Task) {
         }
     };
     if let Err(error) = adopted {
-        tracing::error!(id, error = chain(&error), "taking over a network namespace");
+        return tracing::error!(id, error = chain(&error), "taking over a network namespace");
+    }
+    let gateway = engine.host_gateway();
+    if let Err((path, error)) = crate::net::settle_files(&engine.config, record, sandbox, gateway) {
+        tracing::error!(id, path = %path.display(), %error, "settling a container's files");
     }
 }
 

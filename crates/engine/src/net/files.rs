@@ -99,6 +99,55 @@ pub(crate) fn follow_networks(
     change("resolv.conf", &|text| (text == before && before != after).then(|| after.clone()))
 }
 
+/// Makes the network files of a container that ran on say what its sandbox has. An earlier daemon
+/// may have died before it wrote them, or between emptying one and filling it.
+///
+/// # Errors
+/// The file that could not be read or written.
+pub(crate) fn settle(
+    config: &EngineConfig,
+    record: &ContainerRecord,
+    sandbox: &SandboxRecord,
+    gateway: IpAddr,
+) -> Result<(), FileError> {
+    let dir = config.container_dir(&record.id);
+    let path = dir.join("hosts");
+    let text = std::fs::read_to_string(&path).map_err(|error| (path.clone(), error))?;
+    let names =
+        gantry_network::files::own_names(&record.config.hostname, &record.config.domainname);
+    let own = |line: &str| match line.split_once('\t') {
+        Some((address, of)) if of == names => address.parse().ok(),
+        _ => None,
+    };
+    let (there, wanted): (Vec<IpAddr>, _) =
+        (text.lines().filter_map(own).collect(), addresses(Some(sandbox)));
+    let lines = |from: &[IpAddr], without: &[IpAddr]| -> Vec<(IpAddr, String)> {
+        let only = from.iter().filter(|address| !without.contains(address));
+        only.map(|address| (*address, names.clone())).collect()
+    };
+    let (less, more) = (lines(&there, &wanted), lines(&wanted, &there));
+    if !less.is_empty() || !more.is_empty() {
+        let kept = match text.as_str() {
+            "" => gantry_network::files::hosts(&HostsOptions {
+                hostname: record.config.hostname.clone(),
+                domain: record.config.domainname.clone(),
+                addresses: Vec::new(),
+                extra: extra_hosts(record.host.extra_hosts.items(), gateway),
+            }),
+            text => gantry_network::files::hosts_without(text, &less),
+        };
+        let text = gantry_network::files::hosts_with(&kept, &more);
+        std::fs::write(&path, text).map_err(|error| (path, error))?;
+    }
+    let path = dir.join("resolv.conf");
+    let emptied = std::fs::metadata(&path).map(|file| file.len() == 0);
+    let settled = emptied.and_then(|emptied| match emptied {
+        true => std::fs::write(&path, resolv_conf(config, record, Some(sandbox))),
+        false => Ok(()),
+    });
+    settled.map_err(|error| (path, error))
+}
+
 /// Gives the names of a line in `hosts` another address.
 ///
 /// # Errors

@@ -12,7 +12,9 @@ use gantry_api_types::NullableList as _;
 use gantry_api_types::container::ContainerConfig;
 use gantry_api_types::host_config::HostConfig;
 
-pub(crate) use files::{follow_networks, paths as file_paths, write as write_files};
+pub(crate) use files::{
+    follow_networks, paths as file_paths, settle as settle_files, write as write_files,
+};
 pub(crate) use join::{endpoint_request, join_request, names as container_names};
 pub(crate) use linked::{Linked, linked, tell_linked};
 

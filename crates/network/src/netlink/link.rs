@@ -24,6 +24,8 @@ pub(crate) struct ListedLink {
     pub(crate) name: String,
     /// What somebody wrote on it (`ip link set alias`).
     pub(crate) alias: String,
+    /// Index of the other end of a veth pair, in the namespace where that is; 0 without one.
+    pub(crate) peer: u32,
 }
 
 /// How interfaces of one parent reach each other.
@@ -138,5 +140,10 @@ fn parse(body: &[u8]) -> Option<ListedLink> {
         let bytes = attribute(attrs, kind).unwrap_or(&[]);
         String::from_utf8_lossy(bytes).trim_end_matches('\0').to_owned()
     };
-    Some(ListedLink { index: u32_at(body, 4)?, name: text(IFLA_IFNAME), alias: text(IFLA_IFALIAS) })
+    Some(ListedLink {
+        index: u32_at(body, 4)?,
+        name: text(IFLA_IFNAME),
+        alias: text(IFLA_IFALIAS),
+        peer: attribute(attrs, IFLA_LINK).and_then(|bytes| u32_at(bytes, 0)).unwrap_or(0),
+    })
 }

@@ -193,7 +193,7 @@ impl Inner {
     }
 
     /// What an interface of a network hangs on; made again if it could not be had before.
-    fn upper(&self, network: &Network) -> Result<Upper, JoinError> {
+    pub(super) fn upper(&self, network: &Network) -> Result<Upper, JoinError> {
         let mut link = lock(&network.link);
         if link.is_none() {
             let mut socket = lock(&self.management);

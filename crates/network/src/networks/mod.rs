@@ -5,6 +5,7 @@ mod create;
 mod deliver;
 mod join;
 mod leave;
+mod mend;
 mod open;
 mod publish;
 mod restore;

@@ -43,6 +43,9 @@ impl Inner {
         let sandbox = Arc::new(LiveSandbox::new(Arc::new(netns), live));
         lock(&inner.sandboxes).insert(id.to_owned(), Arc::clone(&sandbox));
         inner.tell_names(&sandbox);
+        if let Err(error) = inner.mend(&sandbox).await {
+            tracing::error!(id, ?error, "interfaces are not as they are recorded");
+        }
         if let (Some(dns), Some(served)) = (dns, record.dns) {
             // Without names the container is worse off, but it runs.
             let served = match sandbox.netns.try_clone() {

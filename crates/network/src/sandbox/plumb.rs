@@ -15,7 +15,7 @@ use crate::address::{Cidr, Ipv4Cidr, Ipv6Cidr, MacAddr};
 use crate::error::JoinError;
 use crate::ipam::lock;
 use crate::namespace::{self, LOOPBACK_INDEX, Pair, on_thread, refused, set_parameters};
-use crate::netlink::link::{self, Macvlan, MacvlanMode};
+use crate::netlink::link::{self, ListedLink, Macvlan, MacvlanMode};
 use crate::netlink::message::Batch;
 use crate::netlink::route::{self, PortFlags};
 use crate::netlink::socket::Socket;
@@ -125,6 +125,15 @@ pub(crate) async fn connect(
 /// Changes the default routes, as before an interface goes.
 pub(crate) async fn change_routes(netns: Arc<OwnedFd>, routes: Reroute) -> Result<(), JoinError> {
     on_thread(move || reroute(&mut enter(netns.as_fd())?, &routes)).await
+}
+
+/// Every interface of a namespace.
+pub(crate) async fn interfaces(netns: Arc<OwnedFd>) -> Result<Vec<ListedLink>, JoinError> {
+    on_thread(move || {
+        link::links(&mut enter(netns.as_fd())?)
+            .map_err(|source| JoinError::Namespace { step: "listing the interfaces", source })
+    })
+    .await
 }
 
 /// Removes an interface; that it is not there is no error. With the last one that has IPv6, IPv6
