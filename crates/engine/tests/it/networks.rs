@@ -64,6 +64,7 @@ fn addresses_are_kept_over_a_restart() {
             }
         }
         // Who comes meanwhile takes it, and a fixed address is none that is remembered over.
+        left(&engine, "a").await;
         let first = started(&engine, "a").await;
         let settings = EndpointSettings::default();
         engine.connect("b", first.id(), settings.clone()).await.unwrap();
