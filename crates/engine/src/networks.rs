@@ -13,6 +13,7 @@ use gantry_api_types::network::{
 use gantry_network::{CreateNetwork, EndpointInfo, NetworkInfo, SandboxRecord, SubnetInfo};
 
 use crate::container::Cell;
+use crate::container::phase::Phase;
 use crate::engine::Inner;
 use crate::error::NetworkFault;
 use crate::events::EventKind;
@@ -20,7 +21,7 @@ use crate::record::NetworkMode;
 use crate::{Engine, LookupError};
 
 /// Longest wait for containers that leave a network that is to be removed.
-const LEAVE_LIMIT: Duration = Duration::from_secs(10);
+const LEAVE_LIMIT: Duration = Duration::from_secs(3);
 /// Pause between two looks at them.
 const LEAVE_PAUSE: Duration = Duration::from_millis(2);
 
@@ -64,7 +65,7 @@ impl Engine {
     /// # Errors
     /// [`NetworkFault`]; the network stays then.
     pub async fn remove_network(&self, name: &str) -> Result<(), NetworkFault> {
-        self.wait_for_leavers(name).await;
+        self.0.wait_for_leavers().await;
         let record = self.0.parts.networks.remove(name).await?.record;
         self.0.tell_network("destroy", &record.id, &record.name, &record.driver.to_string(), None);
         Ok(())
@@ -77,7 +78,7 @@ impl Engine {
             if matches!(network.name.as_str(), "bridge" | "host" | "none") {
                 continue;
             }
-            self.wait_for_leavers(&network.id).await;
+            self.0.wait_for_leavers().await;
             // As it is when they have left; one that is gone meanwhile needs no pruning.
             let Ok(network) = self.network(&network.id) else { continue };
             let is_idle = network.containers.as_ref().is_none_or(BTreeMap::is_empty);
@@ -97,20 +98,6 @@ impl Engine {
             [("reclaimed".into(), "0".into())].into(),
         );
         removed
-    }
-
-    /// Waits for containers that have ended, or are removed, to leave a network: they do so behind
-    /// the answers, and whoever was told of the end may remove the network next.
-    async fn wait_for_leavers(&self, name: &str) {
-        let begun = std::time::Instant::now();
-        let stays = |endpoint: &EndpointInfo| {
-            self.0.registry.find(&endpoint.container_id).is_ok_and(|cell| cell.phase().is_up())
-        };
-        while begun.elapsed() < LEAVE_LIMIT
-            && self.0.parts.networks.find(name).is_ok_and(|info| !info.endpoints.iter().all(stays))
-        {
-            tokio::time::sleep(LEAVE_PAUSE).await;
-        }
     }
 
     fn describe(&self, info: NetworkInfo) -> NetworkResource {
@@ -169,6 +156,21 @@ impl Engine {
 }
 
 impl Inner {
+    /// Waits for containers that have ended, or are removed, to leave their networks: they do so
+    /// behind the answers, and whoever was told of the end may want the network gone next, or the
+    /// address or port for another.
+    pub(crate) async fn wait_for_leavers(&self) {
+        let begun = std::time::Instant::now();
+        let stays = |endpoint: &EndpointInfo| {
+            let cell = self.registry.find(&endpoint.container_id);
+            cell.is_ok_and(|cell| cell.phase().is_up() || cell.phase() == Phase::Created)
+        };
+        let leaves = |info: &NetworkInfo| !info.endpoints.iter().all(stays);
+        while begun.elapsed() < LEAVE_LIMIT && self.parts.networks.list().iter().any(leaves) {
+            tokio::time::sleep(LEAVE_PAUSE).await;
+        }
+    }
+
     /// The id of a network; empty when it is not there.
     pub(crate) fn network_id(&self, name: &str) -> String {
         self.parts.networks.record(name).map(|record| record.id).unwrap_or_default()

@@ -147,7 +147,16 @@ impl Driver {
             }
             false => StartError::Network(source),
         };
-        engine.parts.networks.join(request).await.map(Some).map_err(failed)
+        let networks = &engine.parts.networks;
+        let joined = match networks.join(request.clone()).await {
+            // Whoever has it may be about to leave.
+            Err(error) if error.is_for_want() => {
+                engine.wait_for_leavers().await;
+                networks.join(request).await
+            }
+            other => other,
+        };
+        joined.map(Some).map_err(failed)
     }
 
     /// Records what must be found again if this daemon dies now, then runs the task.

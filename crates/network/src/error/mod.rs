@@ -272,6 +272,18 @@ pub enum JoinError {
 }
 
 impl JoinError {
+    /// Whether others have what is asked for, which may be free in a moment.
+    #[must_use]
+    pub fn is_for_want(&self) -> bool {
+        matches!(
+            self,
+            JoinError::AddressInUse(_)
+                | JoinError::NoAddress { .. }
+                | JoinError::PortAllocated { .. }
+                | JoinError::NoFreePort { .. }
+        )
+    }
+
     /// Whether a port was the reason, and not a network or the place on it.
     #[must_use]
     pub fn is_about_ports(&self) -> bool {
