@@ -66,7 +66,20 @@ impl Engine {
     /// [`NetworkFault`]; the network stays then.
     pub async fn remove_network(&self, name: &str) -> Result<(), NetworkFault> {
         self.0.wait_for_leavers().await;
-        let record = self.0.parts.networks.remove(name).await?.record;
+        let networks = &self.0.parts.networks;
+        let begun = std::time::Instant::now();
+        let record = loop {
+            match networks.remove(name).await {
+                // The last one has left, but its interface is still being let go of.
+                Err(gantry_network::RemoveError::InUse { .. })
+                    if begun.elapsed() < LEAVE_LIMIT
+                        && networks.find(name).is_ok_and(|info| info.endpoints.is_empty()) =>
+                {
+                    tokio::time::sleep(LEAVE_PAUSE).await;
+                }
+                removed => break removed?.record,
+            }
+        };
         self.0.tell_network("destroy", &record.id, &record.name, &record.driver.to_string(), None);
         Ok(())
     }
