@@ -1,5 +1,6 @@
 //! What a daemon says about its default bridge network, and what it came to.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -43,6 +44,8 @@ pub struct NetworkConfig {
     /// Where subnets of networks come from when none is named (`default-address-pools`); empty
     /// for the default.
     pub address_pools: Vec<AddressPool>,
+    /// Options of new networks that name none of the same key, by driver (`default-network-opts`).
+    pub default_options: BTreeMap<String, BTreeMap<String, String>>,
     /// Whether the host's own input rules hold for published ports (`"published-ports":
     /// "host-policy"`).
     pub host_policy_ports: bool,
@@ -72,6 +75,7 @@ impl NetworkConfig {
             state_dir: state_dir.into(),
             ephemeral_ports: host_ephemeral_ports(),
             address_pools: Vec::new(),
+            default_options: BTreeMap::new(),
             host_policy_ports: false,
             resolv_conf: PathBuf::from("/etc/resolv.conf"),
         }

@@ -25,6 +25,7 @@ use crate::network::request::{CreateNetwork, LinkOptions};
 impl Inner {
     /// Makes a network; its id.
     pub(super) fn create(&self, request: CreateNetwork) -> Result<String, CreateError> {
+        let request = request.with_defaults(&self.config.default_options);
         let mut socket = lock(&self.management);
         let config = request.config_from.as_deref().and_then(|name| self.named(name));
         let draft = request.check(config.as_ref().map(|config| &config.record))?;
