@@ -39,18 +39,9 @@ pub(crate) fn establish(
     let addresses = route::addresses(socket).map_err(step("reading addresses"))?;
     let has: Vec<Ipv4Cidr> =
         addresses.iter().filter(|(on, _)| *on == index).map(|(_, address)| *address).collect();
-    let address = match (config.bip, has.first()) {
-        (Some(bip), _) => bip,
-        (None, Some(standing)) => *standing,
-        (None, None) => {
-            let host = prefixes_of_host(socket, index).map_err(step("reading routes"))?;
-            let host = host.into_iter().map(|(on, prefix)| (prefix, Holder::Interface(on)));
-            let occupied = Occupied::new(host.chain(others.iter().cloned()));
-            let preferred = config.fixed_cidr.and_then(first_host).or(saved.address);
-            choose(preferred, &occupied, config).map_err(|obstacle| {
-                NetworkError::NoSubnet(obstacle.map(|obstacle| in_words(socket, obstacle)))
-            })?
-        }
+    let address = match config.bip.or(has.first().copied()) {
+        Some(address) => address,
+        None => find_address(socket, config, index, saved.address, others)?,
     };
     check_range(config.fixed_cidr, address)?;
 
@@ -95,6 +86,24 @@ pub(crate) fn establish(
         v6,
         mtu,
         ifindex: index,
+    })
+}
+
+/// An address for a bridge that neither has one nor is told of one.
+fn find_address(
+    socket: &mut Socket,
+    config: &NetworkConfig,
+    index: u32,
+    had: Option<Ipv4Cidr>,
+    others: &[(Ipv4Cidr, Holder)],
+) -> Result<Ipv4Cidr, NetworkError> {
+    let host = prefixes_of_host(socket, index)
+        .map_err(|source| link_error(&config.bridge, "reading routes", source))?;
+    let host = host.into_iter().map(|(on, prefix)| (prefix, Holder::Interface(on)));
+    let occupied = Occupied::new(host.chain(others.iter().cloned()));
+    let preferred = config.fixed_cidr.and_then(first_host).or(had);
+    choose(preferred, &occupied, config).map_err(|obstacle| {
+        NetworkError::NoSubnet(obstacle.map(|obstacle| in_words(socket, obstacle)))
     })
 }
 

@@ -15,12 +15,9 @@ fn v6(sandbox: &Sandbox) -> String {
 #[test]
 fn ipv6() {
     on_host(|host| async move {
-        let with = |pool_size, ipv6| {
-            let mut config = host.config();
-            (config.pool_size, config.ipv6) = (pool_size, ipv6);
-            config
-        };
-        let networks = host.open_with(with(2, true)).await.unwrap();
+        let mut config = host.config();
+        (config.pool_size, config.ipv6) = (2, true);
+        let networks = host.open_with(config).await.unwrap();
         networks.finish_adoption().await.unwrap();
         let bridge = networks.bridge();
         let address = bridge.v6.unwrap();
@@ -60,12 +57,32 @@ fn ipv6() {
         };
         let again = networks.join(container(vec![wish], &[])).await.unwrap();
         assert_eq!((again.address(), v6(&again)), (second.address(), v6(&second)));
+        networks.destroy().await.unwrap();
+    });
+}
+
+#[test]
+fn ipv6_after_a_restart() {
+    on_host(|host| async move {
+        let with = |ipv6| {
+            let mut config = host.config();
+            config.ipv6 = ipv6;
+            config
+        };
+        let networks = host.open_with(with(true)).await.unwrap();
+        networks.finish_adoption().await.unwrap();
+        let bridge = networks.bridge();
+        let address = bridge.v6.unwrap();
+        let base = address.first().to_string();
+        let first = join(&networks, &["8080:80"]).await.unwrap();
+        let again = join(&networks, &[]).await.unwrap();
+        serve_six(&first, 80);
         networks.close().await;
         drop(networks);
 
         // The same subnet after a restart, and the same containers.
         run("ip link set gantry0 down");
-        let networks = host.open_with(with(0, true)).await.unwrap();
+        let networks = host.open_with(with(true)).await.unwrap();
         assert_eq!(networks.bridge(), bridge);
         for sandbox in [&first, &again] {
             let netns = sandbox.netns.try_clone().unwrap();
@@ -78,13 +95,13 @@ fn ipv6() {
         drop(networks);
 
         // Switched off, those who have it keep it, and others do not get it.
-        let networks = host.open_with(with(0, false)).await.unwrap();
+        let networks = host.open_with(with(false)).await.unwrap();
         networks.adopt(&first.record, first.netns.try_clone().unwrap()).await.unwrap();
         networks.finish_adoption().await.unwrap();
         assert!(!run("ip -6 -o addr show gantry0").contains(&base));
         assert_eq!(v6(&join(&networks, &[]).await.unwrap()), "");
         networks.close().await;
-        let networks = host.open_with(with(0, true)).await.unwrap();
+        let networks = host.open_with(with(true)).await.unwrap();
         assert_eq!(networks.bridge().v6, Some(address));
         networks.destroy().await.unwrap();
     });
