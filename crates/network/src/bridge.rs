@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use crate::address::{Cidr, Ip, Ipv4Cidr, Ipv6Cidr, MacAddr};
+use crate::bridge_v6::{self, Standing};
 use crate::config::{BridgeInfo, NetworkConfig};
 use crate::error::NetworkError;
 use crate::ipam::{AddressPool, Holder, Obstacle, Occupant, Occupied, first_host};
@@ -17,11 +18,13 @@ use crate::netlink::socket::{Refused, Socket};
 use crate::network::options::{DEFAULT_MTU, is_interface_name};
 
 /// Makes the bridge, or takes over the one that stands, with its address if none is configured.
-/// Gives it with its gateway address and prefix. `others` are the subnets of other networks.
+/// Gives it with its gateway address and prefix. `others` and `others_v6` are the subnets of other
+/// networks.
 pub(crate) fn establish(
     socket: &mut Socket,
     config: &NetworkConfig,
     others: &[(Ipv4Cidr, Holder)],
+    others_v6: &[(Ipv6Cidr, Holder)],
 ) -> Result<BridgeInfo, NetworkError> {
     let name = config.bridge.as_str();
     check_name(name)?;
@@ -36,18 +39,9 @@ pub(crate) fn establish(
     let addresses = route::addresses(socket).map_err(step("reading addresses"))?;
     let has: Vec<Ipv4Cidr> =
         addresses.iter().filter(|(on, _)| *on == index).map(|(_, address)| *address).collect();
-    let address = match (config.bip, has.first()) {
-        (Some(bip), _) => bip,
-        (None, Some(standing)) => *standing,
-        (None, None) => {
-            let host = prefixes_of_host(socket, index).map_err(step("reading routes"))?;
-            let host = host.into_iter().map(|(on, prefix)| (prefix, Holder::Interface(on)));
-            let occupied = Occupied::new(host.chain(others.iter().cloned()));
-            let preferred = config.fixed_cidr.and_then(first_host).or(saved.address);
-            choose(preferred, &occupied, config).map_err(|obstacle| {
-                NetworkError::NoSubnet(obstacle.map(|obstacle| in_words(socket, obstacle)))
-            })?
-        }
+    let address = match config.bip.or(has.first().copied()) {
+        Some(address) => address,
+        None => find_address(socket, config, index, saved.address, others)?,
     };
     check_range(config.fixed_cidr, address)?;
 
@@ -77,7 +71,11 @@ pub(crate) fn establish(
         |source| NetworkError::State { path: Saved::path(&config.state_dir, name), source };
     let id = saved.id.map_or_else(|| random_hex(32), Ok).map_err(undrawn)?;
     let ula = saved.ula.map_or_else(random_ula, Ok).map_err(undrawn)?;
-    Saved { id: Some(id.clone()), address: Some(address), ula: Some(ula) }
+    let had = saved.address_v6;
+    let v6 = bridge_v6::establish(socket, config, Standing { index, had, ula, others: others_v6 })?;
+    // What is switched off may be wanted again.
+    let address_v6 = v6.or(had);
+    Saved { id: Some(id.clone()), address: Some(address), ula: Some(ula), address_v6 }
         .write(&config.state_dir, name)?;
     Ok(BridgeInfo {
         id,
@@ -85,8 +83,27 @@ pub(crate) fn establish(
         name: name.to_owned(),
         subnet: address.network(),
         gateway: address.address(),
+        v6,
         mtu,
         ifindex: index,
+    })
+}
+
+/// An address for a bridge that neither has one nor is told of one.
+fn find_address(
+    socket: &mut Socket,
+    config: &NetworkConfig,
+    index: u32,
+    had: Option<Ipv4Cidr>,
+    others: &[(Ipv4Cidr, Holder)],
+) -> Result<Ipv4Cidr, NetworkError> {
+    let host = prefixes_of_host(socket, index)
+        .map_err(|source| link_error(&config.bridge, "reading routes", source))?;
+    let host = host.into_iter().map(|(on, prefix)| (prefix, Holder::Interface(on)));
+    let occupied = Occupied::new(host.chain(others.iter().cloned()));
+    let preferred = config.fixed_cidr.and_then(first_host).or(had);
+    choose(preferred, &occupied, config).map_err(|obstacle| {
+        NetworkError::NoSubnet(obstacle.map(|obstacle| in_words(socket, obstacle)))
     })
 }
 
@@ -216,13 +233,14 @@ pub(crate) fn link_error(interface: &str, step: &'static str, source: io::Error)
     NetworkError::Link { step, interface: interface.to_owned(), source }
 }
 
-/// What outlives a reboot, a line each: `id=<64 hex>`, `address=<CIDR>`, and `ula=<CIDR>`, the
-/// range that subnets of IPv6 are cut from.
+/// What outlives a reboot, a line each: `id=<64 hex>`, `address=<CIDR>`, `ula=<CIDR>`, the range
+/// that subnets of IPv6 are cut from, and `address_v6=<CIDR>`.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Saved {
     id: Option<String>,
     address: Option<Ipv4Cidr>,
     ula: Option<Ipv6Cidr>,
+    address_v6: Option<Ipv6Cidr>,
 }
 
 impl Saved {
@@ -248,6 +266,7 @@ impl Saved {
                 "id" if is_id => saved.id = Some(value.to_owned()),
                 "address" => saved.address = value.parse().ok(),
                 "ula" => saved.ula = value.parse().ok(),
+                "address_v6" => saved.address_v6 = value.parse().ok(),
                 _ => {}
             }
         }
@@ -261,6 +280,7 @@ impl Saved {
         text.extend(self.id.iter().map(|id| format!("id={id}\n")));
         text.extend(self.address.iter().map(|address| format!("address={address}\n")));
         text.extend(self.ula.iter().map(|ula| format!("ula={ula}\n")));
+        text.extend(self.address_v6.iter().map(|address| format!("address_v6={address}\n")));
         if fs::read_to_string(&path).is_ok_and(|standing| standing == text) {
             return Ok(());
         }
@@ -283,11 +303,15 @@ mod tests {
     #[test]
     fn saved_text() {
         let id = "ab".repeat(32);
-        let text = format!("id={id}\naddress=10.0.0.1/24\nula=fd01:2:3::/48\nfuture=1\n");
+        let text = format!(
+            "id={id}\naddress=10.0.0.1/24\n\
+             ula=fd01:2:3::/48\naddress_v6=fd01:2:3::1/64\nfuture=1\n"
+        );
         let want = Saved {
             id: Some(id),
             address: "10.0.0.1/24".parse().ok(),
             ula: "fd01:2:3::/48".parse().ok(),
+            address_v6: "fd01:2:3::1/64".parse().ok(),
         };
         assert_eq!(Saved::parse(&text), want);
         assert_eq!(Saved::parse("id=short\naddress=x\nnonsense"), Saved::default());

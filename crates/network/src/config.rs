@@ -1,6 +1,7 @@
 //! What a daemon says about its default bridge network, and what it came to.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
@@ -16,6 +17,14 @@ pub struct NetworkConfig {
     pub bip: Option<Ipv4Cidr>,
     /// The part of the subnet that containers get addresses from (`--fixed-cidr`).
     pub fixed_cidr: Option<Ipv4Cidr>,
+    /// Whether containers on the bridge have IPv6 as well (`--ipv6`).
+    pub ipv6: bool,
+    /// Its subnet of IPv6 (`--fixed-cidr-v6`); one of RFC 4193 when absent.
+    pub fixed_cidr_v6: Option<Ipv6Cidr>,
+    /// The router that containers on the bridge use instead of this host (`--default-gateway`).
+    pub default_gateway: Option<Ipv4Addr>,
+    /// The same of IPv6 (`--default-gateway-v6`).
+    pub default_gateway_v6: Option<Ipv6Addr>,
     /// MTU of the bridge and its interfaces in bytes; 1500 when absent.
     pub mtu: Option<u32>,
     /// Host address of ports that are published without one.
@@ -35,6 +44,8 @@ pub struct NetworkConfig {
     /// Where subnets of networks come from when none is named (`default-address-pools`); empty
     /// for the default.
     pub address_pools: Vec<AddressPool>,
+    /// Options of new networks that name none of the same key, by driver (`default-network-opts`).
+    pub default_options: BTreeMap<String, BTreeMap<String, String>>,
     /// Whether the host's own input rules hold for published ports (`"published-ports":
     /// "host-policy"`).
     pub host_policy_ports: bool,
@@ -51,6 +62,10 @@ impl NetworkConfig {
             bridge: bridge.into(),
             bip: None,
             fixed_cidr: None,
+            ipv6: false,
+            fixed_cidr_v6: None,
+            default_gateway: None,
+            default_gateway_v6: None,
             mtu: None,
             default_host_ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             icc: true,
@@ -60,6 +75,7 @@ impl NetworkConfig {
             state_dir: state_dir.into(),
             ephemeral_ports: host_ephemeral_ports(),
             address_pools: Vec::new(),
+            default_options: BTreeMap::new(),
             host_policy_ports: false,
             resolv_conf: PathBuf::from("/etc/resolv.conf"),
         }
@@ -73,7 +89,19 @@ impl NetworkConfig {
         }
         default_pools().into_iter().chain(self.address_pools.iter().copied()).collect()
     }
+
+    /// The pools to choose subnets of IPv6 from: those that are set, then the daemon's own range.
+    pub(crate) fn pools_v6(&self, ula: Ipv6Cidr) -> Vec<(Ipv6Cidr, u8)> {
+        let set = self.address_pools.iter().filter_map(|pool| match pool {
+            AddressPool::V4 { .. } => None,
+            AddressPool::V6 { base, size } => Some((*base, *size)),
+        });
+        set.chain([(ula, ULA_SUBNET)]).collect()
+    }
 }
+
+/// Prefix length of a subnet of IPv6 that nobody named.
+const ULA_SUBNET: u8 = 64;
 
 /// Namespaces that are held ready by default: one burst of `compose up`.
 const DEFAULT_POOL_SIZE: usize = 8;
@@ -101,6 +129,8 @@ pub struct BridgeInfo {
     pub subnet: Ipv4Cidr,
     /// The bridge's own address, the containers' default gateway.
     pub gateway: Ipv4Addr,
+    /// The bridge's own IPv6 address with its subnet's prefix, if it has IPv6.
+    pub v6: Option<Ipv6Cidr>,
     /// MTU in bytes.
     pub mtu: u32,
     /// Index of the interface.

@@ -18,7 +18,7 @@
 //! ```text
 //! kernel   bridge <name>, bridge br-<12 hex> per network, veth<7 hex> per endpoint,
 //!          table inet gantry-<name>; of macvlan networks dm-<12 hex> or eth0.10
-//! disk     <state_dir>/<name>.network    id and address of the default bridge, range of IPv6
+//! disk     <state_dir>/<name>.network    id and addresses of the default bridge, range of IPv6
 //! store    table `networks`              every network that somebody made
 //! ```
 
@@ -26,6 +26,7 @@
 
 mod address;
 mod bridge;
+mod bridge_v6;
 mod config;
 mod counters;
 pub mod dns;

@@ -8,14 +8,14 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Mutex;
 
 use rustix::io::Errno;
 
-use crate::address::{Ipv4Cidr, MacAddr};
+use crate::address::{Cidr, MacAddr};
 use crate::error::JoinError;
 use crate::ipam::{Lease, lock};
 use crate::netlink::message::Batch;
@@ -26,6 +26,7 @@ use crate::netlink::socket::{Refused, Socket};
 const INTERFACE: &str = "eth0";
 /// The loopback interface is the first of every namespace.
 pub(crate) const LOOPBACK_INDEX: u32 = 1;
+const ALL_DISABLE_IPV6: &str = "/proc/sys/net/ipv6/conf/all/disable_ipv6";
 /// Attempts at a random interface name before giving up.
 const NAME_ATTEMPTS: usize = 8;
 /// Stack of the thread that makes a namespace.
@@ -37,6 +38,8 @@ pub(crate) struct Plan {
     pub(crate) bridge: u32,
     pub(crate) gateway: Ipv4Addr,
     pub(crate) prefix_len: u8,
+    /// Gateway and prefix length of IPv6, if there is any.
+    pub(crate) v6: Option<(Ipv6Addr, u8)>,
     pub(crate) mtu: u32,
     pub(crate) port_flags: PortFlags,
 }
@@ -46,6 +49,7 @@ pub(crate) struct Plan {
 pub(crate) struct Prepared {
     pub(crate) netns: OwnedFd,
     pub(crate) lease: Lease<Ipv4Addr>,
+    pub(crate) lease_v6: Option<Lease<Ipv6Addr>>,
     pub(crate) mac: MacAddr,
     pub(crate) host_interface: String,
     inside: Socket,
@@ -74,14 +78,21 @@ pub(crate) struct Pair<'a> {
     pub(crate) mac: MacAddr,
 }
 
+/// The addresses of a namespace of the default bridge.
+#[derive(Debug)]
+pub(crate) struct Leases {
+    pub(crate) v4: Lease<Ipv4Addr>,
+    pub(crate) v6: Option<Lease<Ipv6Addr>>,
+}
+
 /// Makes a namespace on a thread of its own.
 pub(crate) async fn make(
     host: std::sync::Arc<Mutex<Socket>>,
     plan: Plan,
-    lease: Lease<Ipv4Addr>,
+    leases: Leases,
     mac: Option<MacAddr>,
 ) -> Result<Prepared, JoinError> {
-    on_thread(move || build(&host, &plan, lease, mac)).await
+    on_thread(move || build(&host, &plan, leases, mac)).await
 }
 
 /// Runs work on a thread that ends with it, wherever the work has moved it to.
@@ -104,17 +115,21 @@ pub(crate) async fn on_thread<T: Send + 'static>(
 fn build(
     host: &Mutex<Socket>,
     plan: &Plan,
-    lease: Lease<Ipv4Addr>,
+    leases: Leases,
     mac: Option<MacAddr>,
 ) -> Result<Prepared, JoinError> {
     let step = |step| move |source| JoinError::Namespace { step, source };
-    let address = lease.address();
+    let address = leases.v4.address();
+    let v6 = leases.v6.as_ref().map(Lease::address).zip(plan.v6);
     let mac = mac.unwrap_or_else(|| MacAddr::for_address(address));
     gantry_sys::netns::unshare_network().map_err(step("making the network namespace"))?;
     let netns = File::open("/proc/thread-self/ns/net").map_err(step("opening the namespace"))?;
     let netns = OwnedFd::from(netns);
     let mut inside = Socket::route().map_err(step("opening a netlink socket"))?;
     set_parameters()?;
+    if v6.is_some() {
+        switch_ipv6(true, &[])?;
+    }
     let mut batch = Batch::new();
     route::set_up(&mut batch, LOOPBACK_INDEX);
     inside.request(batch).map_err(refused)?;
@@ -130,12 +145,22 @@ fn build(
         .and_then(|link| link.ok_or(io::ErrorKind::NotFound.into()))
         .map_err(step("finding the interface"))?;
     let mut batch = Batch::new();
-    let address = Ipv4Cidr::new(address, plan.prefix_len).expect("the subnet's prefix is valid");
+    let valid = "the subnet's prefix is valid";
+    let address = Cidr::new(address, plan.prefix_len).expect(valid);
     route::add_address(&mut batch, link.index, address);
+    if let Some((address, (_, prefix_len))) = v6 {
+        allow_ipv6(INTERFACE, address, true)?;
+        let address = Cidr::new(address, prefix_len).expect(valid);
+        route::add_address(&mut batch, link.index, address);
+    }
     route::set_up(&mut batch, link.index);
     route::add_default_route(&mut batch, link.index, plan.gateway);
+    if let Some((_, (gateway, _))) = v6 {
+        route::add_default_route(&mut batch, link.index, gateway);
+    }
     inside.request(batch).map_err(refused)?;
-    Ok(Prepared { netns, lease, mac, host_interface, inside, index: link.index })
+    let Leases { v4: lease, v6: lease_v6 } = leases;
+    Ok(Prepared { netns, lease, lease_v6, mac, host_interface, inside, index: link.index })
 }
 
 /// Makes the veth pair and puts the host's end on the bridge; gives that end's name.
@@ -196,6 +221,41 @@ pub(crate) fn set_parameters() -> Result<(), JoinError> {
         }
     }
     Ok(())
+}
+
+/// Switches IPv6 on or off for a whole namespace. New interfaces begin without it in either case;
+/// those of `without` keep without.
+pub(crate) fn switch_ipv6(on: bool, without: &[String]) -> Result<(), JoinError> {
+    if !Path::new(ALL_DISABLE_IPV6).exists() {
+        return Ok(());
+    }
+    write(ALL_DISABLE_IPV6.to_owned(), if on { "0" } else { "1" })?;
+    write("/proc/sys/net/ipv6/conf/default/disable_ipv6".to_owned(), "1")?;
+    write("/proc/sys/net/ipv6/conf/lo/disable_ipv6".to_owned(), "0")?;
+    for name in without {
+        write(format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6"), "1")?;
+    }
+    Ok(())
+}
+
+/// Has an interface have IPv6, before it gets this address.
+pub(crate) fn allow_ipv6(name: &str, address: Ipv6Addr, on_bridge: bool) -> Result<(), JoinError> {
+    let conf = format!("/proc/sys/net/ipv6/conf/{name}");
+    if !Path::new(&conf).exists() {
+        return Err(JoinError::NoIpv6(address));
+    }
+    // The addresses are given out by us, so nobody else has them. On a bridge, routers are its
+    // gateway alone; the link of a macvlan network may have others.
+    write(format!("{conf}/accept_dad"), "0")?;
+    if on_bridge {
+        write(format!("{conf}/accept_ra"), "0")?;
+    }
+    write(format!("{conf}/disable_ipv6"), "0")
+}
+
+/// Sets a kernel parameter.
+pub(crate) fn write(path: String, value: &str) -> Result<(), JoinError> {
+    fs::write(&path, value).map_err(|source| JoinError::Parameter { path, source })
 }
 
 /// `veth` and seven random hexadecimal digits, as Docker names them.

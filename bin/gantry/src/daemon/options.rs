@@ -24,6 +24,8 @@ pub(crate) enum Shape {
     List,
     /// Given several times, each `key=value`.
     Map,
+    /// Given several times, each `name=key=value`; an object of objects in the file.
+    Maps,
     /// Given several times, each `key=value,key=value`; objects in the file.
     Records,
 }
@@ -73,7 +75,6 @@ const fn later(
 
 const SWARM: &str = "it comes with the cluster";
 const REGISTRY: &str = "it comes with the registry client";
-const NETWORKS: &str = "it comes with user-defined networks";
 const NEVER: &str = "Gantry has no use for it";
 
 /// Every option.
@@ -88,6 +89,9 @@ pub(crate) const ROWS: &[Row] = &[
     row("data-root", None, "data-root", Shape::Text, "Where images, containers and volumes are kept"),
     row("debug", Some('D'), "debug", Shape::Switch, "Log at level debug"),
     row("default-address-pool", None, "default-address-pools", Shape::Records, "Range to take networks' subnets from, as base=10.0.0.0/8,size=24"),
+    row("default-gateway", None, "default-gateway", Shape::Text, "Router of containers on the default bridge (default: the bridge)"),
+    row("default-gateway-v6", None, "default-gateway-v6", Shape::Text, "The same of IPv6"),
+    row("default-network-opt", None, "default-network-opts", Shape::Maps, "Option of new networks of a driver, as driver=key=value"),
     row("default-runtime", None, "default-runtime", Shape::Text, "OCI runtime of containers that name none"),
     row("default-shm-size", None, "default-shm-size", Shape::Text, "Size of /dev/shm"),
     row("default-ulimit", None, "", Shape::Map, "Resource limits of containers that set none"),
@@ -97,6 +101,7 @@ pub(crate) const ROWS: &[Row] = &[
     row("exec-root", None, "exec-root", Shape::Text, "Where the state of running containers is kept"),
     row("favor-dynamic-cgroups", None, "favor-dynamic-cgroups", Shape::Switch, "Make cgroup attaches fast and forks a little dearer (default true)"),
     row("fixed-cidr", None, "fixed-cidr", Shape::Text, "Range of the default bridge's subnet that containers get"),
+    row("fixed-cidr-v6", None, "fixed-cidr-v6", Shape::Text, "IPv6 subnet of the default bridge (default: one of the daemon's own)"),
     row("group", Some('G'), "group", Shape::Text, "Group that may use the unix socket"),
     row("host", Some('H'), "hosts", Shape::List, "Where to listen: unix://path, tcp://address:port or fd://"),
     row("host-gateway-ip", None, "host-gateway-ip", Shape::Text, "Address of host-gateway in --add-host (default: the bridge's)"),
@@ -106,6 +111,7 @@ pub(crate) const ROWS: &[Row] = &[
     row("ip", None, "ip", Shape::Text, "Host address that published ports bind by default"),
     row("ip-forward", None, "ip-forward", Shape::Switch, "Turn on IPv4 forwarding (default true)"),
     row("ip-masq", None, "ip-masq", Shape::Switch, "Masquerade containers' addresses (default true)"),
+    row("ipv6", None, "ipv6", Shape::Switch, "IPv6 on the default bridge"),
     row("label", None, "labels", Shape::List, "key=value label of this daemon"),
     row("live-restore", None, "live-restore", Shape::Switch, "Containers outlive the daemon: always so"),
     row("log-driver", None, "log-driver", Shape::Text, "Log driver of containers that name none"),
@@ -136,17 +142,13 @@ pub(crate) const ROWS: &[Row] = &[
     later("cpu-rt-runtime", "cpu-rt-runtime", Shape::Number, "set it on the parent cgroup", "Real-time runtime of the parent cgroup"),
     later("cri-containerd", "cri-containerd", Shape::Switch, NEVER, "Start containerd with CRI"),
     later("default-cgroupns-mode", "default-cgroupns-mode", Shape::Text, "containers have a private one", "Default cgroup namespace mode"),
-    later("default-gateway", "default-gateway", Shape::Text, NETWORKS, "Gateway of containers"),
-    later("default-gateway-v6", "default-gateway-v6", Shape::Text, NETWORKS, "IPv6 gateway of containers"),
     later("default-ipc-mode", "default-ipc-mode", Shape::Text, "containers have a private one", "Default IPC mode"),
     later("exec-opt", "exec-opts", Shape::List, "cgroups are managed directly", "Runtime execution options"),
     later("experimental", "experimental", Shape::Switch, "no feature hides behind it", "Experimental features"),
-    later("fixed-cidr-v6", "fixed-cidr-v6", Shape::Text, NETWORKS, "IPv6 subnet of the default bridge"),
     later("init-path", "init-path", Shape::Text, "the built-in init is used", "Init program of --init"),
     later("insecure-registry", "insecure-registries", Shape::List, REGISTRY, "Registries without TLS"),
-    later("ip6tables", "ip6tables", Shape::Switch, NETWORKS, "IPv6 rules"),
+    later("ip6tables", "ip6tables", Shape::Switch, "rules are a table of nftables", "IPv6 rules"),
     later("iptables", "iptables", Shape::Switch, "rules are a table of nftables", "IPv4 rules"),
-    later("ipv6", "ipv6", Shape::Switch, NETWORKS, "IPv6 on the default bridge"),
     later("max-concurrent-downloads", "max-concurrent-downloads", Shape::Number, REGISTRY, "Downloads at once"),
     later("max-concurrent-uploads", "max-concurrent-uploads", Shape::Number, REGISTRY, "Uploads at once"),
     later("max-download-attempts", "max-download-attempts", Shape::Number, REGISTRY, "Tries of a download"),
@@ -335,7 +337,9 @@ fn command(program: &'static str) -> Command {
                 .value_parser(clap::value_parser!(bool)),
             Shape::Number => arg.value_parser(clap::value_parser!(i64)).allow_hyphen_values(true),
             Shape::Text => arg.overrides_with(row.flag),
-            Shape::List | Shape::Map | Shape::Records => arg.action(ArgAction::Append),
+            Shape::List | Shape::Map | Shape::Maps | Shape::Records => {
+                arg.action(ArgAction::Append)
+            }
         });
     }
     command
@@ -354,14 +358,30 @@ fn from_flag(row: &Row, matches: &ArgMatches) -> Result<Option<Value>, OptionsEr
         Shape::Map => {
             let mut map = Map::new();
             for text in texts() {
-                let (key, value) = text.split_once('=').ok_or_else(|| OptionsError::Value {
-                    name: format!("--{}", row.flag),
-                    reason: format!("{text:?} is not of the form key=value"),
-                })?;
+                let (key, value) = pair(row, &text, &text)?;
                 map.insert(key.to_owned(), Value::String(value.to_owned()));
             }
             Some(Value::Object(map))
         }
+        Shape::Maps => {
+            let mut maps = Map::new();
+            for text in texts() {
+                let (name, rest) = pair(row, &text, &text)?;
+                let (key, value) = pair(row, rest, &text)?;
+                let map = maps.entry(name).or_insert_with(|| Value::Object(Map::new()));
+                map[key] = Value::String(value.to_owned());
+            }
+            Some(Value::Object(maps))
+        }
+    })
+}
+
+/// Reads `key=value`, a part of `whole`.
+fn pair<'a>(row: &Row, text: &'a str, whole: &str) -> Result<(&'a str, &'a str), OptionsError> {
+    let form = if row.shape == Shape::Maps { "name=key=value" } else { "key=value" };
+    text.split_once('=').ok_or_else(|| OptionsError::Value {
+        name: format!("--{}", row.flag),
+        reason: format!("{whole:?} is not of the form {form}"),
     })
 }
 
@@ -373,6 +393,10 @@ fn from_file(row: &Row, value: Value) -> Result<Value, OptionsError> {
             .as_array()
             .is_some_and(|items| row.effect != Effect::Works || items.iter().all(Value::is_string)),
         Shape::Map => value.is_object(),
+        Shape::Maps => value.as_object().is_some_and(|maps| {
+            maps.values()
+                .all(|map| map.as_object().is_some_and(|map| map.values().all(Value::is_string)))
+        }),
         Shape::Records => value.as_array().is_some_and(|items| items.iter().all(Value::is_object)),
         // Sizes may be written as numbers.
         Shape::Text => value.is_string() || value.is_number() || row.effect != Effect::Works,
@@ -430,8 +454,14 @@ mod tests {
             "1400",
             "--data-root",
             "/d",
+            "--default-network-opt",
+            "bridge=a=1=2",
+            "--default-network-opt=bridge=b=",
         ])
         .unwrap();
+        let maps = options.map("default-network-opt");
+        assert_eq!(maps["bridge"], serde_json::json!({ "a": "1=2", "b": "" }));
+        assert!(read(&["--default-network-opt", "bridge=a"]).is_err());
         assert!(options.switch("debug", false));
         assert!(!options.switch("icc", true));
         assert!(options.switch("ip-masq", true));
@@ -457,6 +487,7 @@ mod tests {
             (&["-D"][..], r#"{"debug":false}"#, "both as a flag and in the configuration file"),
             (&[], r#"{"no-such":1}"#, "don't match any configuration option: no-such"),
             (&[], r#"{"mtu":"x"}"#, "invalid value for mtu"),
+            (&[], r#"{"default-network-opts":{"bridge":{"a":1}}}"#, "has the wrong type"),
             (&[], "[]", "JSON object"),
             (&[], "{", "invalid JSON"),
         ] {

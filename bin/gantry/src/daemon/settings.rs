@@ -105,6 +105,11 @@ fn network(options: &Options, data_root: &std::path::Path) -> Result<NetworkConf
     let mut network = NetworkConfig::new(bridge, data_root.join("network"));
     network.bip = options.parsed("bip")?;
     network.fixed_cidr = options.parsed("fixed-cidr")?;
+    network.ipv6 = options.switch("ipv6", false);
+    network.fixed_cidr_v6 = options.parsed("fixed-cidr-v6")?;
+    network.default_gateway = options.parsed("default-gateway")?;
+    network.default_gateway_v6 = options.parsed("default-gateway-v6")?;
+    network.default_options = network_options(options);
     if let Some(ip) = options.parsed::<IpAddr>("ip")? {
         network.default_host_ip = ip;
     }
@@ -132,6 +137,15 @@ fn network(options: &Options, data_root: &std::path::Path) -> Result<NetworkConf
     network.address_pools =
         pools.iter().map(|text| address_pool(text)).collect::<Result<_, _>>()?;
     Ok(network)
+}
+
+/// Options of networks by driver. Their shape was checked when they were read.
+fn network_options(options: &Options) -> BTreeMap<String, BTreeMap<String, String>> {
+    let text = |(key, value): (&String, &Value)| Some((key.clone(), value.as_str()?.to_owned()));
+    let of_driver = |(driver, options): (String, Value)| {
+        (driver, options.as_object().into_iter().flatten().filter_map(text).collect())
+    };
+    options.map("default-network-opt").into_iter().map(of_driver).collect()
 }
 
 /// Reads `base=10.0.0.0/8,size=24`.
@@ -332,6 +346,27 @@ mod tests {
         let policy = |text| settings(&["--published-ports", text]);
         assert!(policy("host-policy").unwrap().network.host_policy_ports);
         assert!(policy("mine").is_err());
+    }
+
+    #[test]
+    fn the_default_bridge_has_ipv6_when_asked() {
+        assert!(!settings(&[]).unwrap().network.ipv6);
+        let args = [
+            "--ipv6",
+            "--fixed-cidr-v6=fd00:1::/64",
+            "--default-gateway=10.0.0.9",
+            "--default-gateway-v6=fd00:1::9",
+            "--default-network-opt=bridge=com.docker.network.driver.mtu=1400",
+        ];
+        let network = settings(&args).unwrap().network;
+        assert!(network.ipv6);
+        assert_eq!(network.fixed_cidr_v6, "fd00:1::/64".parse().ok());
+        assert_eq!(network.default_gateway, "10.0.0.9".parse().ok());
+        assert_eq!(network.default_gateway_v6, "fd00:1::9".parse().ok());
+        assert_eq!(network.default_options["bridge"]["com.docker.network.driver.mtu"], "1400");
+        for wrong in ["--fixed-cidr-v6=10.0.0.0/8", "--default-gateway=fd00::1"] {
+            assert!(settings(&[wrong]).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -63,7 +63,7 @@ fn addresses_are_kept_over_a_restart() {
                 container.remove(FORCE).await.unwrap();
             }
         }
-        // Who comes meanwhile takes it, and a fixed address is none that is remembered over.
+        // Who comes meanwhile takes it; the address on the other network is its own still.
         left(&engine, "a").await;
         let first = started(&engine, "a").await;
         let settings = EndpointSettings::default();

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use gantry_fault::{Fault, Kind};
 
 pub use self::manage::{CreateError, FindError, RemoveError};
-use crate::address::{Ipv4Cidr, MacAddr};
+use crate::address::{Ipv4Cidr, Ipv6Cidr, MacAddr};
 use crate::ipam::Occupant;
 
 /// Failure to set up, take over or take down the network.
@@ -30,6 +30,20 @@ pub enum NetworkError {
         /// What the bridge has.
         subnet: Ipv4Cidr,
     },
+    /// `fixed_cidr_v6` has no address for the bridge.
+    #[error("fixed-cidr-v6 {0} is too small for a bridge and its containers")]
+    FixedCidrV6(Ipv6Cidr),
+    /// A default gateway is not in the bridge's subnet.
+    #[error("default gateway {gateway} is not inside the bridge's subnet {subnet}")]
+    DefaultGateway {
+        /// What was asked for.
+        gateway: IpAddr,
+        /// What the bridge has.
+        subnet: String,
+    },
+    /// Every subnet to choose from overlaps a route or an address of the host.
+    #[error("could not find an available, non-overlapping IPv6 address pool among the defaults")]
+    NoSubnetV6(Option<Occupant>),
     /// Every default subnet overlaps a route or an address of the host.
     #[error("could not find an available, non-overlapping IPv4 address pool among the defaults")]
     NoSubnet(Option<Occupant>),
@@ -304,7 +318,9 @@ impl Fault for NetworkError {
         match self {
             NetworkError::BridgeName(_)
             | NetworkError::BridgeAddress(_)
-            | NetworkError::FixedCidr { .. } => Kind::InvalidArgument,
+            | NetworkError::FixedCidr { .. }
+            | NetworkError::FixedCidrV6(_)
+            | NetworkError::DefaultGateway { .. } => Kind::InvalidArgument,
             NetworkError::Store(error) => error.kind(),
             _ => Kind::Internal,
         }
@@ -312,9 +328,13 @@ impl Fault for NetworkError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            NetworkError::NoSubnet(occupant) => {
+            NetworkError::NoSubnet(occupant) | NetworkError::NoSubnetV6(occupant) => {
                 let what = occupant.as_ref().map(|occupant| format!("{occupant} is in the way; "));
-                Some(format!("{}set bip or default-address-pools", what.unwrap_or_default()))
+                let option = match self {
+                    NetworkError::NoSubnet(_) => "bip",
+                    _ => "fixed-cidr-v6",
+                };
+                Some(format!("{}set {option} or default-address-pools", what.unwrap_or_default()))
             }
             _ => None,
         }

@@ -252,17 +252,21 @@ fn set_parameters(name: &str, owner: &Owner, record: &NetworkRecord) -> Result<(
         set("/proc/sys/net/ipv4/ip_forward".to_owned(), "1")?;
     }
     let v6 = format!("/proc/sys/net/ipv6/conf/{name}");
-    if !Path::new(&v6).exists() {
-        return Ok(());
+    match record.enable_ipv6 {
+        _ if !Path::new(&v6).exists() => Ok(()),
+        false => set(format!("{v6}/disable_ipv6"), "1"),
+        true => enable_ipv6(name, owner.ip_forward),
     }
-    if !record.enable_ipv6 {
-        return set(format!("{v6}/disable_ipv6"), "1");
-    }
+}
+
+/// Has a bridge have IPv6.
+pub(crate) fn enable_ipv6(name: &str, ip_forward: bool) -> Result<(), NetworkError> {
+    let v6 = format!("/proc/sys/net/ipv6/conf/{name}");
     // No container tells the host where to send its packets; and nobody else has the addresses.
     for (parameter, value) in [("accept_ra", "0"), ("accept_dad", "0"), ("disable_ipv6", "0")] {
         set(format!("{v6}/{parameter}"), value)?;
     }
-    if owner.ip_forward { forward_ipv6() } else { Ok(()) }
+    if ip_forward { forward_ipv6() } else { Ok(()) }
 }
 
 /// Switches forwarding of IPv6 on.

@@ -165,7 +165,7 @@ impl Network {
             Some(address) => claim(pools, subnets, address)?,
         };
         let (at, lease) = leased;
-        let gateway = subnets[at].gateway.filter(|_| has_gateway && !self.is_internal());
+        let gateway = subnets[at].router().filter(|_| has_gateway && !self.is_internal());
         let prefix_len = subnets[at].subnet.prefix_len();
         let assigned = Assigned { address: lease.address(), prefix_len, gateway };
         Ok(Some((lease, assigned)))

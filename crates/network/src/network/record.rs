@@ -61,6 +61,17 @@ pub struct Subnet<A: Ip> {
 }
 
 impl<A: Ip> Subnet<A> {
+    /// Name of an auxiliary address that is the containers' gateway instead of the bridge.
+    pub(crate) const ROUTER: &'static str =
+        if A::BITS == 32 { "DefaultGatewayIPv4" } else { "DefaultGatewayIPv6" };
+
+    /// Where containers send what leaves the subnet: the gateway, or another router of the link that
+    /// goes by a name of Docker's among the auxiliary addresses.
+    pub(crate) fn router(&self) -> Option<A> {
+        let other = self.auxiliary.get(Subnet::<A>::ROUTER);
+        self.gateway.map(|gateway| other.copied().unwrap_or(gateway))
+    }
+
     /// The gateway with the subnet's prefix.
     pub(crate) fn cidr_of_gateway(&self) -> Option<Cidr<A>> {
         Cidr::new(self.gateway?, self.subnet.prefix_len())

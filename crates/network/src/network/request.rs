@@ -90,6 +90,24 @@ impl LinkOptions {
 }
 
 impl CreateNetwork {
+    /// Adds the daemon's options of the driver where none of the same key are given. A configuration
+    /// is as it was made, and so is a network that has it.
+    pub(crate) fn with_defaults(
+        mut self,
+        defaults: &BTreeMap<String, BTreeMap<String, String>>,
+    ) -> CreateNetwork {
+        let driver = if self.driver.is_empty() { "bridge" } else { self.driver.as_str() };
+        if let Some(defaults) = defaults.get(driver)
+            && !self.config_only
+            && self.config_from.is_none()
+        {
+            for (key, value) in defaults {
+                self.options.entry(key.clone()).or_insert_with(|| value.clone());
+            }
+        }
+        self
+    }
+
     /// Checks the wish; `config` is the network that `config_from` names.
     pub(crate) fn check(self, config: Option<&NetworkRecord>) -> Result<Draft, CreateError> {
         let name = self.name.trim();
@@ -363,6 +381,29 @@ mod tests {
         let two = [subnet("10.2.0.0/16", "", "", &[]), subnet("10.3.0.0/16", "", "", &[])];
         let draft = CreateNetwork { driver: "macvlan".to_owned(), ..with(&two) };
         assert_eq!(draft.check(None).unwrap().record.v4.len(), 2);
+    }
+
+    #[test]
+    fn defaults_of_the_daemon() {
+        let text = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
+        let options = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+            pairs.iter().copied().map(text).collect()
+        };
+        let defaults = [("bridge", &[("a", "1"), ("b", "2")][..]), ("macvlan", &[("c", "3")])];
+        let defaults = defaults.map(|(driver, pairs)| (driver.to_owned(), options(pairs))).into();
+        let own = CreateNetwork { options: options(&[("b", "9")]), ..wish("a") };
+        let macvlan = CreateNetwork { driver: "macvlan".to_owned(), ..wish("a") };
+        let from = CreateNetwork { config_from: Some("c".to_owned()), ..wish("a") };
+        let config = CreateNetwork { config_only: true, ..wish("a") };
+        for (wish, want) in [
+            (wish("a"), &[("a", "1"), ("b", "2")][..]),
+            (own, &[("a", "1"), ("b", "9")]),
+            (macvlan, &[("c", "3")]),
+            (from, &[]),
+            (config, &[]),
+        ] {
+            assert_eq!(wish.with_defaults(&defaults).options, options(want));
+        }
     }
 
     #[test]

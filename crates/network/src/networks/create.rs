@@ -22,12 +22,10 @@ use crate::network::link::{self, bridge_name};
 use crate::network::record::{NetworkRecord, Subnet};
 use crate::network::request::{CreateNetwork, LinkOptions};
 
-/// Prefix length of a subnet of IPv6 that nobody named.
-const ULA_SUBNET: u8 = 64;
-
 impl Inner {
     /// Makes a network; its id.
     pub(super) fn create(&self, request: CreateNetwork) -> Result<String, CreateError> {
+        let request = request.with_defaults(&self.config.default_options);
         let mut socket = lock(&self.management);
         let config = request.config_from.as_deref().and_then(|name| self.named(name));
         let draft = request.check(config.as_ref().map(|config| &config.record))?;
@@ -179,11 +177,7 @@ impl Inner {
         }
         if record.enable_ipv6 {
             let taken = self.taken::<Ipv6Addr>(|network| &network.record.v6);
-            let set = pools.iter().filter_map(|pool| match pool {
-                AddressPool::V4 { .. } => None,
-                AddressPool::V6 { base, size } => Some((*base, *size)),
-            });
-            let pools = set.chain([(self.bridge.ula, ULA_SUBNET)]).collect();
+            let pools = self.config.pools_v6(self.bridge.ula);
             settle(socket, &mut record.v6, taken, pools, is_bridge)?;
             set_gateways(&mut record.v6, !no_gateway6)?;
         }

@@ -1,6 +1,6 @@
 //! Joining and leaving.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use super::Inner;
@@ -8,7 +8,7 @@ use crate::MacAddr;
 use crate::bridge;
 use crate::error::JoinError;
 use crate::ipam::{ClaimError, Lease, lock};
-use crate::namespace::{self, Prepared, random_hex};
+use crate::namespace::{self, Leases, Prepared, random_hex};
 use crate::network::link::Link;
 use crate::network::options::{is_interface_name, sysctls};
 use crate::network::request::{LinkOptions, PREDEFINED};
@@ -72,6 +72,12 @@ impl Inner {
             prefix_len: self.plan.prefix_len,
             gateway: Some(self.plan.gateway),
         };
+        let v6 = prepared.lease_v6.as_ref().zip(self.plan.v6);
+        let v6 = v6.map(|(lease, (gateway, prefix_len))| Assigned {
+            address: lease.address(),
+            prefix_len,
+            gateway: Some(gateway),
+        });
         let network = &self.default.record;
         let endpoint = EndpointRecord {
             id: endpoint_id()?,
@@ -81,14 +87,14 @@ impl Inner {
             host_interface: prepared.host_interface,
             mac: prepared.mac.to_string(),
             v4: Some(v4),
-            v6: None,
+            v6,
             gw_priority: wish.gw_priority,
             is_gateway: true,
             aliases: wish.aliases,
             links: wish.links,
         };
         let place = self.place(&self.default)?;
-        let held = Held { place, v4: Some(prepared.lease), v6: None };
+        let held = Held { place, v4: Some(prepared.lease), v6: prepared.lease_v6 };
         let live = Live {
             record: SandboxRecord {
                 endpoints: vec![endpoint],
@@ -223,7 +229,7 @@ impl Inner {
     /// one with the lowest.
     async fn prepared_for(&self, wish: &EndpointRequest) -> Result<Prepared, JoinError> {
         if let Some(address) = wish.preferred.filter(|_| wish.address.is_none())
-            && let Some(prepared) = self.prepared_again(address, wish.mac).await?
+            && let Some(prepared) = self.prepared_again(address, wish).await?
         {
             return Ok(prepared);
         }
@@ -246,20 +252,23 @@ impl Inner {
     async fn prepared_again(
         &self,
         address: Ipv4Addr,
-        mac: Option<MacAddr>,
+        wish: &EndpointRequest,
     ) -> Result<Option<Prepared>, JoinError> {
         if let Some(prepared) = self.pool.take(Some(address)) {
             return Ok(Some(prepared));
         }
         match Lease::allocate_this(&self.addresses, address) {
-            Some(lease) => self.make_with(lease, mac).await.map(Some),
+            Some(v4) => {
+                let leases = Leases { v4, v6: self.lease_v6(wish)? };
+                self.make_with(leases, wish.mac).await.map(Some)
+            }
             None => Ok(self.pool.take_made(Some(address)).await),
         }
     }
 
     /// A namespace of the default bridge on the spot: the pool is empty, or the wish is special.
     async fn make_for(&self, request: &EndpointRequest) -> Result<Prepared, JoinError> {
-        let lease = match request.address {
+        let v4 = match request.address {
             None => self.any_lease()?,
             Some(address) => {
                 Lease::claim(&self.addresses, address).map_err(|error| match error {
@@ -268,16 +277,16 @@ impl Inner {
                 })?
             }
         };
-        self.make_with(lease, request.mac).await
+        self.make_with(Leases { v4, v6: self.lease_v6(request)? }, request.mac).await
     }
 
     pub(super) async fn make_with(
         &self,
-        lease: Lease<Ipv4Addr>,
+        leases: Leases,
         mac: Option<MacAddr>,
     ) -> Result<Prepared, JoinError> {
         let _permit = self.makers.acquire().await.map_err(|_| JoinError::Closed)?;
-        namespace::make(Arc::clone(&self.host), self.plan.clone(), lease, mac).await
+        namespace::make(Arc::clone(&self.host), self.plan.clone(), leases, mac).await
     }
 
     pub(super) fn any_lease(&self) -> Result<Lease<Ipv4Addr>, JoinError> {
@@ -286,6 +295,14 @@ impl Inner {
             name: self.default.record.name.clone(),
             id: self.bridge.id.clone(),
         })
+    }
+
+    /// An IPv6 address of the default bridge, if it has any.
+    pub(super) fn lease_v6(
+        &self,
+        wish: &EndpointRequest,
+    ) -> Result<Option<Lease<Ipv6Addr>>, JoinError> {
+        Ok(self.default.lease_v6(wish)?.map(|(lease, _)| lease))
     }
 
     /// Defaults for ports of an endpoint on a network with this binding.

@@ -28,7 +28,7 @@ use crate::dns::{Dns, Names};
 use crate::error::{CreateError, FindError, JoinError, NetworkError, RemoveError};
 use crate::firewall::{self, Firewall, Reach, ReachQuery, Report};
 use crate::ipam::lock;
-use crate::namespace::{Plan, Prepared};
+use crate::namespace::{Leases, Plan, Prepared};
 use crate::netlink::socket::Socket;
 use crate::network::Network;
 use crate::network::SharedAddresses;
@@ -355,7 +355,8 @@ impl Maker for Inner {
     }
 
     async fn make(&self) -> Result<Prepared, JoinError> {
-        self.make_with(self.any_lease()?, None).await
+        let v6 = self.lease_v6(&EndpointRequest::default())?;
+        self.make_with(Leases { v4: self.any_lease()?, v6 }, None).await
     }
 
     fn is_closed(&self) -> bool {

@@ -1,5 +1,6 @@
 //! Setting up, taking over and taking down.
 
+use std::net::Ipv6Addr;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
@@ -10,7 +11,7 @@ use tokio::sync::Semaphore;
 use super::leave::Flows;
 use super::table::Table;
 use super::{Inner, MAKERS};
-use crate::address::Ipv4Cidr;
+use crate::address::{Cidr, Ip};
 use crate::bridge;
 use crate::config::{BridgeInfo, NetworkConfig};
 use crate::dns::{Dns, Names};
@@ -31,7 +32,9 @@ impl Inner {
     pub(super) fn open(config: NetworkConfig, store: Store) -> Result<Inner, NetworkError> {
         let mut host = Socket::route().map_err(NetworkError::Socket)?;
         let records: Vec<(String, NetworkRecord)> = store.list()?;
-        let bridge = bridge::establish(&mut host, &config, &subnets(&records))?;
+        let (others, others_v6) =
+            (subnets(&records, |record| &record.v4), subnets(&records, |record| &record.v6));
+        let bridge = bridge::establish(&mut host, &config, &others, &others_v6)?;
         let table = format!("gantry-{}", bridge.name);
         let owner = Owner { table: table.clone(), ip_forward: config.ip_forward };
         let known = |id: &str| records.iter().any(|(known, _)| known == id);
@@ -39,7 +42,9 @@ impl Inner {
             tracing::warn!(?error, "links of an earlier daemon could not be removed");
         }
         let mut firewall = Firewall::install(table, firewall_options(&config))?;
-        let default = Arc::new(default_network(&bridge, &config));
+        let default = Arc::new(default_network(&bridge, &config)?);
+        let router = default.record.v4.first().and_then(Subnet::router);
+        let router_v6 = default.record.v6.first().and_then(Subnet::router);
         let addresses = default.v4.first().map(Arc::clone).expect("the bridge has a subnet");
         let mut networks = Table::default();
         for (name, driver) in [("host", Driver::Host), ("none", Driver::Null)] {
@@ -57,8 +62,9 @@ impl Inner {
         Ok(Inner {
             plan: Plan {
                 bridge: bridge.ifindex,
-                gateway: bridge.gateway,
+                gateway: router.unwrap_or(bridge.gateway),
                 prefix_len: bridge.subnet.prefix_len(),
+                v6: router_v6.zip(bridge.v6.map(Cidr::prefix_len)),
                 mtu: bridge.mtu,
                 port_flags: bridge::port_flags(config.icc),
             },
@@ -110,11 +116,14 @@ fn firewall_options(config: &NetworkConfig) -> FirewallOptions {
     FirewallOptions { host_policy: config.host_policy_ports, ..FirewallOptions::default() }
 }
 
-fn subnets(records: &[(String, NetworkRecord)]) -> Vec<(Ipv4Cidr, Holder)> {
+fn subnets<A: Ip>(
+    records: &[(String, NetworkRecord)],
+    of: impl Fn(&NetworkRecord) -> &Vec<Subnet<A>>,
+) -> Vec<(Cidr<A>, Holder)> {
     let used = records.iter().map(|(_, record)| record).filter(|record| !record.config_only);
     used.flat_map(|record| {
         let holder = Holder::Network(record.name.clone());
-        record.v4.iter().map(move |subnet| (subnet.subnet, holder.clone()))
+        of(record).iter().map(move |subnet| (subnet.subnet, holder.clone()))
     })
     .collect()
 }
@@ -136,7 +145,7 @@ fn stand_up(
 }
 
 /// The network of the default bridge, as a network like others.
-fn default_network(bridge: &BridgeInfo, config: &NetworkConfig) -> Network {
+fn default_network(bridge: &BridgeInfo, config: &NetworkConfig) -> Result<Network, NetworkError> {
     let options = [
         ("com.docker.network.bridge.default_bridge", "true".to_owned()),
         ("com.docker.network.bridge.enable_icc", config.icc.to_string()),
@@ -145,17 +154,16 @@ fn default_network(bridge: &BridgeInfo, config: &NetworkConfig) -> Network {
         ("com.docker.network.bridge.name", bridge.name.clone()),
         ("com.docker.network.driver.mtu", bridge.mtu.to_string()),
     ];
-    let subnet = Subnet {
-        subnet: bridge.subnet,
-        range: config.fixed_cidr,
-        gateway: Some(bridge.gateway),
-        gateway_named: true,
-        auxiliary: Default::default(),
-        chosen: false,
-    };
+    let address = Cidr::new(bridge.gateway, bridge.subnet.prefix_len());
+    let v4 = address.map(|address| default_subnet(address, config.default_gateway)).transpose()?;
+    let v6 = bridge.v6.map(|address| default_subnet(address, config.default_gateway_v6));
+    let v6: Vec<Subnet<Ipv6Addr>> = v6.transpose()?.into_iter().collect();
+    let v4 = v4.map(|subnet| Subnet { range: config.fixed_cidr, ..subnet });
     let record = NetworkRecord {
         options: options.map(|(key, value)| (key.to_owned(), value)).into(),
-        v4: vec![subnet],
+        enable_ipv6: !v6.is_empty(),
+        v4: v4.into_iter().collect(),
+        v6,
         ..predefined(bridge.id.clone(), "bridge", Driver::Bridge)
     };
     let options = BridgeOptions {
@@ -172,7 +180,28 @@ fn default_network(bridge: &BridgeInfo, config: &NetworkConfig) -> Network {
         prefix: "eth".to_owned(),
         inhibit_v4: false,
     };
-    Network::new(record, LinkOptions::Bridge(options), Some(Link::Bridge(bridge.ifindex)))
+    let link = Some(Link::Bridge(bridge.ifindex));
+    Ok(Network::new(record, LinkOptions::Bridge(options), link))
+}
+
+/// The subnet of the default bridge, which has this address, with another router if wanted.
+fn default_subnet<A: Ip>(address: Cidr<A>, router: Option<A>) -> Result<Subnet<A>, NetworkError> {
+    let subnet = address.network();
+    if let Some(router) = router.filter(|router| !subnet.contains(*router)) {
+        let subnet = subnet.to_string();
+        return Err(NetworkError::DefaultGateway { gateway: router.into(), subnet });
+    }
+    Ok(Subnet {
+        subnet,
+        range: None,
+        gateway: Some(address.address()),
+        gateway_named: true,
+        auxiliary: router
+            .map(|router| (Subnet::<A>::ROUTER.to_owned(), router))
+            .into_iter()
+            .collect(),
+        chosen: false,
+    })
 }
 
 fn built_in(bridge: &BridgeInfo, name: &str, driver: Driver) -> Network {

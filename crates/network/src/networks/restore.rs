@@ -66,7 +66,10 @@ impl Inner {
         let network = network.ok_or_else(gone)?;
         let place = network.enter().ok_or_else(gone)?;
         let v4 = endpoint.v4.map(|v4| reclaim(&network.v4, v4.address)).transpose()?;
-        let v6 = endpoint.v6.map(|v6| reclaim(&network.v6, v6.address)).transpose()?;
+        // IPv6 of the default bridge may have been switched off meanwhile: it ends with the
+        // container then.
+        let v6 = endpoint.v6.filter(|_| !network.v6.is_empty());
+        let v6 = v6.map(|v6| reclaim(&network.v6, v6.address)).transpose()?;
         Ok(Held { place, v4, v6 })
     }
 }

@@ -2,11 +2,10 @@
 //!
 //! All of it is done by a thread of its own, which moves into the namespace and ends there.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -14,14 +13,14 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use crate::address::{Cidr, Ipv4Cidr, Ipv6Cidr, MacAddr};
 use crate::error::JoinError;
 use crate::ipam::lock;
-use crate::namespace::{self, LOOPBACK_INDEX, Pair, on_thread, refused, set_parameters};
+use crate::namespace::{
+    self, LOOPBACK_INDEX, Pair, allow_ipv6, on_thread, refused, set_parameters, switch_ipv6, write,
+};
 use crate::netlink::link::{self, ListedLink, Macvlan, MacvlanMode};
 use crate::netlink::message::Batch;
 use crate::netlink::route::{self, PortFlags};
 use crate::netlink::socket::Socket;
 use crate::network::options::sysctl_path;
-
-const ALL_DISABLE_IPV6: &str = "/proc/sys/net/ipv6/conf/all/disable_ipv6";
 
 /// What an interface hangs on, on the host's side.
 #[derive(Debug, Clone, Copy)]
@@ -218,17 +217,8 @@ fn configure(
     let name = wiring.interface.as_str();
     let index = index_of(inside, name)?;
     if let Some(v6) = wiring.v6 {
-        let conf = format!("/proc/sys/net/ipv6/conf/{name}");
-        if !Path::new(&conf).exists() {
-            return Err(JoinError::NoIpv6(v6.address()));
-        }
-        // The addresses are given out by us, so nobody else has them. On a bridge, routers are
-        // its gateway alone; the link of a macvlan network may have others.
-        write(format!("{conf}/accept_dad"), "0")?;
-        if matches!(wiring.upper, Upper::Bridge { .. }) {
-            write(format!("{conf}/accept_ra"), "0")?;
-        }
-        write(format!("{conf}/disable_ipv6"), "0")?;
+        let on_bridge = matches!(wiring.upper, Upper::Bridge { .. });
+        allow_ipv6(name, v6.address(), on_bridge)?;
     }
     for (path, value) in &wiring.sysctls {
         write(sysctl_path(path, name), value)?;
@@ -312,25 +302,6 @@ fn index_of(inside: &mut Socket, name: &str) -> Result<u32, JoinError> {
         .and_then(|link| link.ok_or(io::ErrorKind::NotFound.into()))
         .map(|link| link.index)
         .map_err(|source| JoinError::Namespace { step: "finding the interface", source })
-}
-
-/// Switches IPv6 on or off for a whole namespace. New interfaces begin without it in either case;
-/// those of `without` keep without.
-fn switch_ipv6(on: bool, without: &[String]) -> Result<(), JoinError> {
-    if !Path::new(ALL_DISABLE_IPV6).exists() {
-        return Ok(());
-    }
-    write(ALL_DISABLE_IPV6.to_owned(), if on { "0" } else { "1" })?;
-    write("/proc/sys/net/ipv6/conf/default/disable_ipv6".to_owned(), "1")?;
-    write("/proc/sys/net/ipv6/conf/lo/disable_ipv6".to_owned(), "0")?;
-    for name in without {
-        write(format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6"), "1")?;
-    }
-    Ok(())
-}
-
-fn write(path: String, value: &str) -> Result<(), JoinError> {
-    fs::write(&path, value).map_err(|source| JoinError::Parameter { path, source })
 }
 
 fn random_mac() -> Result<MacAddr, JoinError> {

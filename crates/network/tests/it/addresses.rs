@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
+use std::time::Instant;
 
 use gantry_network::{CreateNetwork, EndpointRequest, JoinRequest, Networks, Sandbox};
 
@@ -208,7 +209,9 @@ fn connections_go_with_the_address() {
         };
         assert!(sandboxes.iter().all(|sandbox| seen(sandbox) > 0));
         for sandbox in sandboxes.drain(..2) {
+            let begun = Instant::now();
             leave(&networks, &sandbox).await;
+            println!("leave, with connections to forget: {:?}", begun.elapsed());
             assert_eq!(seen(&sandbox), 0, "{}", sandbox.address());
         }
         let connected = sandboxes.pop().unwrap();

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod addresses;
+mod default_bridge;
 mod dns;
 mod lifecycle;
 mod manage;

@@ -15,7 +15,7 @@ use crate::world::{
 };
 
 /// What `ip` says inside.
-fn ip(sandbox: &Sandbox, what: &str) -> String {
+pub(crate) fn ip(sandbox: &Sandbox, what: &str) -> String {
     inside(sandbox.netns.as_fd(), || run(&format!("ip {what}")))
 }
 
@@ -331,7 +331,7 @@ fn ipv6() {
     });
 }
 
-fn serve_six(sandbox: &Sandbox, port: u16) {
+pub(crate) fn serve_six(sandbox: &Sandbox, port: u16) {
     let listener = inside(sandbox.netns.as_fd(), || {
         std::net::TcpListener::bind((IpAddr::from([0_u16; 8]), port)).unwrap()
     });
