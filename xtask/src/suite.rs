@@ -5,6 +5,9 @@ use std::process::{Command, Stdio};
 
 use crate::chore::{ChoreError, io, release_build, root, run};
 
+/// Free space that a whole run needs: both builds, their tests, images and daemons' roots.
+const DISK: u64 = 10 << 30;
+
 /// What test runners counted.
 #[derive(Default)]
 struct Totals {
@@ -17,6 +20,7 @@ struct Totals {
 /// Installs, builds and runs the tests; with `unit`, only what needs neither root nor packages.
 pub(crate) fn run_suite(unit: bool) -> Result<(), ChoreError> {
     if !unit {
+        need_disk()?;
         crate::setup::install()?;
     }
     let mut totals = Totals::default();
@@ -42,6 +46,22 @@ pub(crate) fn run_suite(unit: bool) -> Result<(), ChoreError> {
         totals.ignored + totals.skipped
     );
     if ok && totals.failed == 0 { Ok(()) } else { Err(ChoreError::Failed("the suite".to_owned())) }
+}
+
+/// Fails early and by name, rather than in a linker that is killed half an hour later.
+fn need_disk() -> Result<(), ChoreError> {
+    for place in [root(), std::env::temp_dir()] {
+        let disk = rustix::fs::statvfs(&place)
+            .map_err(|error| ChoreError::Io(place.display().to_string(), error.into()))?;
+        let free = disk.f_bavail * disk.f_frsize;
+        if free < DISK {
+            let (place, free, need) = (place.display(), free >> 20, DISK >> 20);
+            return Err(ChoreError::Text(format!(
+                "{place}: {free} MiB of disk are free, the tests need {need} MiB"
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn compare(totals: &mut Totals) -> Result<bool, ChoreError> {
