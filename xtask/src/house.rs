@@ -10,7 +10,7 @@ use crate::chore::{ChoreError, io, root, run};
 
 /// Floors of `docs/ARCHITECTURE.md`: a crate uses lower floors, and its own only as named here.
 const FLOORS: &[&[&str]] = &[
-    &["fault", "oci", "api-types", "sys", "gotemplate", "seccomp"],
+    &["fault", "oci", "api-types", "sys", "gotemplate", "seccomp", "dockerfile", "build-proto"],
     &[
         "store",
         "content",
@@ -34,6 +34,7 @@ const SAME_FLOOR: &[(&str, &str)] = &[
     ("api-types", "oci"),
     ("sys", "fault"),
     ("seccomp", "oci"),
+    ("dockerfile", "fault"),
     ("snapshot", "archive"),
     ("network", "store"),
     ("volume", "store"),
