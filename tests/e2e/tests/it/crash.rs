@@ -5,6 +5,7 @@ use std::time::Duration;
 use gantry_rig::leaks::Left;
 
 use crate::gantry;
+use crate::storm::Storm;
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -71,30 +72,29 @@ fn what_happens_while_the_daemon_is_dead_is_honoured() {
     });
 }
 
+/// Fifty containers: some live on, some end, some are removed while the daemon dies.
+const FIFTY: &str = "
+    for i in $(seq 50); do
+        case $((i % 5)) in
+            0) docker run -d --name live-$ROUND-$i busybox sleep 1000 ;;
+            1) docker run --name end-$ROUND-$i busybox sh -c \"echo ran; exit $i\" ;;
+            2) docker run --rm -v /data busybox true ;;
+            3) docker create -v /data --name made-$ROUND-$i busybox true ;;
+            4) docker rm -f live-$ROUND-$((i - 4)) ;;
+        esac
+    done
+";
+
 /// A stream of containers in all states, the daemon killed twenty times in the middle of it.
 #[test]
 fn twenty_kills_among_fifty_containers() {
     let mut daemon = gantry();
     let client = daemon.client();
     for round in 0..20u64 {
-        // Fifty containers: some live on, some end, some are removed while the daemon dies.
-        let script = format!(
-            "for i in $(seq 50); do
-               case $((i % 5)) in
-                 0) docker run -d --name live-{round}-$i busybox sleep 1000 ;;
-                 1) docker run --name end-{round}-$i busybox sh -c \"echo ran; exit $i\" ;;
-                 2) docker run --rm -v /data busybox true ;;
-                 3) docker create -v /data --name made-{round}-$i busybox true ;;
-                 4) docker rm -f live-{round}-$((i - 4)) ;;
-               esac
-             done >/dev/null 2>&1"
-        );
-        let mut storm = client.command(std::path::Path::new("sh"));
-        let mut storm = storm.args(["-c", &script]).spawn().unwrap();
+        let storm = Storm::begin(&client, &[FIFTY], round);
         std::thread::sleep(Duration::from_millis(50 + round * 37 % 700));
         daemon.kill().unwrap();
-        let _ = storm.kill();
-        let _ = storm.wait();
+        drop(storm);
         daemon.launch().unwrap_or_else(|error| panic!("round {round}: {error}"));
         every_state_is_right(&client, round);
         daemon.remove_containers();

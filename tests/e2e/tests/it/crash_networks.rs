@@ -1,13 +1,12 @@
 //! `kill -9` of the daemon while containers come to networks and leave them.
 
-use std::os::unix::process::CommandExt;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use gantry_rig::leaks::{Held, Left};
 use gantry_rig::{Client, Daemon};
 
 use crate::agree::disagreements;
+use crate::storm::Storm;
 
 /// Kills of a run, unless `GANTRY_KILLS` says how many.
 const KILLS: u64 = 12;
@@ -68,31 +67,6 @@ fn set_up(client: &Client) {
     }
     let _ = client.docker(&["network", "connect", "k2", "stays"]).ok();
     let _ = client.docker(&["network", "connect", "k3", "stays"]).ok();
-}
-
-/// The loops in process groups of their own, ended with all that they run.
-struct Storm(Vec<std::process::Child>);
-
-impl Storm {
-    fn begin(client: &Client, scripts: &[&str], round: u64) -> Self {
-        let begin = |script: &&str| {
-            let mut command = client.command(std::path::Path::new("sh"));
-            command.env("ROUND", round.to_string()).args(["-c", script]).process_group(0);
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-            command.spawn().unwrap()
-        };
-        Self(scripts.iter().map(begin).collect())
-    }
-}
-
-impl Drop for Storm {
-    fn drop(&mut self) {
-        for child in &mut self.0 {
-            let group = rustix::process::Pid::from_child(child);
-            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-            let _ = child.wait();
-        }
-    }
 }
 
 /// Records and kernel agree soon, and for good.

@@ -24,6 +24,7 @@ mod oci;
 mod reach;
 mod restart;
 mod soak;
+mod storm;
 mod talk;
 mod terminal;
 
