@@ -44,6 +44,15 @@ pub(crate) fn establish(
         None => find_address(socket, config, index, saved.address, others)?,
     };
     check_range(config.fixed_cidr, address)?;
+    check_router(config.default_gateway, address)?;
+    let undrawn =
+        |source| NetworkError::State { path: Saved::path(&config.state_dir, name), source };
+    let ula = saved.ula.map_or_else(random_ula, Ok).map_err(undrawn)?;
+    let had = saved.address_v6;
+    let v6 = bridge_v6::choose(socket, config, Standing { index, had, ula, others: others_v6 })?;
+    if let Some(v6) = v6 {
+        check_router(config.default_gateway_v6, v6)?;
+    }
 
     let mtu = config.mtu.unwrap_or(DEFAULT_MTU);
     let mut batch = Batch::new();
@@ -67,12 +76,8 @@ pub(crate) fn establish(
     route::set_up(&mut batch, index);
     socket.request(batch).map_err(|Refused { step, source }| link_error(name, step, source))?;
     set_parameters(config)?;
-    let undrawn =
-        |source| NetworkError::State { path: Saved::path(&config.state_dir, name), source };
+    bridge_v6::give(socket, config, index, v6, had)?;
     let id = saved.id.map_or_else(|| random_hex(32), Ok).map_err(undrawn)?;
-    let ula = saved.ula.map_or_else(random_ula, Ok).map_err(undrawn)?;
-    let had = saved.address_v6;
-    let v6 = bridge_v6::establish(socket, config, Standing { index, had, ula, others: others_v6 })?;
     // What is switched off may be wanted again.
     let address_v6 = v6.or(had);
     Saved { id: Some(id.clone()), address: Some(address), ula: Some(ula), address_v6 }
@@ -133,6 +138,18 @@ pub(crate) fn port_flags(icc: bool) -> PortFlags {
     let path = "/proc/sys/net/bridge/bridge-nf-call-iptables";
     let hairpin = fs::read_to_string(path).is_ok_and(|text| text.trim() == "1");
     PortFlags { hairpin, isolated: !icc }
+}
+
+/// Refuses a router that the bridge's subnet has not.
+fn check_router<A: Ip>(router: Option<A>, address: Cidr<A>) -> Result<(), NetworkError> {
+    let subnet = address.network();
+    match router.filter(|router| !subnet.contains(*router)) {
+        None => Ok(()),
+        Some(router) => {
+            let subnet = subnet.to_string();
+            Err(NetworkError::DefaultGateway { gateway: router.into(), subnet })
+        }
+    }
 }
 
 /// A prefix of RFC 4193, section 3.2: `fd`, 40 random bits, /48.

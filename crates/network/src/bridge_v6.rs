@@ -1,7 +1,5 @@
 //! IPv6 on the default bridge: switched on or off, with its address.
 
-use std::path::Path;
-
 use crate::address::Ipv6Cidr;
 use crate::bridge::{in_words, link_error, prefixes_of_host};
 use crate::config::NetworkConfig;
@@ -15,7 +13,7 @@ use crate::network::link;
 /// The bridge as it stands, and what is around it.
 #[derive(Debug)]
 pub(crate) struct Standing<'a> {
-    /// Index of the interface.
+    /// Index of the interface; 0 while there is none.
     pub(crate) index: u32,
     /// The address that it had when it had one last.
     pub(crate) had: Option<Ipv6Cidr>,
@@ -25,31 +23,38 @@ pub(crate) struct Standing<'a> {
     pub(crate) others: &'a [(Ipv6Cidr, Holder)],
 }
 
-/// Gives the bridge the address that it is to have, and takes away what it had instead.
-pub(crate) fn establish(
+/// The address that the bridge is to have, if any: the first of the configured subnet, or of the one
+/// it had, or of a free one.
+pub(crate) fn choose(
     socket: &mut Socket,
     config: &NetworkConfig,
     standing: Standing<'_>,
 ) -> Result<Option<Ipv6Cidr>, NetworkError> {
+    match config.ipv6 {
+        true => address(socket, config, standing).map(Some),
+        false => Ok(None),
+    }
+}
+
+/// Gives the bridge with this index the wanted address, and takes away what it had instead.
+pub(crate) fn give(
+    socket: &mut Socket,
+    config: &NetworkConfig,
+    index: u32,
+    wanted: Option<Ipv6Cidr>,
+    had: Option<Ipv6Cidr>,
+) -> Result<(), NetworkError> {
     let name = config.bridge.as_str();
-    let step = |step| move |source| link_error(name, step, source);
-    let (index, had) = (standing.index, standing.had);
-    let wanted = match config.ipv6 {
-        true => Some(address(socket, config, standing)?),
-        false => None,
-    };
     // A bridge of somebody else's may have addresses that are none of ours.
     let stale = had.filter(|had| wanted != Some(*had));
     if wanted.is_none() && stale.is_none() {
-        return Ok(None);
-    }
-    if !Path::new(&format!("/proc/sys/net/ipv6/conf/{name}")).exists() && wanted.is_none() {
-        return Ok(None);
+        return Ok(());
     }
     if wanted.is_some() {
         link::enable_ipv6(name, config.ip_forward)?;
     }
-    let has = route::addresses(socket).map_err(step("reading addresses"))?;
+    let has =
+        route::addresses(socket).map_err(|source| link_error(name, "reading addresses", source))?;
     let has = |address: &Ipv6Cidr| has.contains(&(index, *address));
     let mut batch = Batch::new();
     if let Some(stale) = stale.filter(has) {
@@ -58,15 +63,12 @@ pub(crate) fn establish(
     if let Some(wanted) = wanted.filter(|wanted| !has(wanted)) {
         route::add_address(&mut batch, index, wanted);
     }
-    if batch.count() > 0 {
-        let refused = |Refused { step, source }| link_error(name, step, source);
-        socket.request(batch).map_err(refused)?;
+    if batch.count() == 0 {
+        return Ok(());
     }
-    Ok(wanted)
+    socket.request(batch).map_err(|Refused { step, source }| link_error(name, step, source))
 }
 
-/// The bridge's address: the first of the configured subnet, or of the one it had, or of a free
-/// one.
 fn address(
     socket: &mut Socket,
     config: &NetworkConfig,

@@ -152,7 +152,6 @@ impl Firewall {
     }
 
     /// Removes a network; that it is not there is no error.
-    #[allow(dead_code, reason = "the default bridge, the one network so far, goes with the table")]
     pub(crate) fn remove_network(&mut self, id: &str) -> Result<(), NetworkError> {
         let Some(rules) = self.model.networks.remove(id) else {
             return Ok(());

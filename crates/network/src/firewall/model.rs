@@ -51,7 +51,6 @@ pub(crate) struct SubnetRules<A> {
 
 /// How a network's addresses are reached from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[allow(dead_code, reason = "the default bridge, the one network so far, has the first")]
 pub(crate) enum GatewayMode {
     /// By published ports alone.
     #[default]

@@ -42,7 +42,7 @@ impl Inner {
             tracing::warn!(?error, "links of an earlier daemon could not be removed");
         }
         let mut firewall = Firewall::install(table, firewall_options(&config))?;
-        let default = Arc::new(default_network(&bridge, &config)?);
+        let default = Arc::new(default_network(&bridge, &config));
         let router = default.record.v4.first().and_then(Subnet::router);
         let router_v6 = default.record.v6.first().and_then(Subnet::router);
         let addresses = default.v4.first().map(Arc::clone).expect("the bridge has a subnet");
@@ -145,7 +145,7 @@ fn stand_up(
 }
 
 /// The network of the default bridge, as a network like others.
-fn default_network(bridge: &BridgeInfo, config: &NetworkConfig) -> Result<Network, NetworkError> {
+fn default_network(bridge: &BridgeInfo, config: &NetworkConfig) -> Network {
     let options = [
         ("com.docker.network.bridge.default_bridge", "true".to_owned()),
         ("com.docker.network.bridge.enable_icc", config.icc.to_string()),
@@ -155,9 +155,9 @@ fn default_network(bridge: &BridgeInfo, config: &NetworkConfig) -> Result<Networ
         ("com.docker.network.driver.mtu", bridge.mtu.to_string()),
     ];
     let address = Cidr::new(bridge.gateway, bridge.subnet.prefix_len());
-    let v4 = address.map(|address| default_subnet(address, config.default_gateway)).transpose()?;
+    let v4 = address.map(|address| default_subnet(address, config.default_gateway));
     let v6 = bridge.v6.map(|address| default_subnet(address, config.default_gateway_v6));
-    let v6: Vec<Subnet<Ipv6Addr>> = v6.transpose()?.into_iter().collect();
+    let v6: Vec<Subnet<Ipv6Addr>> = v6.into_iter().collect();
     let v4 = v4.map(|subnet| Subnet { range: config.fixed_cidr, ..subnet });
     let record = NetworkRecord {
         options: options.map(|(key, value)| (key.to_owned(), value)).into(),
@@ -181,27 +181,20 @@ fn default_network(bridge: &BridgeInfo, config: &NetworkConfig) -> Result<Networ
         inhibit_v4: false,
     };
     let link = Some(Link::Bridge(bridge.ifindex));
-    Ok(Network::new(record, LinkOptions::Bridge(options), link))
+    Network::new(record, LinkOptions::Bridge(options), link)
 }
 
 /// The subnet of the default bridge, which has this address, with another router if wanted.
-fn default_subnet<A: Ip>(address: Cidr<A>, router: Option<A>) -> Result<Subnet<A>, NetworkError> {
-    let subnet = address.network();
-    if let Some(router) = router.filter(|router| !subnet.contains(*router)) {
-        let subnet = subnet.to_string();
-        return Err(NetworkError::DefaultGateway { gateway: router.into(), subnet });
-    }
-    Ok(Subnet {
-        subnet,
+fn default_subnet<A: Ip>(address: Cidr<A>, router: Option<A>) -> Subnet<A> {
+    let router = router.map(|router| (Subnet::<A>::ROUTER.to_owned(), router));
+    Subnet {
+        subnet: address.network(),
         range: None,
         gateway: Some(address.address()),
         gateway_named: true,
-        auxiliary: router
-            .map(|router| (Subnet::<A>::ROUTER.to_owned(), router))
-            .into_iter()
-            .collect(),
+        auxiliary: router.into_iter().collect(),
         chosen: false,
-    })
+    }
 }
 
 fn built_in(bridge: &BridgeInfo, name: &str, driver: Driver) -> Network {

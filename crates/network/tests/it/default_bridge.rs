@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd;
 
-use gantry_network::{CreateNetwork, EndpointRequest, Sandbox};
+use gantry_network::{CreateNetwork, EndpointRequest, NetworkConfig, Sandbox};
 
 use crate::manage::named;
 use crate::sandboxes::{ip, serve_six};
@@ -146,5 +146,25 @@ fn subnets_and_gateways() {
             assert!(error.starts_with(want), "{error}");
         }
         networks.destroy().await.unwrap();
+    });
+}
+
+#[test]
+fn what_is_refused_makes_no_bridge() {
+    on_host(|host| async move {
+        let with = |change: &dyn Fn(&mut NetworkConfig)| {
+            let mut config = host.config();
+            (config.bip, config.ipv6) = (None, true);
+            change(&mut config);
+            config
+        };
+        for config in [
+            with(&|config| config.fixed_cidr_v6 = "fd00:8::/128".parse().ok()),
+            with(&|config| config.default_gateway = "192.0.2.1".parse().ok()),
+            with(&|config| config.default_gateway_v6 = "2001:db8::1".parse().ok()),
+        ] {
+            let error = host.open_with(config).await.unwrap_err();
+            assert!(!run("ip -o link").contains("gantry0"), "{error}");
+        }
     });
 }
