@@ -248,46 +248,6 @@ async fn an_answer_that_comes_early_reaches_a_client_that_still_sends() {
     }
 }
 
-/// Prints the attach throughput: `cargo test -p gantry-api --release -- --ignored --nocapture`.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a measurement"]
-async fn attach_throughput() {
-    const BYTES: usize = 1 << 30;
-    let (client, server) = std::os::unix::net::UnixStream::pair().unwrap();
-    let (container, program) = std::os::unix::net::UnixStream::pair().unwrap();
-    for end in [&server, &container] {
-        end.set_nonblocking(true).unwrap();
-    }
-    let reader = std::thread::spawn(move || {
-        let mut buffer = vec![0; 64 << 10];
-        let mut total = 0;
-        loop {
-            match io::Read::read(&mut (&client), &mut buffer).unwrap() {
-                0 => return total,
-                length => total += length,
-            }
-        }
-    });
-    let writer = std::thread::spawn(move || {
-        let chunk = hijack::frame(1, &vec![b'x'; 32 << 10]);
-        let mut left = BYTES;
-        while left > 0 {
-            let length = left.min(chunk.len());
-            io::Write::write_all(&mut (&program), &chunk[..length]).unwrap();
-            left -= length;
-        }
-    });
-    let io = RawIo::new(UnixStream::from_std(server).unwrap());
-    let connection = RawConnection { io, early: Bytes::new() };
-    let container = UnixStream::from_std(container).unwrap();
-    let began = std::time::Instant::now();
-    pump::run(connection, container, Vec::new(), ready(())).await.unwrap();
-    let total = tokio::task::spawn_blocking(move || reader.join().unwrap()).await.unwrap();
-    writer.join().unwrap();
-    let seconds = began.elapsed().as_secs_f64();
-    eprintln!("{:.0} MB/s", total as f64 / 1e6 / seconds);
-}
-
 #[tokio::test]
 async fn the_end_of_the_output_is_told_when_all_is_settled() {
     let (mut client, server) = UnixStream::pair().unwrap();

@@ -141,34 +141,3 @@ fn lying_blob_names_are_found() {
         assert_eq!(home.images.list().is_empty(), !fine, "{kind}");
     }
 }
-
-/// Prints how long an image of 26,000 files and 550 MB takes; asserts nothing about it.
-#[test]
-#[ignore = "large; run with --release --ignored --nocapture"]
-fn loading_a_large_image() {
-    if !root() {
-        return;
-    }
-    let names: Vec<String> =
-        (0..26_000).map(|n| format!("usr/share/d{}/file{n}", n / 20)).collect();
-    let sizes = |n: usize| 1000 + (n * 7919) % 40_000;
-    let noise: Vec<u8> =
-        (0..60_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
-    let layers: Vec<Vec<u8>> = names
-        .chunks(6500)
-        .enumerate()
-        .map(|(part, names)| {
-            let files: Vec<(&str, &[u8])> = names
-                .iter()
-                .enumerate()
-                .map(|(n, name)| (name.as_str(), &noise[part * 13 + n..][..sizes(n)]))
-                .collect();
-            tar(&files)
-        })
-        .collect();
-    let archive = docker_archive("large:1", &layers, &layers);
-    let home = Home::new();
-    let start = std::time::Instant::now();
-    home.load(&archive).unwrap();
-    println!("{} MiB, {} files: loaded in {:?}", archive.len() >> 20, names.len(), start.elapsed());
-}

@@ -168,29 +168,3 @@ fn streams_attributes_and_binary_output_come_back() {
         assert_eq!(reader.next().expect("read"), None);
     }
 }
-
-/// Run with `--release --ignored` for figures.
-#[test]
-#[ignore = "a measurement"]
-fn a_million_lines() {
-    let directory = tempfile::tempdir().expect("directory");
-    let config = config(directory.path(), "json-file", 1 << 40, 1, false);
-    let mut writer = Writer::open(&config).expect("open");
-    let mut chunk = Vec::new();
-    for number in 0..500 {
-        writeln!(chunk, "{:0>99}", number).expect("memory");
-    }
-    let begin = std::time::Instant::now();
-    for now_ns in 0..2000 {
-        writer.write(Stream::Stdout, &chunk, now_ns).expect("write");
-    }
-    let written = begin.elapsed();
-    let begin = std::time::Instant::now();
-    let mut reader = Reader::open(&config, Query::default()).expect("open");
-    let mut count = 0;
-    while let Some(_entry) = reader.next().expect("read") {
-        count += 1;
-    }
-    println!("write {written:?}, read {:?} of {count}", begin.elapsed());
-    assert_eq!(count, 1_000_000);
-}

@@ -7,5 +7,4 @@
 
 mod bed;
 mod daemon;
-mod figures;
 mod streams;
