@@ -10,7 +10,17 @@ use crate::chore::{ChoreError, io, root, run};
 
 /// Floors of `docs/ARCHITECTURE.md`: a crate uses lower floors, and its own only as named here.
 const FLOORS: &[&[&str]] = &[
-    &["fault", "oci", "api-types", "sys", "gotemplate", "seccomp", "dockerfile", "build-proto"],
+    &[
+        "fault",
+        "oci",
+        "api-types",
+        "sys",
+        "gotemplate",
+        "seccomp",
+        "gotext",
+        "dockerfile",
+        "build-proto",
+    ],
     &[
         "store",
         "content",
@@ -34,7 +44,9 @@ const SAME_FLOOR: &[(&str, &str)] = &[
     ("api-types", "oci"),
     ("sys", "fault"),
     ("seccomp", "oci"),
+    ("gotemplate", "gotext"),
     ("dockerfile", "fault"),
+    ("dockerfile", "gotext"),
     ("snapshot", "archive"),
     ("network", "store"),
     ("volume", "store"),

@@ -14,7 +14,6 @@ pub mod auth;
 mod body;
 pub mod build;
 pub mod container;
-pub mod duration;
 pub mod error;
 pub mod events;
 pub mod exec;

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use gantry_api_types::duration::parse_duration;
+use gantry_gotext::parse_duration;
 
 use crate::error::ApiError;
 

@@ -202,7 +202,7 @@ impl Context {
         let path = Self::directory(config, "meta", name).join("meta.json");
         let bytes = std::fs::read(&path).map_err(|error| {
             let why = format!("open {}: {}", path.display(), reason(&error));
-            format!("context {}: context not found: {why}", gantry_gotemplate::quote(name))
+            format!("context {}: context not found: {why}", gantry_gotext::quote(name))
         })?;
         let meta: Value = serde_json::from_slice(&bytes)
             .map_err(|error| format!("parsing {}: {error}", path.display()))?;

@@ -115,7 +115,7 @@ impl Flag {
 }
 
 fn quote(text: &str) -> String {
-    gantry_gotemplate::quote(text)
+    gantry_gotext::quote(text)
 }
 
 /// The flags that were given.

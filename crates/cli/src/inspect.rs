@@ -282,7 +282,7 @@ pub(crate) async fn any(call: &Call<'_>) -> Outcome {
     let kind = call.flags.text("type");
     if call.flags.is_given("type") && !TYPES.contains(&kind) {
         let known: Vec<String> = TYPES.iter().map(|kind| format!("\"{kind}\"")).collect();
-        let kind = gantry_gotemplate::quote(kind);
+        let kind = gantry_gotext::quote(kind);
         return Err(format!("unknown type: {kind}: must be one of {}", known.join(", ")).into());
     }
     let client = call.client().await?;

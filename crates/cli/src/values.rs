@@ -10,11 +10,11 @@ pub(crate) fn go_bool(text: &str) -> Result<bool, String> {
 }
 
 fn syntax(function: &str, text: &str) -> String {
-    format!("strconv.{function}: parsing {}: invalid syntax", gantry_gotemplate::quote(text))
+    format!("strconv.{function}: parsing {}: invalid syntax", gantry_gotext::quote(text))
 }
 
 fn range(function: &str, text: &str) -> String {
-    format!("strconv.{function}: parsing {}: value out of range", gantry_gotemplate::quote(text))
+    format!("strconv.{function}: parsing {}: value out of range", gantry_gotext::quote(text))
 }
 
 /// Go's `strconv.ParseInt` with base 0.
@@ -132,51 +132,7 @@ pub(crate) fn nano_cpus(text: &str) -> Result<i64, String> {
 
 /// Go's `time.ParseDuration`, in nanoseconds.
 pub(crate) fn duration(text: &str) -> Result<i64, String> {
-    let quoted = gantry_gotemplate::quote(text);
-    let invalid = || format!("time: invalid duration {quoted}");
-    let (negative, mut rest) = match text.strip_prefix('-') {
-        Some(rest) => (true, rest),
-        None => (false, text.strip_prefix('+').unwrap_or(text)),
-    };
-    if rest == "0" {
-        return Ok(0);
-    }
-    if rest.is_empty() {
-        return Err(invalid());
-    }
-    let mut total = 0_i128;
-    while !rest.is_empty() {
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
-        let (number, tail) = rest.split_at(end);
-        if number.is_empty() || number == "." || number.len() > 30 {
-            return Err(invalid());
-        }
-        let end = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
-        let (unit, tail) = tail.split_at(end);
-        let scale: i128 = match unit {
-            "ns" => 1,
-            "us" | "µs" | "μs" => 1_000,
-            "ms" => 1_000_000,
-            "s" => 1_000_000_000,
-            "m" => 60_000_000_000,
-            "h" => 3_600_000_000_000,
-            "" => return Err(format!("time: missing unit in duration {quoted}")),
-            other => {
-                let other = gantry_gotemplate::quote(other);
-                return Err(format!("time: unknown unit {other} in duration {quoted}"));
-            }
-        };
-        let (whole, part) = number.split_once('.').unwrap_or((number, ""));
-        let digits = |text: &str| if text.is_empty() { Ok(0) } else { text.parse::<i128>() };
-        let whole = digits(whole).map_err(|_| invalid())?;
-        let power = u32::try_from(part.len()).map_err(|_| invalid())?;
-        let fraction = digits(part).map_err(|_| invalid())?.checked_mul(scale);
-        let fraction = fraction.and_then(|f| f.checked_div(10_i128.checked_pow(power)?));
-        let sum = whole.checked_mul(scale).zip(fraction).map(|(whole, part)| whole + part);
-        total += sum.ok_or_else(invalid)?;
-        rest = tail;
-    }
-    i64::try_from(if negative { -total } else { total }).map_err(|_| invalid())
+    gantry_gotext::parse_duration(text).map_err(|error| error.to_string())
 }
 
 /// A filter, `name=value`; the name in lower case.

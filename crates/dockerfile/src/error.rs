@@ -1,11 +1,10 @@
 //! Why a text is no Dockerfile.
 
 use gantry_fault::{Fault, Kind};
+use gantry_gotext::{DurationError, quote};
 use thiserror::Error;
 
 use crate::Span;
-use crate::duration::DurationError;
-use crate::quote::quoted;
 
 /// Why a text is no Dockerfile, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,14 +92,14 @@ pub enum Problem {
     /// A name that no stage may have.
     #[error(
         "invalid name for build stage: {}, name can't start with a number or contain symbols",
-        quoted(.0)
+        quote(.0)
     )]
     StageName(String),
     /// A name without a value.
     #[error("{0} must have two arguments")]
     TwoArguments(&'static str),
     /// A word without `=` among others.
-    #[error("Syntax error - can't find = in {}. Must be of the form: name=value", quoted(.0))]
+    #[error("Syntax error - can't find = in {}. Must be of the form: name=value", quote(.0))]
     NoEquals(String),
     /// A value without a name.
     #[error("{0} names can not be blank")]
@@ -114,6 +113,9 @@ pub enum Problem {
     /// A volume without a path.
     #[error("VOLUME specified can not be an empty string")]
     EmptyVolume,
+    /// An instruction that changes no configuration, in Docker's words.
+    #[error("{0} is not a valid change command")]
+    NotAChange(String),
     /// `ONBUILD ONBUILD`.
     #[error("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed")]
     OnbuildChain,
@@ -130,16 +132,16 @@ pub enum Problem {
     #[error("Missing command after HEALTHCHECK CMD")]
     HealthcheckCommand,
     /// `HEALTHCHECK` of neither.
-    #[error("Unknown type {} in HEALTHCHECK (try CMD)", quoted(.0))]
+    #[error("Unknown type {} in HEALTHCHECK (try CMD)", quote(.0))]
     HealthcheckType(String),
     /// A flag's value is no duration.
     #[error(transparent)]
     Duration(DurationError),
     /// A duration is too short.
-    #[error("Interval {} cannot be less than 1ms", quoted(.0))]
+    #[error("Interval {} cannot be less than 1ms", quote(.0))]
     ShortInterval(&'static str),
     /// `--retries` is no number, or too large.
-    #[error("strconv.ParseInt: parsing {}: {reason}", quoted(.value))]
+    #[error("strconv.ParseInt: parsing {}: {reason}", quote(.value))]
     Retries {
         /// Its value.
         value: String,
@@ -150,7 +152,7 @@ pub enum Problem {
     #[error("--retries cannot be negative ({0})")]
     NegativeRetries(i64),
     /// `--network` is none of the three.
-    #[error("invalid network mode {}{}", quoted(.value), did_you_mean(.hint.as_deref()))]
+    #[error("invalid network mode {}{}", quote(.value), did_you_mean(.hint.as_deref()))]
     Network {
         /// Its value.
         value: String,
@@ -158,7 +160,7 @@ pub enum Problem {
         hint: Option<String>,
     },
     /// `--security` is neither of the two.
-    #[error("security {} is not valid{}", quoted(.value), did_you_mean(.hint.as_deref()))]
+    #[error("security {} is not valid{}", quote(.value), did_you_mean(.hint.as_deref()))]
     Security {
         /// Its value.
         value: String,

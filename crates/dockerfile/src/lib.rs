@@ -19,7 +19,6 @@
 mod ast;
 pub mod check;
 mod csv;
-mod duration;
 mod error;
 mod expand;
 mod ignore;
@@ -28,14 +27,12 @@ mod mount;
 mod parse;
 mod place;
 mod ports;
-mod quote;
 mod scope;
 mod suggest;
 mod text;
 
 pub use ast::*;
 pub use csv::CsvError;
-pub use duration::DurationError;
 pub use error::{ParseError, Problem, did_you_mean};
 pub use expand::{Environment, ExpandError, ExpandProblem, Expander, Names, NoVariables};
 pub use ignore::{
@@ -44,7 +41,7 @@ pub use ignore::{
 };
 pub use lex::{Syntax, detect_syntax};
 pub use mount::MountError;
-pub use parse::{parse, parse_trigger};
+pub use parse::{parse, parse_changes, parse_trigger};
 pub use place::Span;
 pub use ports::{PortError, PortSpec};
 pub use scope::{PLATFORM_ARGS, PROXY_ARGS, Scope};

@@ -6,8 +6,8 @@ use crate::ast::{Device, Mount, MountType, Sharing};
 use crate::csv::{self, CsvError};
 use crate::error::did_you_mean;
 use crate::expand::{ExpandError, Expander};
-use crate::quote::quoted;
 use crate::suggest::{Case, closest};
+use gantry_gotext::quote;
 
 const KEYS: [&str; 19] = [
     "type",
@@ -49,7 +49,7 @@ pub enum MountError {
     #[error("'from' doesn't support variable expansion, define alias stage instead")]
     VariableInFrom,
     /// There is no such type.
-    #[error("unsupported mount type {}{}", quoted(.value), did_you_mean(.hint.as_deref()))]
+    #[error("unsupported mount type {}{}", quote(.value), did_you_mean(.hint.as_deref()))]
     Type {
         /// As written.
         value: String,
@@ -57,7 +57,7 @@ pub enum MountError {
         hint: Option<String>,
     },
     /// There is no such way to share.
-    #[error("unsupported sharing value {}{}", quoted(.value), did_you_mean(.hint.as_deref()))]
+    #[error("unsupported sharing value {}{}", quote(.value), did_you_mean(.hint.as_deref()))]
     Sharing {
         /// As written.
         value: String,
@@ -86,7 +86,7 @@ pub enum MountError {
         mount_type: MountType,
     },
     /// Permissions or an owner, for a type that has none.
-    #[error("{key} not allowed for {} type mounts", quoted(.mount_type.as_str()))]
+    #[error("{key} not allowed for {} type mounts", quote(.mount_type.as_str()))]
     OwnerOfOther {
         /// The key.
         key: &'static str,

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use thiserror::Error;
 
-use crate::quote::quoted;
+use gantry_gotext::quote;
 
 /// One word of `EXPOSE`: `[[address:]host:]port[-port][/protocol]`.
 ///
@@ -28,10 +28,10 @@ pub struct PortSpec {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum PortError {
     /// There is no port.
-    #[error("invalid port: {}: no port specified", quoted(.0))]
+    #[error("invalid port: {}: no port specified", quote(.0))]
     Missing(String),
     /// There is no such protocol.
-    #[error("invalid port: {}: invalid proto: {protocol}", quoted(.written))]
+    #[error("invalid port: {}: invalid proto: {protocol}", quote(.written))]
     Protocol {
         /// The word.
         written: String,

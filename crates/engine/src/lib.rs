@@ -25,7 +25,6 @@ pub mod events;
 pub mod exec;
 pub mod files;
 mod identity;
-#[allow(dead_code, reason = "the start of a container does not call it yet")]
 mod list;
 pub mod names;
 mod net;

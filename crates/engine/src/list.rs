@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use gantry_api_types::container::{ContainerSummary, HealthSummary, Port, SummaryHostConfig};
-use gantry_api_types::duration::human_duration;
 use gantry_api_types::filters::FilterError;
 use gantry_api_types::network::SummaryNetworkSettings;
 use gantry_api_types::port::parse_port_range;
 use gantry_api_types::{Filters, NullableMap as _};
+use gantry_gotext::human_duration;
 use gantry_oci::Digest;
 use regex_lite::Regex;
 

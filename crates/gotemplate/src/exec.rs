@@ -5,6 +5,7 @@ use crate::funcs::call;
 use crate::text::print;
 use crate::value::{Method, Value};
 use crate::{Template, TemplateError};
+use gantry_gotext::quote;
 
 /// How deep templates may call each other.
 const MAX_DEPTH: usize = 300;
@@ -157,10 +158,10 @@ impl State<'_> {
     }
 
     fn call(&mut self, at: usize, name: &str, pipe: Option<&Pipe>, dot: &Value) -> Result<()> {
-        self.set_at(at, &format!("{{{{template {}}}}}", crate::quote(name)));
+        self.set_at(at, &format!("{{{{template {}}}}}", quote(name)));
         let template = self.template;
         let Some(body) = template.defined.get(name) else {
-            return self.fail(format!("template {} not defined", crate::quote(name)));
+            return self.fail(format!("template {} not defined", quote(name)));
         };
         if self.depth == MAX_DEPTH {
             return self.fail(format!("exceeded maximum template depth ({MAX_DEPTH})"));
@@ -365,8 +366,7 @@ impl State<'_> {
                 Value::Map(map) => match map.entries.get(name) {
                     Some(entry) => entry,
                     None if self.strict => {
-                        return self
-                            .fail(format!("map has no entry for key {}", crate::quote(name)));
+                        return self.fail(format!("map has no entry for key {}", quote(name)));
                     }
                     None => &Value::Missing,
                 },

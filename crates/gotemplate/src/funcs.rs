@@ -1,5 +1,6 @@
 //! The functions that a template may call.
 
+use gantry_gotext::quote;
 use std::cmp::Ordering;
 
 use crate::text::{escape_json, print, to_json};
@@ -131,7 +132,7 @@ pub(crate) fn call(name: &str, set: Functions, args: &[Value]) -> Answer {
             let length = usize::try_from(number(&args[1])?).unwrap_or(0);
             Ok(Value::Str(text.chars().take(length).collect()))
         }
-        _ => Err(format!("function {} not defined", crate::quote(name))),
+        _ => Err(format!("function {} not defined", quote(name))),
     }
 }
 

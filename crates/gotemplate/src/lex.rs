@@ -1,6 +1,7 @@
 //! Source text to tokens.
 
 use crate::TemplateError;
+use gantry_gotext::quote;
 
 /// One token and the byte where it starts.
 #[derive(Debug, Clone, PartialEq)]
@@ -209,7 +210,7 @@ impl Lexer<'_> {
                 self.error(self.at, message)
             }
             TokenKind::Number if is_word(next) => {
-                self.error(self.at, format!("bad number syntax: {}", crate::quote(text)))
+                self.error(self.at, format!("bad number syntax: {}", quote(text)))
             }
             _ => Ok(()),
         }

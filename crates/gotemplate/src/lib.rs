@@ -23,8 +23,10 @@ mod text;
 mod value;
 mod verbs;
 
+use gantry_gotext::quote;
+
 pub use funcs::Functions;
-pub use text::{escape_json, quote, to_json};
+pub use text::{escape_json, to_json};
 pub use value::{Map, Method, Struct, Value};
 
 use std::collections::BTreeMap;

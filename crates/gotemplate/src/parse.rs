@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use crate::ast::{Branch, Command, Kind, Node, Operand, Pipe};
 use crate::lex::{Token, TokenKind, error_at};
 use crate::text::unquote;
-use crate::{Functions, TemplateError, quote};
+use gantry_gotext::quote;
+
+use crate::{Functions, TemplateError};
 
 /// How deep blocks and parentheses may nest: the parser and the executor recurse.
 const MAX_DEPTH: usize = 100;

@@ -1,7 +1,9 @@
 //! Go's `fmt` verbs, for `printf`.
 
 use crate::funcs::MAX_PADDING;
-use crate::text::{float, print, quote};
+use gantry_gotext::quote;
+
+use crate::text::{float, print};
 use crate::value::Value;
 
 /// Flags, width and precision of one verb.

@@ -1,16 +1,18 @@
 //! Go's duration texts, `1h2m3s`.
 
+use crate::quote::quote;
+
 /// A text that is no duration, in the words of Go's `time.ParseDuration`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DurationError {
     /// Not a number with a unit, or too long.
-    #[error("time: invalid duration {0:?}")]
+    #[error("time: invalid duration {}", quote(.0))]
     Invalid(String),
     /// A number without a unit.
-    #[error("time: missing unit in duration {0:?}")]
+    #[error("time: missing unit in duration {}", quote(.0))]
     MissingUnit(String),
     /// A unit that Go does not have.
-    #[error("time: unknown unit {unit:?} in duration {text:?}")]
+    #[error("time: unknown unit {} in duration {}", quote(.unit), quote(.text))]
     UnknownUnit {
         /// Unit.
         unit: String,

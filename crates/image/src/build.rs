@@ -110,10 +110,12 @@ impl Images {
         };
         let mut config = commit.config.clone();
         apply(&mut config, &commit.changes)?;
-        let empty = config.cmd.as_ref().is_none_or(Vec::is_empty);
-        if empty && config.entrypoint == commit.config.entrypoint {
-            // Changes are laid over the container's configuration: nothing is no change.
-            config.cmd.clone_from(&commit.config.cmd);
+        if config.entrypoint.as_ref().is_none_or(Vec::is_empty) {
+            // Whoever says neither what to run nor what runs it gets what the container ran.
+            if config.cmd.as_ref().is_none_or(Vec::is_empty) {
+                config.cmd.clone_from(&commit.config.cmd);
+            }
+            config.entrypoint.clone_from(&commit.config.entrypoint);
         }
         let mut image =
             parent.as_ref().map(|(parent, _)| parent.config.clone()).unwrap_or_default();

@@ -1,241 +1,165 @@
 //! Changes to a configuration, written as Dockerfile instructions: `import --change`,
 //! `commit --change`.
 
+use gantry_dockerfile::{
+    CommandLine, ExpandError, Expander, Healthcheck as Check, InstructionKind, ParseError,
+    PortError, PortSpec, Word, parse_changes,
+};
 use gantry_fault::{Fault, Kind};
 use gantry_oci::{ContainerConfig, Healthcheck, image::Empty};
 
-/// Most ports that one range may stand for.
-const PORTS_MAX: u32 = 65_536;
+/// Instructions that change a configuration.
+const CHANGES: [&str; 11] = [
+    "CMD",
+    "ENTRYPOINT",
+    "ENV",
+    "EXPOSE",
+    "HEALTHCHECK",
+    "LABEL",
+    "ONBUILD",
+    "STOPSIGNAL",
+    "USER",
+    "VOLUME",
+    "WORKDIR",
+];
+/// What escapes and continues lines.
+const ESCAPE: char = '\\';
+/// The shell of command lines where the configuration names none.
+const DEFAULT_SHELL: [&str; 2] = ["/bin/sh", "-c"];
 
-/// Why a change is refused.
+/// Why a change is refused, in the words that a Dockerfile with it is refused in.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ChangeError {
-    /// An instruction that changes no configuration.
-    #[error("{0} is not a valid change command")]
-    NotAChange(String),
-    /// An instruction without arguments.
-    #[error("{0} requires at least one argument")]
-    NoArguments(String),
-    /// Arguments that the instruction does not take.
-    #[error("{instruction}: {reason}: {text}")]
-    Bad {
-        /// The instruction.
-        instruction: String,
-        /// What is wrong.
-        reason: &'static str,
-        /// With what.
-        text: String,
-    },
+    /// It is none, or its arguments are wrong. Its line is not told: changes come one a flag.
+    #[error("{}", .0.problem)]
+    Instruction(ParseError),
+    /// A quote or a substitution of a variable is wrong.
+    #[error(transparent)]
+    Expand(#[from] ExpandError),
+    /// A port is none.
+    #[error(transparent)]
+    Port(#[from] PortError),
+    /// A volume's path is empty once variables have their values.
+    #[error("VOLUME specified can not be an empty string")]
+    BlankVolume,
+    /// So is the working directory.
+    #[error("cannot normalize nothing")]
+    BlankDirectory,
 }
 
 impl Fault for ChangeError {
     fn kind(&self) -> Kind {
         Kind::InvalidArgument
     }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Instruction(error) => error.hint(),
+            _ => None,
+        }
+    }
 }
 
-/// Applies changes in order; each may have several lines.
+/// Applies changes in order; each may have several lines. Variables have the values that the
+/// configuration's environment gives them at that point.
 ///
 /// # Errors
 /// The first wrong instruction; `config` may be changed in part then.
 pub fn apply(config: &mut ContainerConfig, changes: &[String]) -> Result<(), ChangeError> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let instructions =
+        parse_changes(&changes.join("\n"), &CHANGES).map_err(ChangeError::Instruction)?;
     let mut command_set = false;
-    for line in changes.iter().flat_map(|change| change.lines()) {
-        let line = line.trim();
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
-        let (word, arguments) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
-        let change = Change { instruction: word.to_uppercase(), arguments: arguments.trim() };
-        command_set |= change.instruction == "CMD";
-        change.apply(config, command_set)?;
+    for instruction in instructions {
+        let kind = instruction.kind.expand(&mut Expander::new(ESCAPE, &config.env))?;
+        command_set |= matches!(kind, InstructionKind::Cmd(_));
+        change(config, kind, command_set)?;
     }
     Ok(())
 }
 
-struct Change<'a> {
-    instruction: String,
-    arguments: &'a str,
+fn change(
+    config: &mut ContainerConfig,
+    kind: InstructionKind,
+    command_set: bool,
+) -> Result<(), ChangeError> {
+    use InstructionKind as Kind;
+    match kind {
+        Kind::Cmd(line) => {
+            config.cmd = Some(command(config, line));
+            config.args_escaped = false;
+        }
+        Kind::Entrypoint(line) => {
+            config.entrypoint = Some(command(config, line));
+            // A command that came with the image was meant for its old entry point.
+            if !command_set {
+                config.cmd = None;
+            }
+        }
+        Kind::Env(pairs) => {
+            pairs.pairs.iter().for_each(|pair| set_env(&mut config.env, &pair.key, &pair.value));
+        }
+        Kind::Expose(words) => {
+            for word in words {
+                let ports = PortSpec::parse(&word.text)?;
+                config.exposed_ports.extend(ports.entries().map(|port| (port, Empty {})));
+            }
+        }
+        Kind::Healthcheck(check) => config.healthcheck = Some(healthcheck(check)),
+        Kind::Label(pairs) => {
+            config.labels.extend(pairs.pairs.into_iter().map(|pair| (pair.key, pair.value)));
+        }
+        Kind::Onbuild(trigger) => config.on_build.push(trigger),
+        Kind::Stopsignal(signal) => config.stop_signal = signal.text,
+        Kind::User(user) => config.user = user.text,
+        Kind::Volume(paths) => {
+            if paths.iter().any(|path| path.text.is_empty()) {
+                return Err(ChangeError::BlankVolume);
+            }
+            config.volumes.extend(paths.into_iter().map(|path| (path.text, Empty {})));
+        }
+        Kind::Workdir(path) => config.working_dir = directory(&config.working_dir, &path)?,
+        // `parse_changes` lets no other through.
+        Kind::Add(_)
+        | Kind::Arg(_)
+        | Kind::Copy(_)
+        | Kind::Maintainer(_)
+        | Kind::Run(_)
+        | Kind::Shell(_) => {}
+    }
+    Ok(())
 }
 
-impl Change<'_> {
-    fn apply(&self, config: &mut ContainerConfig, command_set: bool) -> Result<(), ChangeError> {
-        let known = [
-            "CMD",
-            "ENTRYPOINT",
-            "ENV",
-            "EXPOSE",
-            "HEALTHCHECK",
-            "LABEL",
-            "ONBUILD",
-            "STOPSIGNAL",
-            "USER",
-            "VOLUME",
-            "WORKDIR",
-        ];
-        if !known.contains(&self.instruction.as_str()) {
-            return Err(ChangeError::NotAChange(self.instruction.to_lowercase()));
+fn command(config: &ContainerConfig, line: CommandLine) -> Vec<String> {
+    match line {
+        CommandLine::Exec(args) => args,
+        CommandLine::Shell(line) => {
+            let default = DEFAULT_SHELL.map(str::to_owned);
+            let shell = if config.shell.is_empty() { &default[..] } else { &config.shell };
+            let line = Some(line).filter(|line| !line.is_empty());
+            shell.iter().cloned().chain(line).collect()
         }
-        if self.arguments.is_empty() && !matches!(self.instruction.as_str(), "CMD" | "ENTRYPOINT") {
-            return Err(ChangeError::NoArguments(self.instruction.clone()));
-        }
-        match self.instruction.as_str() {
-            "CMD" => {
-                config.cmd = Some(self.command(config));
-                config.args_escaped = false;
-            }
-            "ENTRYPOINT" => {
-                config.entrypoint = Some(self.command(config));
-                // A command that came with the image was meant for its old entry point.
-                if !command_set {
-                    config.cmd = None;
-                }
-            }
-            "ENV" => self
-                .pairs()?
-                .into_iter()
-                .for_each(|(name, value)| set_env(&mut config.env, &name, &value)),
-            "EXPOSE" => {
-                for port in self.ports()? {
-                    config.exposed_ports.insert(port, Empty {});
-                }
-            }
-            "HEALTHCHECK" => config.healthcheck = Some(self.healthcheck(config)?),
-            "LABEL" => config.labels.extend(self.pairs()?),
-            "ONBUILD" => config.on_build.push(self.trigger()?),
-            "STOPSIGNAL" => config.stop_signal = self.one()?,
-            "USER" => config.user = self.one()?,
-            "VOLUME" => {
-                let volumes = self.json_list().map_or_else(|| self.words(), Ok)?;
-                config.volumes.extend(volumes.into_iter().map(|path| (path, Empty {})));
-            }
-            _ => config.working_dir = join(&config.working_dir, &self.one()?),
-        }
-        Ok(())
-    }
-
-    fn bad(&self, reason: &'static str, text: &str) -> ChangeError {
-        ChangeError::Bad { instruction: self.instruction.clone(), reason, text: text.to_owned() }
-    }
-
-    fn json_list(&self) -> Option<Vec<String>> {
-        serde_json::from_str(self.arguments).ok()
-    }
-
-    /// The exec form if it is a JSON list of strings, else the shell form.
-    fn command(&self, config: &ContainerConfig) -> Vec<String> {
-        self.json_list().unwrap_or_else(|| in_shell(config, self.arguments))
-    }
-
-    fn one(&self) -> Result<String, ChangeError> {
-        let words = self.words()?;
-        Ok(words.join(" "))
-    }
-
-    fn words(&self) -> Result<Vec<String>, ChangeError> {
-        split_words(self.arguments).ok_or_else(|| self.bad("unterminated quote", self.arguments))
-    }
-
-    /// `NAME=value …`, or the old form `NAME value`.
-    fn pairs(&self) -> Result<Vec<(String, String)>, ChangeError> {
-        let (first, rest) =
-            self.arguments.split_once(char::is_whitespace).unwrap_or((self.arguments, ""));
-        if !first.contains('=') {
-            if rest.trim().is_empty() {
-                return Err(self.bad("must have two arguments", self.arguments));
-            }
-            return Ok(vec![(first.to_owned(), rest.trim().to_owned())]);
-        }
-        let pair = |word: String| match word.split_once('=') {
-            Some(("", _)) => Err(self.bad("names can not be blank", &word)),
-            Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
-            None => Err(self.bad("must be of the form: name=value", &word)),
-        };
-        self.words()?.into_iter().map(pair).collect()
-    }
-
-    fn ports(&self) -> Result<Vec<String>, ChangeError> {
-        let mut ports = Vec::new();
-        for word in self.words()? {
-            let invalid = || self.bad("invalid containerPort", &word);
-            let (range, protocol) = word.split_once('/').unwrap_or((&word, "tcp"));
-            let protocol = protocol.to_lowercase();
-            if !["tcp", "udp", "sctp"].contains(&protocol.as_str()) {
-                return Err(self.bad("invalid proto", &protocol));
-            }
-            let (first, last) = range.split_once('-').unwrap_or((range, range));
-            let number = |text: &str| text.parse::<u32>().ok().filter(|port| *port < PORTS_MAX);
-            let (first, last) = number(first).zip(number(last)).ok_or_else(invalid)?;
-            if first > last {
-                return Err(invalid());
-            }
-            ports.extend((first..=last).map(|port| format!("{port}/{protocol}")));
-        }
-        Ok(ports)
-    }
-
-    fn trigger(&self) -> Result<String, ChangeError> {
-        let word = self.arguments.split_whitespace().next().unwrap_or_default().to_uppercase();
-        match word.as_str() {
-            "ONBUILD" => {
-                Err(self
-                    .bad("chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed", self.arguments))
-            }
-            "FROM" | "MAINTAINER" => Err(self.bad("isn't allowed as an ONBUILD trigger", &word)),
-            _ => Ok(self.arguments.to_owned()),
-        }
-    }
-
-    fn healthcheck(&self, config: &ContainerConfig) -> Result<Healthcheck, ChangeError> {
-        let mut check = Healthcheck::default();
-        let mut rest = self.arguments;
-        while let Some(flag) = rest.strip_prefix("--") {
-            let (flag, after) = flag.split_once(char::is_whitespace).unwrap_or((flag, ""));
-            let (name, value) =
-                flag.split_once('=').ok_or_else(|| self.bad("missing a value on flag", flag))?;
-            let duration =
-                || parse_duration(value).ok_or_else(|| self.bad("invalid duration", value));
-            match name {
-                "interval" => check.interval = duration()?,
-                "timeout" => check.timeout = duration()?,
-                "start-period" => check.start_period = duration()?,
-                "start-interval" => check.start_interval = duration()?,
-                "retries" => {
-                    let retries = value.parse().ok().filter(|retries| *retries > 0);
-                    check.retries =
-                        retries.ok_or_else(|| self.bad("--retries must be at least 1", value))?;
-                }
-                _ => return Err(self.bad("unknown flag", name)),
-            }
-            rest = after.trim_start();
-        }
-        let (kind, command) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
-        check.test = match (kind.to_uppercase().as_str(), command.trim()) {
-            ("NONE", "") => vec!["NONE".to_owned()],
-            ("CMD", command) if !command.is_empty() => {
-                match serde_json::from_str::<Vec<String>>(command) {
-                    Ok(list) => ["CMD".to_owned()].into_iter().chain(list).collect(),
-                    Err(_) if config.shell.is_empty() => {
-                        vec!["CMD-SHELL".to_owned(), command.to_owned()]
-                    }
-                    Err(_) => {
-                        ["CMD".to_owned()].into_iter().chain(in_shell(config, command)).collect()
-                    }
-                }
-            }
-            _ => return Err(self.bad("unknown type", rest)),
-        };
-        Ok(check)
     }
 }
 
-fn in_shell(config: &ContainerConfig, command: &str) -> Vec<String> {
-    if command.is_empty() {
-        return Vec::new();
+fn healthcheck(check: Check) -> Healthcheck {
+    let Check::Cmd(probe) = check else {
+        return Healthcheck { test: vec!["NONE".to_owned()], ..Healthcheck::default() };
+    };
+    let test = match probe.command {
+        CommandLine::Exec(args) => std::iter::once("CMD".to_owned()).chain(args).collect(),
+        CommandLine::Shell(line) => vec!["CMD-SHELL".to_owned(), line],
+    };
+    Healthcheck {
+        test,
+        interval: probe.interval_ns,
+        timeout: probe.timeout_ns,
+        start_period: probe.start_period_ns,
+        start_interval: probe.start_interval_ns,
+        retries: i64::from(probe.retries),
     }
-    let default = ["/bin/sh".to_owned(), "-c".to_owned()];
-    let shell = if config.shell.is_empty() { &default[..] } else { &config.shell };
-    shell.iter().cloned().chain([command.to_owned()]).collect()
 }
 
 fn set_env(env: &mut Vec<String>, name: &str, value: &str) {
@@ -246,59 +170,13 @@ fn set_env(env: &mut Vec<String>, name: &str, value: &str) {
     }
 }
 
-fn join(base: &str, path: &str) -> String {
+fn directory(base: &str, path: &Word) -> Result<String, ChangeError> {
+    let path = path.text.as_str();
+    if path.is_empty() {
+        return Err(ChangeError::BlankDirectory);
+    }
     let joined = if path.starts_with('/') { path.to_owned() } else { format!("{base}/{path}") };
-    format!("/{}", crate::layout::clean(&joined))
-}
-
-/// Splits at spaces; quotes and backslashes keep them. None if a quote is not closed.
-fn split_words(text: &str) -> Option<Vec<String>> {
-    let (mut words, mut word, mut open, mut started) = (Vec::new(), String::new(), None, false);
-    let mut characters = text.chars();
-    while let Some(character) = characters.next() {
-        match (open, character) {
-            (Some(quote), character) if character == quote => open = None,
-            (Some('\''), character) => word.push(character),
-            (_, '\\') => {
-                started = true;
-                word.extend(characters.next());
-            }
-            (None, '"' | '\'') => {
-                started = true;
-                open = Some(character);
-            }
-            (None, character) if character.is_whitespace() => {
-                if std::mem::take(&mut started) {
-                    words.push(std::mem::take(&mut word));
-                }
-            }
-            (_, character) => {
-                started = true;
-                word.push(character);
-            }
-        }
-    }
-    if started {
-        words.push(word);
-    }
-    open.is_none().then_some(words)
-}
-
-/// Go's durations in nanoseconds: `1h30m`, `1.5s`, `500ms`.
-fn parse_duration(text: &str) -> Option<i64> {
-    let mut rest = text;
-    let mut total = 0.0_f64;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let number: f64 = rest[..digits].parse().ok()?;
-        rest = &rest[digits..];
-        let units = [("ns", 1.0), ("us", 1e3), ("ms", 1e6), ("s", 1e9), ("m", 60e9), ("h", 3600e9)];
-        let (unit, scale) = units.into_iter().find(|(unit, _)| rest.starts_with(unit))?;
-        total += number * scale;
-        rest = &rest[unit.len()..];
-    }
-    #[expect(clippy::cast_possible_truncation, reason = "checked to be in range")]
-    (total > 0.0 && total < 9e18).then_some(total as i64)
+    Ok(format!("/{}", crate::layout::clean(&joined)))
 }
 
 #[cfg(test)]
@@ -346,6 +224,24 @@ mod tests {
     }
 
     #[test]
+    fn variables_have_their_values() {
+        let config = changed(&[
+            "ENV PATH=$PATH:/x OLD=${NONE:-none}",
+            "ENV A=1 \\\n  B=2\nENV C=$A$B",
+            "WORKDIR $A",
+            "LABEL l=\"$A z\"",
+            "EXPOSE $A",
+            "CMD echo $A",
+        ])
+        .unwrap();
+        assert_eq!(config.env, ["PATH=/bin:/x", "OLD=none", "A=1", "B=2", "C=12"]);
+        assert_eq!(config.working_dir, "/w/1");
+        assert_eq!(config.labels["l"], "1 z");
+        assert!(config.exposed_ports.contains_key("1/tcp"));
+        assert_eq!(config.cmd.unwrap(), ["/bin/sh", "-c", "echo $A"]);
+    }
+
+    #[test]
     fn entry_point_resets_the_command() {
         assert_eq!(changed(&["ENTRYPOINT x"]).unwrap().cmd, None);
         assert!(changed(&["CMD y", "ENTRYPOINT x"]).unwrap().cmd.is_some());
@@ -358,13 +254,22 @@ mod tests {
             ("RUN x", "run is not a valid change command"),
             ("FROM x", "from is not a valid change command"),
             ("ENV", "ENV requires at least one argument"),
-            ("ENV x", "ENV: must have two arguments: x"),
-            ("ENV =x", "ENV: names can not be blank: =x"),
-            ("ENV a='x", "ENV: unterminated quote: a='x"),
-            ("EXPOSE x", "EXPOSE: invalid containerPort: x"),
-            ("EXPOSE 1/x", "EXPOSE: invalid proto: x"),
-            ("EXPOSE 99999", "EXPOSE: invalid containerPort: 99999"),
-            ("HEALTHCHECK x", "HEALTHCHECK: unknown type: x"),
+            ("FOO x", "foo is not a valid change command"),
+            ("", "file with no instructions"),
+            ("ENV x", "ENV must have two arguments"),
+            ("ENV =x", "ENV names can not be blank"),
+            (
+                "ENV a='x",
+                "failed to process \"'x\": unexpected end of statement while looking for \
+                 matching single-quote",
+            ),
+            ("EXPOSE x", "invalid containerPort: x"),
+            ("EXPOSE 1/x", "invalid port: \"1/x\": invalid proto: x"),
+            ("EXPOSE 99999", "invalid containerPort: 99999"),
+            ("VOLUME $none", "VOLUME specified can not be an empty string"),
+            ("WORKDIR $none", "cannot normalize nothing"),
+            ("HEALTHCHECK x", "Unknown type \"X\" in HEALTHCHECK (try CMD)"),
+            ("HEALTHCHECK --interval=x CMD y", "time: invalid duration \"x\""),
         ] {
             assert_eq!(changed(&[line]).unwrap_err().to_string(), want);
         }

@@ -154,7 +154,7 @@ pub(crate) const ROWS: &[Row] = &[
     row("network removal, of 1,000 against of 1", Unit::Seconds, Goal::RatioAtMost(2.0), |rig| {
         networks::in_a_row(rig, true)
     }),
-    row("start as 1,000th on a network, to the 10th", Unit::Seconds, Goal::RatioAtMost(1.2), {
+    row("start as 1,000th on a network, to 10th", Unit::Seconds, Goal::RatioAtMost(1.2), {
         networks::crowded
     }),
     row("helper processes with 20 ports", Unit::Count, Goal::AtMost(1.0), networks::helpers),

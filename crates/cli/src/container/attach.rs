@@ -299,7 +299,7 @@ pub(crate) fn timestamp(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     let bad =
-        || format!("failed to parse value as time or duration: {}", gantry_gotemplate::quote(text));
+        || format!("failed to parse value as time or duration: {}", gantry_gotext::quote(text));
     let zone = jiff::tz::TimeZone::system();
     let full = match text.len() {
         10 => format!("{text}T00:00:00"),

@@ -256,10 +256,7 @@ fn security(flags: &Flags, host: &mut HostConfig) -> Result<(), String> {
         let pair = option.split_once('=').or_else(|| option.split_once(':'));
         let Some((name, value)) = pair else {
             if option != "no-new-privileges" {
-                return Err(format!(
-                    "Invalid --security-opt: {}",
-                    gantry_gotemplate::quote(option)
-                ));
+                return Err(format!("Invalid --security-opt: {}", gantry_gotext::quote(option)));
             }
             options.push(option.clone());
             continue;
@@ -354,13 +351,10 @@ pub(crate) fn check_host(text: &str) -> Result<(), String> {
     let host = extra_host(text);
     let (name, address) = host.split_once(':').unwrap_or((&host, ""));
     if name.is_empty() || !text.contains([':', '=']) {
-        return Err(format!("bad format for add-host: {}", gantry_gotemplate::quote(text)));
+        return Err(format!("bad format for add-host: {}", gantry_gotext::quote(text)));
     }
     if address != "host-gateway" && address.parse::<std::net::IpAddr>().is_err() {
-        return Err(format!(
-            "invalid IP address in add-host: {}",
-            gantry_gotemplate::quote(address)
-        ));
+        return Err(format!("invalid IP address in add-host: {}", gantry_gotext::quote(address)));
     }
     Ok(())
 }

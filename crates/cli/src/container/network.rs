@@ -34,7 +34,7 @@ pub(crate) fn parse(flags: &Flags) -> Result<(String, NetworkingConfig), String>
         }
         check_endpoint(&name, &endpoint)?;
         if config.endpoints_config.contains_key(&name) {
-            let name = gantry_gotemplate::quote(&name);
+            let name = gantry_gotext::quote(&name);
             return Err(format!("network {name} is specified multiple times"));
         }
         // The mode says it all: old daemons need not know endpoints of networks there.

@@ -1,6 +1,6 @@
 //! Sizes and times for people, digit for digit as Docker prints them.
 
-use gantry_api_types::duration::human_duration;
+use gantry_gotext::human_duration;
 
 /// Nanoseconds in a second.
 const SECOND_NS: i128 = 1_000_000_000;

@@ -54,7 +54,7 @@ pub(crate) fn check_reference(name: &str) -> Result<(), String> {
 pub(crate) async fn tag(call: &Call<'_>) -> Outcome {
     let (repo, tag) = split_tag(&call.args[1]);
     check_reference(&call.args[1]).map_err(|why| {
-        let name = gantry_gotemplate::quote(&call.args[1]);
+        let name = gantry_gotext::quote(&call.args[1]);
         format!("Error parsing reference: {name} is not a valid repository/tag: {why}")
     })?;
     let tag = if tag.is_empty() { "latest" } else { &tag };

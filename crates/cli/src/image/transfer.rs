@@ -33,7 +33,7 @@ pub(crate) fn platform_json(text: &str) -> Result<String, String> {
         [os, arch] => (*os, *arch, ""),
         [os, arch, variant] => (*os, *arch, *variant),
         _ => {
-            let text = gantry_gotemplate::quote(text);
+            let text = gantry_gotext::quote(text);
             return Err(format!(
                 "error parsing specified platform: {text}: cannot parse platform specifier: invalid argument"
             ));

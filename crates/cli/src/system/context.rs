@@ -31,7 +31,7 @@ fn check_name(name: &str) -> Result<(), String> {
     if first && rest {
         return Ok(());
     }
-    let name = gantry_gotemplate::quote(name);
+    let name = gantry_gotext::quote(name);
     Err(format!(
         "context name {name} is invalid, names are validated against regexp \"{NAME_RULE}\""
     ))
@@ -104,7 +104,7 @@ fn docker_endpoint(call: &Call<'_>) -> Result<(Json, Files), Failure> {
                 "skip-tls-verify" => skip = crate::values::go_bool(value)?,
                 "from" => host = Context::load(&call.app.config, value)?.host(),
                 other => {
-                    let other = gantry_gotemplate::quote(other);
+                    let other = gantry_gotext::quote(other);
                     return Err(format!(
                         "unable to create docker endpoint config: unrecognized config key: {other}"
                     )
@@ -144,7 +144,7 @@ pub(crate) async fn create(call: &Call<'_>) -> Outcome {
     }
     check_name(name)?;
     if Context::load(config, name).is_ok() {
-        return Err(format!("context {} already exists", gantry_gotemplate::quote(name)).into());
+        return Err(format!("context {} already exists", gantry_gotext::quote(name)).into());
     }
     let (endpoint, files) = match call.flags.is_given("docker") {
         true => docker_endpoint(call)?,
@@ -222,7 +222,7 @@ pub(crate) async fn remove(call: &Call<'_>) -> Outcome {
         if name == DEFAULT_CONTEXT {
             return Err("context \"default\" cannot be removed".into());
         }
-        let quoted = gantry_gotemplate::quote(name);
+        let quoted = gantry_gotext::quote(name);
         let meta = Context::directory(&call.app.config, "meta", name);
         if !meta.exists() {
             if force {

@@ -4,8 +4,8 @@ use thiserror::Error;
 
 use super::Rule;
 use crate::ast::{DirectiveName, Dockerfile};
-use crate::quote::quoted;
 use crate::text::go_bool;
+use gantry_gotext::quote;
 
 /// Which rules are on, and whether what they find is an error.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,13 +27,13 @@ enum Names {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum CheckOptionError {
     /// An option without a value, or one that there is not.
-    #[error("invalid check option {}", quoted(.0))]
+    #[error("invalid check option {}", quote(.0))]
     Unknown(String),
     /// `error` is neither true nor false.
     #[error(
         "failed to parse check option {}: strconv.ParseBool: parsing {}: invalid syntax",
-        quoted(.option),
-        quoted(.value)
+        quote(.option),
+        quote(.value)
     )]
     NotBoolean {
         /// The option.

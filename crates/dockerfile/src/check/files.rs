@@ -31,7 +31,7 @@ pub fn check_ignored_sources(
             path => ignored.matches(path),
         };
         if is_ignored {
-            let path = crate::quote::quoted(&path);
+            let path = gantry_gotext::quote(&path);
             let message =
                 format!("Attempting to {verb} file {path} that is excluded by .dockerignore");
             linter.report(Rule::CopyIgnoredFile, &instruction.written, message);

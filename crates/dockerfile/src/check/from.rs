@@ -6,9 +6,9 @@ use super::{Linter, Rule};
 use crate::ast::{Dockerfile, Stage, Written};
 use crate::error::did_you_mean;
 use crate::expand::{Expander, Names};
-use crate::quote::quoted;
 use crate::scope::Scope;
 use crate::suggest::{Case, closest};
+use gantry_gotext::quote;
 
 /// The argument that is the platform built for.
 const TARGET_PLATFORM: &str = "TARGETPLATFORM";
@@ -99,7 +99,7 @@ fn check_constant(stage: &Stage, platform: FromPlatform<'_>, linter: &mut Linter
     if name.contains(platform.os) || name.contains(platform.architecture) {
         return;
     }
-    let value = quoted(platform.value);
+    let value = quote(platform.value);
     let message = format!("FROM --platform flag should not use constant value {value}");
     linter.report(Rule::FromPlatformFlagConstDisallowed, &stage.written, message);
 }
@@ -116,7 +116,7 @@ pub fn check_base_platform(
     if expected == actual {
         return;
     }
-    let (expected, actual) = (quoted(expected), quoted(actual));
+    let (expected, actual) = (quote(expected), quote(actual));
     let message = format!(
         "Base image {image} was pulled with platform {actual}, expected {expected} for current \
          build"

@@ -4,7 +4,7 @@ use super::secret::is_secret;
 use super::{Linter, Rule};
 use crate::ast::{CommandLine, Instruction, InstructionKind, PairForm, Pairs, Written};
 use crate::ports::PortSpec;
-use crate::quote::quoted;
+use gantry_gotext::quote;
 
 /// What is known of a stage up to an instruction.
 #[derive(Debug, Clone, Default)]
@@ -54,7 +54,7 @@ impl StageCheck {
             InstructionKind::Workdir(path) => {
                 // The first relative one is reported; to mend it is to mend the others.
                 if !self.has_workdir && !path.text.starts_with('/') {
-                    let path = quoted(&path.text);
+                    let path = quote(&path.text);
                     let message = format!(
                         "Relative workdir {path} can have unexpected results if the base image \
                          changes"
@@ -121,7 +121,7 @@ fn check_form(pairs: &Pairs, written: &Written, linter: &mut Linter) {
 
 fn check_secret(instruction: &str, name: &str, written: &Written, linter: &mut Linter) {
     if is_secret(name) {
-        let name = quoted(name);
+        let name = quote(name);
         let message =
             format!("Do not use ARG or ENV instructions for sensitive data ({instruction} {name})");
         linter.report(Rule::SecretsUsedInArgOrEnv, written, message);

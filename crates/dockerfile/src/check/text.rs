@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Linter, Rule};
 use crate::ast::{Dockerfile, InstructionKind, Stage, Written};
 use crate::lex::directive_of_comment;
-use crate::quote::quoted;
+use gantry_gotext::quote;
 
 /// Names that mean something else where a stage can be named.
 const RESERVED: [&str; 2] = ["context", "scratch"];
@@ -79,13 +79,13 @@ fn check_stage_names(stages: &[Stage], linter: &mut Linter) {
     for stage in stages {
         let Some(name) = stage.from.name.as_ref().map(|name| name.name.as_str()) else { continue };
         if RESERVED.contains(&name) {
-            let name = quoted(name);
+            let name = quote(name);
             let message =
                 format!("Stage name should not use the same name as reserved stage {name}");
             linter.report(Rule::ReservedStageName, &stage.written, message);
         }
         if !seen.insert(name) {
-            let name = quoted(name);
+            let name = quote(name);
             let message = format!("Duplicate stage name {name}, stage names should be unique");
             linter.report(Rule::DuplicateStageName, &stage.written, message);
         }

@@ -17,7 +17,7 @@ use thiserror::Error;
 
 pub(crate) use word::{Expansion, Rules, expand};
 
-use crate::quote::quoted;
+use gantry_gotext::quote;
 
 /// Values of variables.
 pub trait Environment {
@@ -40,7 +40,7 @@ pub struct Names {
 
 /// Why a word cannot be expanded.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("failed to process {}: {problem}", quoted(.word))]
+#[error("failed to process {}: {problem}", quote(.word))]
 pub struct ExpandError {
     /// The word.
     pub word: String,

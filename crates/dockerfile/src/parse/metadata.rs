@@ -1,8 +1,9 @@
 //! Instructions that say what an image is, and change no file.
 
+use gantry_gotext::parse_duration;
+
 use super::{Request, Wrong, arg, flags};
 use crate::ast::{Arg, CommandLine, Healthcheck, Pairs, Probe, Word};
-use crate::duration;
 use crate::error::Problem;
 use crate::lex::Arguments;
 
@@ -138,8 +139,7 @@ pub(super) fn healthcheck(request: &Request) -> Result<Healthcheck, Wrong> {
 
 fn interval(flags: &flags::Flags<'_>, name: &'static str) -> Result<i64, Wrong> {
     let Some(word) = flags.word(name) else { return Ok(0) };
-    let ns =
-        duration::parse_ns(&word.text).map_err(|error| Problem::Duration(error).of(word.span))?;
+    let ns = parse_duration(&word.text).map_err(|error| Problem::Duration(error).of(word.span))?;
     if ns != 0 && ns < MIN_INTERVAL_NS {
         return Err(Problem::ShortInterval(name).of(word.span));
     }

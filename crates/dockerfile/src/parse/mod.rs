@@ -51,6 +51,27 @@ pub fn parse(text: &str) -> Result<Dockerfile, ParseError> {
     })
 }
 
+/// Reads instructions that belong to no stage, as changes of a configuration are written
+/// (`commit --change`).
+///
+/// # Errors
+/// As [`parse`]; and for an instruction whose name is not among the `allowed` ones, in upper case.
+pub fn parse_changes(text: &str, allowed: &[&str]) -> Result<Vec<Instruction>, ParseError> {
+    let mut changes = Vec::new();
+    for lexed in lex(text)?.instructions {
+        let written = lexed.written.clone();
+        let refused = || Problem::NotAChange(written.keyword.to_lowercase()).at(written.head);
+        if !lexed.keyword.is_some_and(|keyword| allowed.contains(&keyword.name())) {
+            return Err(refused());
+        }
+        match parsed(lexed)? {
+            Parsed::Kind(kind) => changes.push(Instruction { written, kind }),
+            Parsed::Stage(_) => return Err(refused()),
+        }
+    }
+    Ok(changes)
+}
+
 /// Reads an instruction that an image keeps for those that are built from it (`ONBUILD`). Its
 /// escape character is the backslash, whatever that of the file was.
 ///

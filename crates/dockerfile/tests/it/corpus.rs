@@ -78,7 +78,7 @@ fn use_all(text: &str, file: &Dockerfile) {
     let mut linter = Linter::new(CheckConfig::of(file).unwrap_or_default());
     check_text(file, &mut linter);
     let environment: BTreeMap<String, String> =
-        [("HOME", "/root"), ("VERSION", "v1.2.3"), ("PATH", "/bin")]
+        [("HOME", "/home"), ("VERSION", "v1.2.3"), ("PATH", "/bin")]
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into();
     let _ = file.global_scope(&environment, &BTreeMap::new());

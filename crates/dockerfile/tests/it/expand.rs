@@ -6,7 +6,7 @@ use gantry_dockerfile::{Environment, Expander, NoVariables};
 
 fn variables() -> BTreeMap<String, String> {
     [
-        ("home", "/root"),
+        ("home", "/home"),
         ("empty", ""),
         ("path", "/usr/local/lib/libx.so.1.tar.gz"),
         ("several", "a  b c"),
@@ -42,11 +42,11 @@ fn quotes_and_escapes() {
             ("plain", Ok("plain")),
             ("a b", Ok("a b")),
             (r"'$home'", Ok("$home")),
-            (r#""$home""#, Ok("/root")),
+            (r#""$home""#, Ok("/home")),
             (r#""a'b'c""#, Ok("a'b'c")),
             (r#"'a"b"c'"#, Ok(r#"a"b"c"#)),
             (r"\$home", Ok("$home")),
-            (r"\\$home", Ok(r"\/root")),
+            (r"\\$home", Ok(r"\/home")),
             (r#""\$home \" \\ \n""#, Ok(r#"$home " \ \n"#)),
             (r"'\'", Ok(r"\")),
             (r"\'a\'", Ok("'a'")),
@@ -65,7 +65,7 @@ fn quotes_and_escapes() {
 fn the_escape_character_of_the_file() {
     check(
         &[
-            (r"c:\$home", Ok(r"c:\/root")),
+            (r"c:\$home", Ok(r"c:\/home")),
             ("`$home", Ok("$home")),
             ("\"`$home ``\"", Ok("$home `")),
             (r#""\""#, Ok(r"\")),
@@ -78,12 +78,12 @@ fn the_escape_character_of_the_file() {
 fn names() {
     check(
         &[
-            ("$home", Ok("/root")),
-            ("${home}", Ok("/root")),
-            ("$home/bin", Ok("/root/bin")),
-            ("$home.x", Ok("/root.x")),
+            ("$home", Ok("/home")),
+            ("${home}", Ok("/home")),
+            ("$home/bin", Ok("/home/bin")),
+            ("$home.x", Ok("/home.x")),
             ("$homes", Ok("")),
-            ("${home}s", Ok("/roots")),
+            ("${home}s", Ok("/homes")),
             ("$ümlaut", Ok("grün")),
             ("$1x", Ok("firstx")),
             ("$12", Ok("")),
@@ -118,10 +118,10 @@ fn defaults() {
         &[
             ("${none:-w}", Ok("w")),
             ("${empty:-w}", Ok("w")),
-            ("${home:-w}", Ok("/root")),
+            ("${home:-w}", Ok("/home")),
             ("${none-w}", Ok("w")),
             ("${empty-w}", Ok("")),
-            ("${home-w}", Ok("/root")),
+            ("${home-w}", Ok("/home")),
             ("${none:+w}", Ok("")),
             ("${empty:+w}", Ok("")),
             ("${home:+w}", Ok("w")),
@@ -129,19 +129,19 @@ fn defaults() {
             ("${empty+w}", Ok("w")),
             ("${home+w}", Ok("w")),
             ("${none:-}", Ok("")),
-            ("${none:-$home}", Ok("/root")),
-            ("${none:-${empty:-${home}}}", Ok("/root")),
+            ("${none:-$home}", Ok("/home")),
+            ("${none:-${empty:-${home}}}", Ok("/home")),
             ("${none:-'a}b'}", Ok("a}b")),
             (r"${none:-a\}b}", Ok("a}b")),
             (r#""${none:-"x y"}""#, Ok("x y")),
             ("${none:-a b}", Ok("a b")),
-            ("${home:?why}", Ok("/root")),
+            ("${home:?why}", Ok("/home")),
             ("${empty?why}", Ok("")),
             ("${empty:?}", Err("empty: is not allowed to be empty")),
             ("${empty:?why}", Err("empty: why")),
             ("${none:?}", Err("none: is not allowed to be unset")),
             ("${none?}", Err("none: is not allowed to be unset")),
-            ("${none?set $home}", Err("none: set /root")),
+            ("${none?set $home}", Err("none: set /home")),
             ("${none:-x", Err("syntax error: missing '}'")),
             (
                 "${none:-'x}",
@@ -168,7 +168,7 @@ fn prefixes_and_suffixes() {
             ("${path##*}", Ok("")),
             ("${path#*}", Ok("/usr/local/lib/libx.so.1.tar.gz")),
             ("${none#a}", Ok("")),
-            ("${home#$empty}", Ok("/root")),
+            ("${home#$empty}", Ok("/home")),
             ("${home#${home}}", Ok("")),
             (r"${stars#a\*}", Ok(r"b?c\d")),
             (r"${stars#a\*b\?c\\}", Ok("d")),
@@ -193,7 +193,7 @@ fn replacements() {
             ("${x//?X/-}", Ok("--c")),
             ("${x/X/}", Ok("abXc")),
             ("${x//y/-}", Ok("aXbXc")),
-            ("${x/X/$home}", Ok("a/rootbXc")),
+            ("${x/X/$home}", Ok("a/homebXc")),
             (r"${path//\//_}", Ok("_usr_local_lib_libx.so.1.tar.gz")),
             ("${none/a/b}", Ok("")),
             ("${x//X/$1}", Ok("afirstbfirstc")),
@@ -231,7 +231,7 @@ fn heredocs_keep_their_quotes() {
     let variables = variables();
     let mut expander = Expander::new('`', &variables);
     let text = expander.heredoc("a='$home' \"${none:-x}\" \\$home `$home\n").expect("it can");
-    assert_eq!(text, "a='/root' \"x\" $home `/root\n");
+    assert_eq!(text, "a='/home' \"x\" $home `/home\n");
 }
 
 #[test]
@@ -239,7 +239,7 @@ fn what_is_shown_keeps_what_is_not_known() {
     let variables = variables();
     let expander = Expander::new('\\', &variables);
     for (text, want) in [
-        ("RUN echo '$home' \"$home\" $none ${none}", "RUN echo '$home' \"/root\" $none ${none}"),
+        ("RUN echo '$home' \"$home\" $none ${none}", "RUN echo '$home' \"/home\" $none ${none}"),
         (
             "RUN ${none:-a} ${none/a/b} ${none//a/b} ${none%x}",
             "RUN ${none:-a} ${none/a/b} ${none//a/b} ${none%x}",

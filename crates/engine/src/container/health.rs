@@ -168,7 +168,7 @@ async fn run(container: &Container, probe: &Probe) -> HealthcheckResult {
                 Err(_) => {
                     running.kill().await;
                     let limit = i64::try_from(probe.timeout.as_nanos()).unwrap_or(i64::MAX);
-                    let limit = gantry_api_types::duration::format_duration(limit);
+                    let limit = gantry_gotext::format_duration(limit);
                     let said = output.text();
                     let said = if said.is_empty() { said } else { format!(": {said}") };
                     (-1, format!("Health check exceeded timeout ({limit}){said}"))

@@ -2,7 +2,7 @@
 
 use gantry_api_types::Filters;
 use gantry_api_types::container::ContainersPruneReport;
-use gantry_api_types::duration::parse_duration;
+use gantry_gotext::parse_duration;
 
 use crate::events::{EventKind, now_ns};
 use crate::{Engine, QueryError, RemoveOptions};

@@ -5,6 +5,8 @@ use std::fs;
 use std::io::Write;
 use std::time::Duration;
 
+use gantry_gotext::parse_duration;
+
 use gantry_cgroup::Stats;
 use gantry_oci::runtime::{Status, StringMap};
 use serde::Serialize;
@@ -158,20 +160,11 @@ pub(super) fn events(context: &Context, rest: Vec<OsString>) -> Result<u8, Faile
     }
 }
 
-/// A duration in Go's words (`500ms`, `5s`, `2m`).
+/// A duration in Go's words (`500ms`, `5s`, `1m30s`).
 fn interval(text: &str) -> Result<Duration, Failed> {
-    let bad = || Failed::new(format!("invalid duration {text:?}"));
-    let at = text.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(bad)?;
-    let number: f64 = text[..at].parse().map_err(|_| bad())?;
-    let seconds = match &text[at..] {
-        "ms" => number / 1000.0,
-        "s" => number,
-        "m" => number * 60.0,
-        "h" => number * 3600.0,
-        _ => return Err(bad()),
-    };
-    match Duration::try_from_secs_f64(seconds) {
-        Ok(duration) if !duration.is_zero() => Ok(duration),
+    let ns = parse_duration(text).map_err(|error| Failed::new(error.to_string()))?;
+    match u64::try_from(ns) {
+        Ok(ns) if ns > 0 => Ok(Duration::from_nanos(ns)),
         _ => Err(Failed::new("duration interval must be greater than 0")),
     }
 }
@@ -221,6 +214,8 @@ mod tests {
             ("500ms", Some(500)),
             ("5s", Some(5000)),
             ("1.5m", Some(90_000)),
+            ("1m30s", Some(90_000)),
+            ("-5s", None),
             ("0s", None),
             ("5", None),
         ] {

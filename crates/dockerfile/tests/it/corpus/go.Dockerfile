@@ -13,14 +13,14 @@ RUN --mount=type=cache,target=/go/pkg/mod \
     # the sums are checked here, once
     go mod download
 COPY --exclude=*_test.go . .
-RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build,sharing=locked \
+RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/cache/go-build,sharing=locked \
     --mount=type=bind,from=assets,source=/out,target=/src/assets \
     CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH go build -o /out/server ./cmd/server
 
 FROM node:20-slim AS assets
 WORKDIR /web
 COPY --link package.json package-lock.json ./
-RUN --mount=type=secret,id=npmrc,target=/root/.npmrc,required npm ci
+RUN --mount=type=secret,id=npmrc,target=/home/node/.npmrc,required npm ci
 COPY web/ .
 RUN npm run build -- --out /out
 

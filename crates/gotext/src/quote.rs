@@ -1,0 +1,61 @@
+//! Strings as Go's `%q` prints them.
+
+use std::fmt::Write as _;
+
+/// Quotes as Go's `strconv.Quote` does: what is not printable is escaped.
+#[must_use]
+pub fn quote(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\u{7}' => out.push_str("\\a"),
+            '\u{8}' => out.push_str("\\b"),
+            '\u{b}' => out.push_str("\\v"),
+            '\u{c}' => out.push_str("\\f"),
+            c if c.is_ascii_control() => {
+                let _ = write!(out, "\\x{:02x}", u32::from(c));
+            }
+            c if !is_printable(c) => {
+                let _ = write!(out, "\\u{:04x}", u32::from(c));
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+/// Of spaces Go prints the ASCII one alone, and none of the characters that only direct others.
+fn is_printable(c: char) -> bool {
+    let directs = matches!(
+        c,
+        '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2064}' | '\u{feff}'
+    );
+    c == ' ' || !(c.is_control() || c.is_whitespace() || directs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotes_as_go_does() {
+        for (text, want) in [
+            ("", r#""""#),
+            ("plain", r#""plain""#),
+            ("a\"b\\c", r#""a\"b\\c""#),
+            ("tab\tnl\n", r#""tab\tnl\n""#),
+            ("\u{0}\u{7f}", r#""\x00\x7f""#),
+            ("grün", "\"grün\""),
+            ("\u{85}\u{a0}\u{feff}", r#""\u0085\u00a0\ufeff""#),
+        ] {
+            assert_eq!(quote(text), want, "{text:?}");
+        }
+    }
+}
