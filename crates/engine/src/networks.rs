@@ -117,6 +117,8 @@ impl Engine {
         let mut containers: BTreeMap<String, EndpointResource> = info
             .endpoints
             .iter()
+            // It leaves behind the answers; whoever was told of its end shall not see it.
+            .filter(|endpoint| self.0.stays(endpoint))
             .map(|endpoint| {
                 let resource = EndpointResource {
                     name: endpoint.container_name.clone(),
@@ -174,14 +176,16 @@ impl Inner {
     /// address or port for another.
     pub(crate) async fn wait_for_leavers(&self) {
         let begun = std::time::Instant::now();
-        let stays = |endpoint: &EndpointInfo| {
-            let cell = self.registry.find(&endpoint.container_id);
-            cell.is_ok_and(|cell| cell.phase().is_up() || cell.phase() == Phase::Created)
-        };
-        let leaves = |info: &NetworkInfo| !info.endpoints.iter().all(stays);
+        let leaves = |info: &NetworkInfo| !info.endpoints.iter().all(|one| self.stays(one));
         while begun.elapsed() < LEAVE_LIMIT && self.parts.networks.list().iter().any(leaves) {
             tokio::time::sleep(LEAVE_PAUSE).await;
         }
+    }
+
+    /// Whether an endpoint's container is there and runs, or starts.
+    fn stays(&self, endpoint: &EndpointInfo) -> bool {
+        let cell = self.registry.find(&endpoint.container_id);
+        cell.is_ok_and(|cell| cell.phase().is_up() || cell.phase() == Phase::Created)
     }
 
     /// The id of a network; empty when it is not there.

@@ -8,13 +8,14 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
+use rustix::io::Errno;
 use rustix::net::sockopt;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::{ADDRESS, DnsError, DnsRecord, upstream};
 use crate::netlink::expr::{Base, Expr, FAMILY_IPV4, Meta, REG};
 use crate::netlink::nftables::{BaseChain, Hook, Transaction};
-use crate::netlink::socket::Socket;
+use crate::netlink::socket::{Refused, Socket};
 use crate::ports::Proto;
 
 /// Stack of a thread that opens sockets.
@@ -110,17 +111,32 @@ fn tcp(port: u16) -> io::Result<TcpListener> {
 /// daemon may have left.
 fn redirect(record: DnsRecord) -> Result<(), DnsError> {
     let mut socket = Socket::netfilter().map_err(DnsError::Netlink)?;
+    // After a transaction that deletes, closing the socket waits some 16 ms for every processor
+    // to let go of what was deleted: a new namespace, which has nothing, is spared that.
     let mut transaction = Transaction::new(FAMILY_IPV4, TABLE);
-    transaction.add_table();
-    transaction.delete_table();
-    transaction.add_table();
+    transaction.add_new_table();
+    let mut written = write_redirect(transaction, record, &mut socket);
+    if written.as_ref().is_err_and(|refused| refused.is(Errno::EXIST)) {
+        let mut transaction = Transaction::new(FAMILY_IPV4, TABLE);
+        transaction.add_table();
+        transaction.delete_table();
+        transaction.add_table();
+        written = write_redirect(transaction, record, &mut socket);
+    }
+    written.map_err(|refused| DnsError::Redirect { step: refused.step, source: refused.source })
+}
+
+/// Commits a transaction that has made the table anew, with chain and rules added.
+fn write_redirect(
+    mut transaction: Transaction<'_>,
+    record: DnsRecord,
+    socket: &mut Socket,
+) -> Result<(), Refused> {
     transaction.add_base_chain(&OUTPUT);
     for (proto, port) in [(Proto::Udp, record.udp_port), (Proto::Tcp, record.tcp_port)] {
         transaction.add_rule(OUTPUT.name, &rule(proto, port));
     }
-    transaction
-        .commit(&mut socket)
-        .map_err(|refused| DnsError::Redirect { step: refused.step, source: refused.source })
+    transaction.commit(socket)
 }
 
 /// `ip daddr 127.0.0.11 <proto> dport 53 dnat to 127.0.0.11:<port>`.

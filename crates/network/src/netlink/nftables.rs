@@ -4,7 +4,7 @@
 //! the rules before or after it, never between.
 
 use super::expr::{self, Expr, Verdict};
-use super::message::{ACK, APPEND, Batch, Body, CREATE};
+use super::message::{ACK, APPEND, Batch, Body, CREATE, EXCL};
 use super::socket::{Refused, Socket};
 
 pub(super) const SUBSYS: u16 = 10 << 8;
@@ -113,6 +113,13 @@ impl<'a> Transaction<'a> {
     /// Makes the table if it is not there.
     pub(crate) fn add_table(&mut self) {
         self.push("adding the table", NEWTABLE, CREATE, |body, table| {
+            body.text(1, table).be32(2, 0);
+        });
+    }
+
+    /// Makes the table; the transaction is refused if it is there.
+    pub(crate) fn add_new_table(&mut self) {
+        self.push("adding the table", NEWTABLE, CREATE | EXCL, |body, table| {
             body.text(1, table).be32(2, 0);
         });
     }
