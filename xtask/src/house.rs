@@ -10,7 +10,7 @@ use crate::chore::{ChoreError, io, root, run};
 
 /// Floors of `docs/ARCHITECTURE.md`: a crate uses lower floors, and its own only as named here.
 const FLOORS: &[&[&str]] = &[
-    &["fault", "oci", "api-types", "sys", "gotemplate", "seccomp"],
+    &["fault", "oci", "api-types", "sys", "gotemplate", "seccomp", "dockerfile", "build-proto"],
     &[
         "store",
         "content",
@@ -23,7 +23,7 @@ const FLOORS: &[&[&str]] = &[
         "runtime",
         "shim-proto",
     ],
-    &["image", "task"],
+    &["image", "task", "build"],
     &["engine"],
     &["api", "client", "cli"],
 ];
@@ -40,6 +40,7 @@ const SAME_FLOOR: &[(&str, &str)] = &[
     ("volume", "archive"),
     ("runtime", "cgroup"),
     ("shim-proto", "logs"),
+    ("build", "image"),
     ("cli", "client"),
 ];
 

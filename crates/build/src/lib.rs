@@ -1,0 +1,6 @@
+//! Builds: graph, cache, steps.
+
+#![forbid(unsafe_code)]
+
+pub mod executor;
+pub mod graph;

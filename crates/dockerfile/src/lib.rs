@@ -1,0 +1,3 @@
+//! Dockerfiles: text to instructions, checks, ignore files. Pure.
+
+#![forbid(unsafe_code)]
