@@ -3,4 +3,6 @@
 #![forbid(unsafe_code)]
 
 pub mod executor;
+pub mod frontend;
 pub mod graph;
+pub mod remote;
