@@ -16,8 +16,10 @@ mod builder;
 pub mod cache;
 mod client;
 pub mod executor;
+pub mod frontend;
 pub mod graph;
 pub mod plan;
+pub mod remote;
 
 pub use builder::{Builder, Failed, Kept, Options, Parts};
 pub use client::{Bytes, Client, ClientError, Connection, Output};
