@@ -29,8 +29,13 @@ pub enum FromDaemon {
     /// How the build goes.
     Progress(Progress),
     /// A stream begins, of the number of its frame, with an output's bytes: which of
-    /// [`BuildRequest::outputs`], counted from 0.
+    /// [`BuildRequest::outputs`], counted from 0. Of [`OutputKind::Local`] it is a tar without
+    /// compression, which the client unpacks.
+    ///
+    /// [`OutputKind::Local`]: crate::OutputKind::Local
     Output(usize),
+    /// As [`FromDaemon::Output`], of [`BuildRequest::cache_to`]: a tar that the client unpacks.
+    CacheOutput(usize),
     /// It is built; nothing follows.
     Done(Box<Built>),
     /// It is not; nothing follows.
@@ -49,6 +54,10 @@ pub enum Ask {
         directory: String,
         /// The hash that the daemon knows; empty when none.
         known: String,
+        /// Only this directory's own entries count: directories in it have no hash, and nothing
+        /// below them is looked at. The listing's hash is then one over these entries alone.
+        #[serde(default)]
+        shallow: bool,
     },
     /// A file's content, answered by data frames and an end.
     Read {
@@ -57,6 +66,11 @@ pub enum Ask {
         /// The file.
         path: String,
     },
+    /// All of a [`ContextSource::ClientTar`], as it came to the client and only once: answered by
+    /// data frames and an end.
+    ///
+    /// [`ContextSource::ClientTar`]: crate::ContextSource::ClientTar
+    Tar(String),
     /// A secret's value, answered by data frames and an end.
     Secret(String),
     /// A connection to an SSH agent: data frames go both ways until either side ends.
@@ -97,6 +111,8 @@ pub struct Failure {
     pub kept: String,
     /// Command line of the failed step.
     pub command: Vec<String>,
+    /// The last lines that it printed.
+    pub last_output: String,
     /// The build was cancelled.
     pub cancelled: bool,
 }
@@ -114,6 +130,6 @@ pub struct Place {
     /// Lines to show, from two before `first` to two after `last`, with the number of the first
     /// shown.
     pub shown_from: usize,
-    /// Their text.
+    /// Their text. A file that ends with a newline has an empty line behind it.
     pub lines: Vec<String>,
 }

@@ -107,6 +107,11 @@ pub enum ContextSource {
         /// found by it.
         identity: String,
     },
+    /// A tar, compressed or not, that the client has as a stream (`build - < context.tar`): the
+    /// daemon asks for it once ([`Ask::Tar`]) and takes it in.
+    ///
+    /// [`Ask::Tar`]: crate::Ask::Tar
+    ClientTar,
     /// A tar that the daemon has taken in already, by the number that it gave it (`POST /build`).
     Taken(u64),
     /// A git repository: `url#ref:subdir`.
@@ -129,6 +134,12 @@ pub enum ContextSource {
 }
 
 /// `--cache-from` and `--cache-to`.
+///
+/// Of kind `local` a source has the attribute `context`: the name by which the client lists and
+/// reads its directory, as it does a context's. A destination is sent as a tar
+/// ([`FromDaemon::CacheOutput`]).
+///
+/// [`FromDaemon::CacheOutput`]: crate::FromDaemon::CacheOutput
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CacheSpec {
