@@ -99,7 +99,7 @@ impl Outline {
 /// The document about some stages together: the target's first.
 pub(super) fn document(
     stages: &[&Outline],
-    name: Option<&str>,
+    name: &str,
     description: &str,
     text: &str,
 ) -> Value {
@@ -132,7 +132,7 @@ pub(super) fn document(
         })
         .collect();
     documents::without_empty(json!({
-        "name": name.unwrap_or_default(),
+        "name": name,
         "description": description,
         "args": args,
         "secrets": wanted(secrets),

@@ -37,7 +37,7 @@ impl Work<'_, '_> {
             return Err(PlanError::Device(device.name.clone()).into());
         }
         let read = words::mounts(run, self.planner.dockerfile.escape, &self.state.variables)
-            .map_err(|error| error.at(instruction.written.span))?;
+            .map_err(At::from)?;
         let mut mounts = Vec::with_capacity(read.len() + 1);
         let mut agents = 0;
         for (number, mount) in read.iter().enumerate() {

@@ -93,6 +93,18 @@ impl Settings {
         })
     }
 
+    /// Time of all that is made, RFC 3339.
+    ///
+    /// # Errors
+    /// When there is no such time.
+    pub(super) fn created(&self) -> Result<Option<String>, At> {
+        let time = |s: i64| {
+            let time = jiff::Timestamp::from_second(s);
+            time.map_err(|_| PlanError::Epoch(s.to_string())).map(|time| time.to_string())
+        };
+        Ok(self.epoch_s.map(time).transpose()?)
+    }
+
     /// Whether nothing of the stage with this name is taken from the cache.
     pub(super) fn is_fresh(&self, stage: &str) -> bool {
         self.no_cache || self.no_cache_stages.contains(&stage.to_lowercase())

@@ -44,6 +44,8 @@ pub(super) struct Entry<'d> {
     pub commands: Vec<Command<'d>>,
     /// Its base's triggers are among them.
     pub triggered: bool,
+    /// Arguments that its `FROM` uses.
+    pub used: BTreeSet<String>,
 }
 
 /// An instruction.
@@ -68,7 +70,13 @@ pub(super) struct Table<'d> {
 
 impl<'d> Table<'d> {
     /// Adds a stage whose base is given by name.
-    pub(super) fn add(&mut self, stage: &'d Stage, base_name: &str, platform: Option<Platform>) {
+    pub(super) fn add(
+        &mut self,
+        stage: &'d Stage,
+        base_name: &str,
+        platform: Option<Platform>,
+        used: BTreeSet<String>,
+    ) {
         let earlier = self.entries.iter().rposition(|entry| entry.stage.is_named(base_name));
         let base = match earlier {
             Some(number) => Origin::Stage(number),
@@ -85,7 +93,19 @@ impl<'d> Table<'d> {
             shown: name.unwrap_or_else(|| format!("stage-{number}")),
             commands: Vec::new(),
             triggered: false,
+            used,
         });
+    }
+
+    /// Puts the named context of this name in the place of the stage that was added last.
+    pub(super) fn replace_last(&mut self, name: &str) {
+        let Some(entry) = self.entries.last() else { return };
+        let (platform, span) = (entry.platform.clone(), entry.stage.written.span);
+        let base = self.foreign(name, platform, span);
+        if let Some(entry) = self.entries.last_mut() {
+            entry.base = base;
+            entry.replaced = true;
+        }
     }
 
     /// Something foreign by name.
@@ -210,7 +230,7 @@ impl<'d> Table<'d> {
         let by_number = || name.parse().ok().filter(|number| *number < self.entries.len());
         self.named(name).or_else(by_number).ok_or_else(|| {
             let names = self.entries.iter().map(|entry| entry.shown.as_str());
-            let near = gantry_dockerfile::nearest(name, names).map(str::to_owned);
+            let near = gantry_dockerfile::nearest(name, names);
             At::from(PlanError::Target(name.to_owned())).did_you_mean(near)
         })
     }

@@ -23,7 +23,11 @@ pub(super) struct Value {
 ///
 /// # Errors
 /// When its quotes or substitutions are wrong.
-pub(super) fn word(text: &str, escape: char, variables: &Variables) -> Result<Value, PlanError> {
+pub(super) fn word(
+    text: &str,
+    escape: char,
+    variables: &dyn Environment,
+) -> Result<Value, PlanError> {
     let mut expander = Expander::new(escape, variables);
     let text = expander.word(text).map_err(PlanError::Expand)?;
     Ok(Value { text, names: expander.take_names() })
