@@ -59,7 +59,7 @@ pub(super) fn global(
                 (None, None) => (None, Default::default()),
                 (None, Some(default)) => {
                     let value = words::word(default, dockerfile.escape, &scope)
-                        .map_err(|error| error.at(span))?;
+                        .map_err(|at| at.or_at(span))?;
                     (Some(value.text), value.names.used)
                 }
             };

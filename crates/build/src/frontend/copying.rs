@@ -94,11 +94,7 @@ impl Work<'_, '_> {
         self.copy_files(&request, &command.instruction)
     }
 
-    fn copy_files(
-        &mut self,
-        request: &Request<'_>,
-        instruction: &Instruction,
-    ) -> Result<(), At> {
+    fn copy_files(&mut self, request: &Request<'_>, instruction: &Instruction) -> Result<(), At> {
         let owner = owner(&request.chown);
         let mode = match request.chmod.as_str() {
             "" => None,
@@ -139,12 +135,7 @@ impl Work<'_, '_> {
     }
 
     /// One source.
-    fn item(
-        &mut self,
-        request: &Request<'_>,
-        source: &str,
-        shown: &Shown,
-    ) -> Result<CopyItem, At> {
+    fn item(&mut self, request: &Request<'_>, source: &str, shown: &Shown) -> Result<CopyItem, At> {
         match Remote::parse(source).map_err(PlanError::Remote)? {
             Remote::Git(git) => match request.add {
                 Some(add) => self.git_item(add, git, shown),

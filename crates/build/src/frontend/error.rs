@@ -11,7 +11,7 @@ use crate::{plan::SourceError, remote::RemoteError};
 #[derive(Debug)]
 pub(super) struct At {
     /// What is wrong.
-    pub error: PlanError,
+    pub error: Box<PlanError>,
     /// Where; none if it is nowhere in the file.
     pub span: Option<Span>,
     /// What may have been meant.
@@ -40,7 +40,7 @@ pub enum PlanError {
     Ignore(#[source] gantry_dockerfile::IgnoreError),
     /// A mount is wrong.
     #[error(transparent)]
-    Mount(gantry_dockerfile::ParseError),
+    Mount(gantry_dockerfile::MountError),
     /// The rules found something, and that is to be an error.
     #[error(transparent)]
     Rules(check::Violations),
@@ -83,7 +83,9 @@ pub enum PlanError {
     )]
     FromVariable,
     /// A copy of what comes later.
-    #[error("cannot copy from stage {from:?}, it needs to be defined before current stage {stage:?}")]
+    #[error(
+        "cannot copy from stage {from:?}, it needs to be defined before current stage {stage:?}"
+    )]
     LaterStage {
         /// The later one.
         from: String,
@@ -193,7 +195,7 @@ impl PlanError {
 
 impl From<PlanError> for At {
     fn from(error: PlanError) -> Self {
-        Self { error, span: None, near: None, hint: String::new() }
+        Self { error: Box::new(error), span: None, near: None, hint: String::new() }
     }
 }
 
@@ -220,7 +222,7 @@ impl At {
     /// What went wrong, with its causes and what may have been meant.
     pub(super) fn message(&self) -> String {
         let near = gantry_dockerfile::did_you_mean(self.near.as_deref());
-        format!("{}{near}", gantry_fault::chain(&self.error))
+        format!("{}{near}", gantry_fault::chain(&*self.error))
     }
 
     /// With a place, unless it has one.
@@ -236,7 +238,7 @@ impl At {
             place: self.span.map(|span| places::of(span, file, text)),
             hint: self.hint,
             cancelled: matches!(
-                self.error,
+                *self.error,
                 PlanError::Source { source: SourceError::Cancelled, .. }
             ),
             ..Failure::default()

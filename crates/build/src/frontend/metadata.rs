@@ -7,11 +7,11 @@ use gantry_oci::{Healthcheck, image::Empty, signal};
 
 use super::{
     copying::owner,
-    variables::set_in_list,
     error::{At, PlanError},
     go_text, paths,
-    work::Work,
+    variables::set_in_list,
     words,
+    work::Work,
 };
 use crate::graph::{MakeDirectory, Op};
 
@@ -45,7 +45,7 @@ impl Work<'_, '_> {
         let mut texts = Vec::with_capacity(args.len());
         for arg in args {
             let given = self.planner.settings.args.get(&arg.name).cloned();
-            let global = self.planner.global.get(&arg.name).map(str::to_owned);
+            let global = self.planner.global.get(&arg.name).cloned();
             let (value, own) = match (given, &arg.default) {
                 (Some(given), _) => (Some(given), true),
                 (None, Some(default)) => (Some(self.default_of(default, instruction)?), true),

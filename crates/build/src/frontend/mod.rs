@@ -187,9 +187,7 @@ fn check_syntax(dockerfile: &Dockerfile, settings: &Settings) -> Result<(), At> 
     // What follows the first word is arguments.
     let image = syntax.split_whitespace().next().unwrap_or_default();
     let own = match image.parse::<gantry_oci::Reference>() {
-        Ok(reference) => {
-            reference.domain() == "docker.io" && OWN_NAMES.contains(&reference.path())
-        }
+        Ok(reference) => reference.domain() == "docker.io" && OWN_NAMES.contains(&reference.path()),
         Err(_) => false,
     };
     if own {

@@ -86,8 +86,8 @@ impl<'p> Planner<'p> {
     ) -> Result<Planned, At> {
         self.read_global_args(request)?;
         let mut table = self.table(contexts)?;
-        table.connect()?;
         let target = table.target(&request.target)?;
+        table.connect()?;
         let wanted: Vec<usize> =
             if all_stages { (0..table.entries.len()).collect() } else { vec![target] };
         self.look_up(&mut table, &wanted, contexts).await?;
@@ -117,19 +117,18 @@ impl<'p> Planner<'p> {
         let linter = &mut self.findings.linter;
         check::check_default_bases(self.dockerfile, &known, &is_reference, linter);
         self.outline = Outline::default();
-        self.global =
-            args::global(self.dockerfile, known, &self.settings.args, &mut self.outline)?;
+        self.global = args::global(self.dockerfile, known, &self.settings.args, &mut self.outline)?;
         Ok(())
     }
 
     /// The stages with their bases and platforms.
     fn table(&mut self, contexts: &Contexts<'_>) -> Result<Table<'p>, At> {
-        let mut table = Table::default();
+        let mut table = Table { escape: self.dockerfile.escape, ..Table::default() };
         for stage in &self.dockerfile.stages {
             let span = stage.written.span;
             let base = &stage.from.base.text;
             let value = words::word(base, self.dockerfile.escape, &self.global)
-                .map_err(|error| error.at(span))?;
+                .map_err(|at| at.or_at(span))?;
             if value.text.is_empty() {
                 self.check_from(stage, &value, None);
                 return Err(PlanError::BlankBase(base.clone()).at(span));
@@ -165,8 +164,8 @@ impl<'p> Planner<'p> {
         used: &mut BTreeSet<String>,
     ) -> Result<Platform, At> {
         let span = stage.written.span;
-        let value = words::word(text, self.dockerfile.escape, &self.global)
-            .map_err(|error| error.at(span))?;
+        let value =
+            words::word(text, self.dockerfile.escape, &self.global).map_err(|at| at.or_at(span))?;
         let parsed = value.text.parse::<Platform>();
         let found = parsed.as_ref().ok().cloned().unwrap_or_default();
         let checked = FromPlatform {

@@ -11,6 +11,7 @@ use gantry_oci::Platform;
 use super::{
     error::{At, PlanError},
     foreign::{Foreign, Resolved},
+    words,
 };
 
 /// The base that is nothing.
@@ -66,6 +67,8 @@ pub(super) struct Table<'d> {
     pub entries: Vec<Entry<'d>>,
     /// What they need that is no stage.
     pub foreign: Vec<Foreign>,
+    /// The file's escape character.
+    pub escape: char,
 }
 
 impl<'d> Table<'d> {
@@ -109,12 +112,7 @@ impl<'d> Table<'d> {
     }
 
     /// Something foreign by name.
-    pub(super) fn foreign(
-        &mut self,
-        name: &str,
-        platform: Option<Platform>,
-        span: Span,
-    ) -> Origin {
+    pub(super) fn foreign(&mut self, name: &str, platform: Option<Platform>, span: Span) -> Origin {
         let same = |foreign: &Foreign| foreign.name == name && foreign.platform == platform;
         let number = self.foreign.iter().position(same).unwrap_or_else(|| {
             self.foreign.push(Foreign { name: name.to_owned(), platform, span, resolved: None });
@@ -136,11 +134,7 @@ impl<'d> Table<'d> {
             }
             self.entries[number].commands = commands;
         }
-        self.order(&(0..self.entries.len()).collect())?;
-        if let [single] = self.entries.as_mut_slice() {
-            single.shown.clear();
-        }
-        Ok(())
+        self.order(&(0..self.entries.len()).collect()).map(drop)
     }
 
     /// Puts triggers of a stage's base before its instructions.
@@ -177,15 +171,12 @@ impl<'d> Table<'d> {
                 None => Vec::new(),
             },
             InstructionKind::Run(run) => {
-                let mounts = run.mounts_as_written().map_err(|e| PlanError::Parse(e).at(span))?;
-                let mut from = Vec::with_capacity(mounts.len());
-                for mount in mounts {
-                    from.push(match mount.from.as_str() {
-                        "" => None,
-                        name => Some(self.source(name, span)),
-                    });
-                }
-                from
+                let sources = words::mount_sources(run, self.escape);
+                let source = |name: &String| match name.as_str() {
+                    "" => None,
+                    name => Some(self.source(name, span)),
+                };
+                sources.iter().map(source).collect()
             }
             _ => Vec::new(),
         };

@@ -8,7 +8,6 @@ use gantry_dockerfile::{
 use gantry_oci::Platform;
 
 use super::{
-    variables::Variables,
     error::{At, PlanError},
     findings::Findings,
     foreign::{Image, Resolved},
@@ -18,6 +17,7 @@ use super::{
     planner::Planner,
     stages::{Command, Entry, Origin, Table, total},
     state::{self, State},
+    variables::Variables,
     vertices::Shown,
     words,
 };
@@ -77,12 +77,10 @@ pub(super) fn stage<'p>(
     let name = entry.stage.from.name.as_ref().map_or("", |name| name.name.as_str());
     let fresh = planner.settings.is_fresh(name);
     let platform = entry.platform.clone().unwrap_or_else(|| planner.target.clone());
-    let mut naming = Naming {
-        stage: entry.shown.clone(),
-        total: total(entry),
-        platform: planner.settings.multi_platform.then(|| platform.clone()),
-        ..Naming::default()
-    };
+    let shown_platform = planner.settings.multi_platform.then(|| platform.clone());
+    // The only stage needs no name.
+    let shown = if table.entries.len() == 1 { "" } else { &entry.shown };
+    let mut naming = Naming::of(shown, total(entry), shown_platform);
     let mut finished = begin(planner, table, done, entry, &platform, &mut naming);
     finished.outline.uses(&entry.used);
     let Finished { state, outline, check } = finished;
@@ -203,16 +201,14 @@ impl Work<'_, '_> {
     /// The instruction with the values of its variables.
     fn expand(&mut self, instruction: &Instruction) -> Result<InstructionKind, At> {
         let escape = self.planner.dockerfile.escape;
-        let (kind, names) =
-            words::instruction(&instruction.kind, escape, &self.state.variables)?;
+        let (kind, names) = words::instruction(&instruction.kind, escape, &self.state.variables)?;
         self.check_variables(&names, &instruction.written);
         Ok(kind)
     }
 
     /// Tells of variables that nothing sets.
     pub(super) fn check_variables(&mut self, names: &Names, written: &Written) {
-        let declared: Vec<_> =
-            self.state.build_args.iter().map(|(name, _)| name.clone()).collect();
+        let declared: Vec<_> = self.state.build_args.iter().map(|(name, _)| name.clone()).collect();
         let set: Vec<&str> = self.state.variables.names().collect();
         let linter = &mut self.planner.findings.linter;
         check::check_variables(written, names, &declared, set, linter);
@@ -235,18 +231,19 @@ impl Work<'_, '_> {
     /// The vertex that files of a `--from` or a mount are taken of.
     ///
     /// # Errors
-    /// When it is a stage that is not done yet.
+    /// When it is a later stage, which only a named context may stand for.
     pub(super) fn source(&mut self, origin: Option<Origin>) -> Result<VertexId, At> {
         let Some(origin) = origin else { return Ok(self.planner.main_context()) };
-        if let Some(number) = self.table.stage_of(origin) {
-            return match &self.done[number] {
-                Some(finished) => Ok(finished.state.vertex),
-                None => Err(PlanError::LaterStage {
-                    from: self.table.entries[number].shown.clone(),
-                    stage: self.table.entries[self.number].shown.clone(),
-                }
-                .into()),
-            };
+        if let Origin::Stage(number) = origin
+            && number > self.number
+        {
+            let shown = |number: usize| self.table.entries[number].shown.clone();
+            let (from, stage) = (shown(number), shown(self.number));
+            return Err(PlanError::LaterStage { from, stage }.into());
+        }
+        let stage = self.table.stage_of(origin).and_then(|number| self.done[number].as_ref());
+        if let Some(finished) = stage {
+            return Ok(finished.state.vertex);
         }
         let resolved = match origin {
             Origin::Foreign(number) => self.table.foreign[number].resolved.as_ref(),
@@ -356,4 +353,3 @@ impl<'p> Planner<'p> {
         }
     }
 }
-

@@ -31,11 +31,7 @@ const BASE: &str = "base";
 type Files = BTreeMap<String, String>;
 
 /// Describes an image.
-pub(super) fn describe(
-    client: &Client,
-    image: &str,
-    case: &BuildCase,
-) -> Result<String, String> {
+pub(super) fn describe(client: &Client, image: &str, case: &BuildCase) -> Result<String, String> {
     let document = inspect(client, image)?;
     let mut text = configuration(&document);
     if !case.files && case.builder == super::Builder::Buildkit && case.docker.is_none() {
