@@ -171,7 +171,8 @@ pub enum Problem {
 }
 
 /// ` (did you mean X?)`, or nothing.
-pub(crate) fn did_you_mean(hint: Option<&str>) -> String {
+#[must_use]
+pub fn did_you_mean(hint: Option<&str>) -> String {
     hint.map(|hint| format!(" (did you mean {hint}?)")).unwrap_or_default()
 }
 
