@@ -28,7 +28,10 @@ enum Token {
     /// One character but a slash.
     One,
     /// One of some.
-    Class { negated: bool, ranges: Vec<(char, char)> },
+    Class {
+        negated: bool,
+        ranges: Vec<(char, char)>,
+    },
     /// Any text without a slash.
     Star,
     /// Any text.
@@ -54,8 +57,8 @@ impl Glob {
     /// When it is no pattern.
     pub fn any_depth(pattern: &str) -> Result<Self, GlobError> {
         let mut tokens = tokens(pattern, true)?;
-        // `**name` is whatever ends with the name, although `**na*` is what is called so: ignore
-        // files have always been read like this.
+        // `**name` is whatever ends with the name, although `**na*` is what is called so: Docker
+        // reads ignore files like this since its version 23 (moby/patternmatcher).
         if let [Token::Optional, Token::Directories, rest @ ..] = tokens.as_slice() {
             let literal = rest.iter().all(|token| matches!(token, Token::Char(_)));
             if literal && !pattern.starts_with("**/") && !pattern.contains('\\') {
@@ -73,12 +76,7 @@ impl Glob {
         let prefix = tokens.iter().map_while(literal).collect();
         let mut suffix: Vec<char> = tokens.iter().rev().map_while(literal).collect();
         suffix.reverse();
-        Self {
-            written: pattern.to_owned(),
-            prefix,
-            suffix: suffix.into_iter().collect(),
-            tokens,
-        }
+        Self { written: pattern.to_owned(), prefix, suffix: suffix.into_iter().collect(), tokens }
     }
 
     /// The pattern as written.

@@ -43,6 +43,8 @@ pub(crate) struct Lexed {
     pub(crate) keyword: Option<Keyword>,
     /// Its arguments.
     pub(crate) arguments: Arguments,
+    /// Spaces at its end, which a trigger keeps.
+    pub(crate) trailing: String,
     /// Its heredocs.
     pub(crate) heredocs: Vec<Heredoc>,
 }
@@ -64,10 +66,7 @@ pub(crate) fn lex(text: &str) -> Result<LexedFile, ParseError> {
         lexer.line(&line)?;
     }
     if lexer.file.instructions.is_empty() {
-        let line = lexer.lines.count_so_far();
-        let span =
-            Span { first_line: line, last_line: line, start: text.len(), end: text.len() };
-        return Err(Problem::NoInstructions.at(span));
+        return Err(Problem::NoInstructions.at(Span::START));
     }
     Ok(lexer.file)
 }
@@ -133,10 +132,12 @@ impl Lexer<'_> {
         let (part, mut continued) = without_continuation(&text[indent..], escape);
         joined.push(part, first.start + indent, first.number);
         let mut head = Span { start: first.start + indent, ..first.span() };
+        let mut last = head;
         let mut has_empty_line = false;
         while continued {
             let Some(line) = self.lines.next() else { break };
-            head = head.to(line.span());
+            last = line.span();
+            head = head.to(last);
             if line.is_comment() {
                 continue;
             }
@@ -149,8 +150,7 @@ impl Lexer<'_> {
             continued = more;
         }
         if has_empty_line {
-            let last = head.last_line;
-            self.file.empty_continuations.push(Span { first_line: last, ..head });
+            self.file.empty_continuations.push(last);
         }
         (joined, head)
     }
@@ -189,12 +189,14 @@ fn split(
         None => (Vec::new(), part.after(part.text().len())),
     };
     let keyword = Keyword::of(name.text());
-    let arguments = arguments::read(keyword, &rest.trim(), escape)
-        .map_err(|problem| problem.at(head))?;
+    let arguments =
+        arguments::read(keyword, &rest.trim(), escape).map_err(|problem| problem.at(head))?;
+    let text = part.text();
     Ok(Lexed {
+        trailing: text[text.trim_end().len()..].to_owned(),
         written: Written {
             keyword: name.text().to_owned(),
-            text: part.text().trim().to_owned(),
+            text: text.trim().to_owned(),
             span: head,
             head,
             comments,

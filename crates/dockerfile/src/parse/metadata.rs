@@ -63,7 +63,8 @@ pub(super) fn shell(request: &Request) -> Result<Vec<String>, Wrong> {
     }
 }
 
-/// The text of a trigger: the instruction as written, and its heredocs.
+/// The text of a trigger: the instruction as written, spaces at its end and all, and its heredocs.
+/// It is part of what an image is, so BuildKit's and ours must be the same to the byte.
 pub(super) fn onbuild(request: &Request) -> Result<String, Wrong> {
     let Arguments::Trigger { name, .. } = &request.lexed.arguments else {
         return Err(Problem::AtLeastOneArgument(request.name()).into());
@@ -71,6 +72,7 @@ pub(super) fn onbuild(request: &Request) -> Result<String, Wrong> {
     flags::none(request)?;
     check_trigger(&name.text).map_err(|problem| problem.of(name.span))?;
     let mut text = without_name(&request.written().text).to_owned();
+    text.push_str(&request.lexed.trailing);
     for heredoc in &request.lexed.heredocs {
         text.push('\n');
         text.push_str(&heredoc.content);
@@ -136,8 +138,8 @@ pub(super) fn healthcheck(request: &Request) -> Result<Healthcheck, Wrong> {
 
 fn interval(flags: &flags::Flags<'_>, name: &'static str) -> Result<i64, Wrong> {
     let Some(word) = flags.word(name) else { return Ok(0) };
-    let ns = duration::parse_ns(&word.text)
-        .map_err(|error| Problem::Duration(error).of(word.span))?;
+    let ns =
+        duration::parse_ns(&word.text).map_err(|error| Problem::Duration(error).of(word.span))?;
     if ns != 0 && ns < MIN_INTERVAL_NS {
         return Err(Problem::ShortInterval(name).of(word.span));
     }
@@ -152,6 +154,5 @@ fn retries(flags: &flags::Flags<'_>) -> Result<u32, Wrong> {
         return Err(wrong("invalid syntax"));
     }
     let number: i32 = word.text.parse().map_err(|_| wrong("value out of range"))?;
-    u32::try_from(number)
-        .map_err(|_| Problem::NegativeRetries(i64::from(number)).of(word.span))
+    u32::try_from(number).map_err(|_| Problem::NegativeRetries(i64::from(number)).of(word.span))
 }
