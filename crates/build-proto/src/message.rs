@@ -111,6 +111,8 @@ pub struct Failure {
     pub kept: String,
     /// Command line of the failed step.
     pub command: Vec<String>,
+    /// The last lines that it printed.
+    pub last_output: String,
     /// The build was cancelled.
     pub cancelled: bool,
 }
