@@ -140,13 +140,14 @@ impl Client for Asker {
         context: &'a str,
         directory: &'a str,
         known: &'a str,
+        shallow: bool,
     ) -> BoxFuture<'a, Result<Listing, ClientError>> {
         Box::pin(async move {
             let ask = Ask::List {
                 context: context.to_owned(),
                 directory: directory.to_owned(),
                 known: known.to_owned(),
-                shallow: false,
+                shallow,
             };
             let mut asked = self.ask(ask).await?;
             let mut text = match asked.next().await? {
@@ -168,6 +169,10 @@ impl Client for Asker {
         Box::pin(self.stream(ask))
     }
 
+    fn tar<'a>(&'a self, context: &'a str) -> BoxFuture<'a, Result<Bytes, ClientError>> {
+        Box::pin(self.stream(Ask::Tar(context.to_owned())))
+    }
+
     fn secret<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Vec<u8>, ClientError>> {
         Box::pin(async move {
             let mut asked = self.ask(Ask::Secret(id.to_owned())).await?;
@@ -187,6 +192,10 @@ impl Client for Asker {
 
     fn output(&self, index: usize) -> BoxFuture<'_, Result<Output, ClientError>> {
         Box::pin(self.begin_output(FromDaemon::Output(index)))
+    }
+
+    fn cache_output(&self, index: usize) -> BoxFuture<'_, Result<Output, ClientError>> {
+        Box::pin(self.begin_output(FromDaemon::CacheOutput(index)))
     }
 
     fn progress(&self, progress: Progress) {
