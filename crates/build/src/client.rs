@@ -4,8 +4,6 @@ use futures_util::{future::BoxFuture, stream::BoxStream};
 use gantry_build_proto::{Listing, Progress};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::plan::PlannedStep;
-
 /// Content that comes in pieces, each of at most a few hundred KiB.
 pub type Bytes = BoxStream<'static, Result<Vec<u8>, ClientError>>;
 /// An output's way to the client; it is complete once it was shut down.
@@ -65,15 +63,26 @@ pub trait Client: Send + Sync + 'static {
     /// [`BuildRequest::cache_to`]: gantry_build_proto::BuildRequest::cache_to
     fn cache_output(&self, index: usize) -> BoxFuture<'_, Result<Output, ClientError>>;
 
-    /// Told once, when it is known what will be done: [`Plan::steps`](crate::plan::Plan::steps).
-    /// Their vertices have been, or will be, told of with [`Client::progress`].
-    fn planned(&self, steps: &[PlannedStep]) {
-        let _ = steps;
+    /// Told once, when it is known what will be done: the instructions of the stages that are built
+    /// ([`Plan::steps`](crate::plan::Plan::steps)), in the text's order, before any of them is
+    /// started.
+    fn planned(&self, instructions: &[Instruction]) {
+        let _ = instructions;
     }
 
     /// Tells how the build goes. Must not wait: what a slow client has not read yet is its door's
     /// to keep or to drop.
     fn progress(&self, progress: Progress);
+}
+
+/// An instruction of a build.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Instruction {
+    /// As written, on one line.
+    pub text: String,
+    /// The vertex that does its work, by its number in [`Progress`]; none if it only changes the
+    /// configuration.
+    pub vertex: Option<u32>,
 }
 
 /// Why the client did not give something.
