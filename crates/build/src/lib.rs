@@ -22,4 +22,4 @@ pub mod plan;
 pub mod remote;
 
 pub use builder::{Builder, Failed, Kept, Options, Parts};
-pub use client::{Bytes, Client, ClientError, Connection, Output};
+pub use client::{Bytes, Client, ClientError, Connection, Instruction, Output};
