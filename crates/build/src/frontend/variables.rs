@@ -2,19 +2,19 @@
 
 /// Variables; a name that is set again moves to the end.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Environment {
+pub(super) struct Variables {
     variables: Vec<(String, String)>,
 }
 
-impl Environment {
+impl Variables {
     /// Of `NAME=value` texts, as image configurations have them.
     pub(super) fn of(texts: &[String]) -> Self {
-        let mut environment = Self::default();
+        let mut variables = Self::default();
         for text in texts {
             let (name, value) = text.split_once('=').unwrap_or((text, ""));
-            environment.set(name, value);
+            variables.set(name, value);
         }
-        environment
+        variables
     }
 
     /// The value of a variable.
@@ -56,11 +56,11 @@ mod tests {
 
     #[test]
     fn the_last_one_counts() {
-        let mut environment = Environment::of(&["A=1".to_owned(), "B".to_owned(), "A=2".to_owned()]);
-        assert_eq!(environment.texts(), ["B=", "A=2"]);
-        environment.set("B", "=");
-        assert_eq!((environment.get("B"), environment.get("C")), (Some("="), None));
-        assert_eq!(environment.names().collect::<Vec<_>>(), ["A", "B"]);
+        let mut variables = Variables::of(&["A=1".to_owned(), "B".to_owned(), "A=2".to_owned()]);
+        assert_eq!(variables.texts(), ["B=", "A=2"]);
+        variables.set("B", "=");
+        assert_eq!((variables.get("B"), variables.get("C")), (Some("="), None));
+        assert_eq!(variables.names().collect::<Vec<_>>(), ["A", "B"]);
     }
 
     #[test]
