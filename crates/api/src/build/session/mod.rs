@@ -47,7 +47,7 @@ pub(crate) async fn session(call: Call) -> Result<Response, ApiError> {
         let words = format!("this request needs the header \"Upgrade: {PROTOCOL}\"");
         return Err(ApiError::new(StatusCode::UPGRADE_REQUIRED, words));
     }
-    let builder = call.api.builder.clone();
+    let builder = call.api.builds.builder.clone();
     Ok(take_over(move |connection| serve(connection, builder)))
 }
 
