@@ -294,7 +294,7 @@ fn limits_hold() {
         let mut request = step(&engine, 1, "ulimit -n; busybox df -k /dev/shm | busybox tail -n 1");
         request.host.shm_size = 3 << 20;
         request.host.memory = 64 << 20;
-        let ulimit = Ulimit { name: "nofile".into(), soft: 100, hard: 200, ..Ulimit::default() };
+        let ulimit = Ulimit { name: "nofile".into(), soft: 100, hard: 200 };
         request.host.ulimits = Some(vec![ulimit]);
         request.host.cgroup_parent = format!("{}-own", engine.config().cgroup_parent);
         let done = run(&engine, request).await;
