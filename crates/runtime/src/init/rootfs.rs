@@ -81,7 +81,8 @@ fn clone_tree(path: &Path) -> Result<OwnedFd, Failure> {
 
 fn overlay(lower: &[PathBuf], upper: &Path, work: &Path) -> Result<OwnedFd, Failure> {
     let upper = Some((upper, work));
-    let mounted = mount_detached(Overlay { lower, upper, attributes: MountAttrFlags::empty() });
+    let attributes = MountAttrFlags::empty();
+    let mounted = mount_detached(Overlay { lower, upper, attributes, volatile: false });
     mounted.or_else(|refused| {
         let text = refused.to_string();
         Err(refused.source).during(|| text)
