@@ -172,7 +172,11 @@ impl Plan {
     ///
     /// # Errors
     /// A limit that cannot be.
-    pub(crate) fn spec(&self, engine: &Inner, record: &ContainerRecord) -> Result<Spec, StartError> {
+    pub(crate) fn spec(
+        &self,
+        engine: &Inner,
+        record: &ContainerRecord,
+    ) -> Result<Spec, StartError> {
         let (host, config) = (&record.host, &record.config);
         let init = host.init.unwrap_or(engine.config.init);
         let mounts = spec::mounts::build(&MountInput {

@@ -74,7 +74,11 @@ impl Limits {
             0 => bytes("keep-storage")?,
             bytes => bytes,
         };
-        Ok(Self { reserved, max_used: bytes("max-used-space")?, min_free: bytes("min-free-space")? })
+        Ok(Self {
+            reserved,
+            max_used: bytes("max-used-space")?,
+            min_free: bytes("min-free-space")?,
+        })
     }
 
     /// Bytes to keep of a cache that takes `total`, with `free` ones left on its disk.

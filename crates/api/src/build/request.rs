@@ -279,7 +279,11 @@ mod tests {
     #[test]
     fn nonsense_is_refused_in_dockers_words() {
         for (query, status, words) in [
-            ("version=2", 501, "building with BuildKit's interface is not implemented by Gantry yet"),
+            (
+                "version=2",
+                501,
+                "building with BuildKit's interface is not implemented by Gantry yet",
+            ),
             ("version=3", 400, "invalid version \"3\""),
             ("securityopt=x", 400, "security options are not supported on linux"),
             ("isolation=hyperv", 400, "unsupported isolation: \"hyperv\""),

@@ -145,4 +145,3 @@ impl Driver {
         launch::run(&engine, request).instrument(span).await
     }
 }
-

@@ -237,7 +237,8 @@ impl Step {
     /// Finds the users, and makes the mounts ready.
     async fn prepare(&self, rootfs: Rootfs, mounts: Vec<StepMount>) -> Result<Files, StepError> {
         let (engine, record) = (Arc::clone(&self.engine), Arc::clone(&self.record));
-        let prepared = tokio::task::spawn_blocking(move || prepare(&engine, &record, rootfs, mounts));
+        let prepared =
+            tokio::task::spawn_blocking(move || prepare(&engine, &record, rootfs, mounts));
         prepared.await.map_err(|_| StepError::Closed)?
     }
 
@@ -327,4 +328,3 @@ fn prepare(
     }
     Ok(Files { rootfs, users, mounts: sources })
 }
-

@@ -90,8 +90,11 @@ impl StepMount {
         id: &str,
         number: usize,
     ) -> io::Result<(MountRecord, PathBuf)> {
-        let record =
-            MountRecord { target: self.target, read_only: self.read_only, ..MountRecord::default() };
+        let record = MountRecord {
+            target: self.target,
+            read_only: self.read_only,
+            ..MountRecord::default()
+        };
         Ok(match self.source {
             StepSource::Descriptor(fd) => {
                 (record, mounting::bind_descriptor(engine, id, number, fd)?)

@@ -239,13 +239,18 @@ fn mounts_come_by_descriptors_and_leave_no_points_behind() {
         };
         let shown = || StepSource::Descriptor(path_of(&outside));
         request.mounts = vec![
-            mount("/run/secrets/it", StepSource::Descriptor(path_of(&outside.join("secret"))), true),
+            mount(
+                "/run/secrets/it",
+                StepSource::Descriptor(path_of(&outside.join("secret"))),
+                true,
+            ),
             mount("/seed/more", shown(), false),
             mount("/ro", shown(), true),
             mount("/tool", StepSource::Descriptor(tools), true),
             mount("/mem", StepSource::Tmpfs { size_bytes: 1 << 20 }, false),
         ];
-        let before = fs::metadata(engine.parts().snapshots.layer_path(&layers(&engine)[0]).join("seed"));
+        let before =
+            fs::metadata(engine.parts().snapshots.layer_path(&layers(&engine)[0]).join("seed"));
         let done = run(&engine, request).await;
         assert_eq!(done.code(), 0, "{}{}", done.out, done.err);
         assert!(done.out.starts_with("s3cretshown"), "{}", done.out);
@@ -269,8 +274,7 @@ fn what_a_step_sees_around_its_mount_points_is_as_it_was() {
                       busybox touch /seed/a/kept";
         let mut request = step(&engine, 1, script);
         let source = StepSource::Tmpfs { size_bytes: 0 };
-        request.mounts =
-            vec![StepMount { target: "/seed/a/b".into(), source, read_only: false }];
+        request.mounts = vec![StepMount { target: "/seed/a/b".into(), source, read_only: false }];
         let done = run(&engine, request).await;
         assert_eq!(done.code(), 0, "{}", done.err);
         let line = format!(

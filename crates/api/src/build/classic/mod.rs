@@ -10,9 +10,7 @@ use std::io::{self, Read};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
-use gantry_build::{
-    Builder, Bytes, Client, ClientError, Connection, Instruction, Output,
-};
+use gantry_build::{Builder, Bytes, Client, ClientError, Connection, Instruction, Output};
 use gantry_build_proto::{ContextSource, Listing, Progress};
 use hyper::header::HeaderValue;
 use tokio_util::io::{StreamReader, SyncIoBridge};

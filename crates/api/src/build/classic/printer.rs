@@ -353,7 +353,6 @@ impl Printer {
 /// The words of a vertex that ended because another failed.
 const CANCELLED: &str = "context canceled";
 
-
 /// The first digits of an id.
 fn short(id: &str) -> &str {
     let hex = id.rsplit_once(':').map_or(id, |(_, hex)| hex);
@@ -460,7 +459,10 @@ mod tests {
         assert_eq!(got, want);
         let aux: Vec<_> = messages.iter().filter_map(|message| message.aux.as_ref()).collect();
         assert_eq!(aux, [&serde_json::json!({ "ID": built().image })]);
-        assert_eq!(messages[0].stream, "Step 1/5 : FROM box", "the newline is a message of its own");
+        assert_eq!(
+            messages[0].stream, "Step 1/5 : FROM box",
+            "the newline is a message of its own"
+        );
         assert_eq!(messages[1].stream, "\n");
 
         let mut again = printer(PLAIN, &seen);
@@ -543,11 +545,17 @@ mod tests {
             printer.failed(&failure);
             let messages = printer.take();
             let got = masked(&text(&messages));
-            assert!(got.contains("Step 4/4 : RUN exit 3\n ---> Running in *\nlast words\n"), "{got}");
+            assert!(
+                got.contains("Step 4/4 : RUN exit 3\n ---> Running in *\nlast words\n"),
+                "{got}"
+            );
             assert_eq!(got.contains("Removing"), force_remove);
             let last = messages.last().unwrap();
             let detail = last.error_detail.as_ref().unwrap();
-            assert_eq!((detail.code, detail.message.as_str(), last.error.as_str()), (3, words, words));
+            assert_eq!(
+                (detail.code, detail.message.as_str(), last.error.as_str()),
+                (3, words, words)
+            );
         }
     }
 

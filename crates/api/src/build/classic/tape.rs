@@ -51,14 +51,8 @@ enum End {
 impl Tape {
     /// A tape with nothing on it.
     pub(super) fn new(printer: Printer, quiet: bool) -> Self {
-        let state = State {
-            printer,
-            quiet,
-            lines: VecDeque::new(),
-            bytes: 0,
-            left_out: 0,
-            end: None,
-        };
+        let state =
+            State { printer, quiet, lines: VecDeque::new(), bytes: 0, left_out: 0, end: None };
         Self { state: Mutex::new(state), changed: Notify::new() }
     }
 
@@ -225,7 +219,8 @@ mod tests {
     async fn all(tape: Arc<Tape>) -> Result<String, ApiError> {
         let worker = Worker::new(tokio::spawn(async {}));
         let lines: Vec<_> = lines(tape, worker).await?.collect().await;
-        let lines = lines.into_iter().map(|line| String::from_utf8(line.unwrap().to_vec()).unwrap());
+        let lines =
+            lines.into_iter().map(|line| String::from_utf8(line.unwrap().to_vec()).unwrap());
         Ok(lines.collect())
     }
 
@@ -266,9 +261,8 @@ mod tests {
     async fn whoever_does_not_read_loses_prints_alone() {
         let tape = tape(false);
         tape.planned(&[Instruction { text: "RUN yes".into(), vertex: Some(1) }]);
-        let log = |text: String| {
-            Progress::Log(Log { vertex: 1, stream: Output::Out, at_ns: 0, text })
-        };
+        let log =
+            |text: String| Progress::Log(Log { vertex: 1, stream: Output::Out, at_ns: 0, text });
         for _ in 0..(FULL_BYTES >> 20) + 4 {
             tape.progress(log("y".repeat(1 << 20)));
         }

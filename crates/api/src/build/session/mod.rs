@@ -88,11 +88,8 @@ async fn converse<B, F>(
 }
 
 /// The session; when it returns nothing more is said.
-async fn talk<B, F>(
-    mut frames: Frames<impl AsyncRead + Unpin>,
-    outbox: Arc<Outbox>,
-    build: B,
-) where
+async fn talk<B, F>(mut frames: Frames<impl AsyncRead + Unpin>, outbox: Arc<Outbox>, build: B)
+where
     B: FnOnce(BuildRequest, Arc<dyn Client>) -> F,
     F: Future<Output = Result<Built, Box<Failed>>>,
 {
