@@ -161,6 +161,7 @@ fn users_environment_input_and_directories() {
             assert!(done.out.contains(want), "{want:?} in {}", done.out);
         }
         assert!(done.out.ends_with("given\n"), "{}", done.out);
+        assert!(!done.out.contains("HOSTNAME"), "as in BuildKit's steps: {}", done.out);
         assert_eq!(done.changes(), ["new", "new/dir"]);
         let mut request = step(&engine, 2, "exit 0");
         request.user = "nobody-here".into();
