@@ -46,7 +46,7 @@ impl Seen {
 }
 
 /// What is printed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Style {
     /// Tell that steps' containers are removed.
     pub(super) remove: bool,
@@ -56,6 +56,8 @@ pub(super) struct Style {
     pub(super) aux: bool,
     /// Nothing is taken from the cache.
     pub(super) no_cache: bool,
+    /// Labels that the request gives the image.
+    pub(super) labels: BTreeMap<String, String>,
 }
 
 /// A vertex, as far as is known.
@@ -120,10 +122,14 @@ impl Printer {
         std::mem::take(&mut self.out)
     }
 
-    /// It is known what will be done.
+    /// It is known what will be done. What the request labels the image with are steps, too.
     pub(super) fn planned(&mut self, instructions: &[Instruction]) {
         self.understood = true;
-        self.instructions = instructions.to_vec();
+        let labels = self.style.labels.iter().map(|(name, value)| Instruction {
+            text: format!("LABEL {name}={value}"),
+            vertex: None,
+        });
+        self.instructions = instructions.iter().cloned().chain(labels).collect();
         self.advance();
     }
 
@@ -153,9 +159,6 @@ impl Printer {
             self.announce();
             self.finish_step();
         }
-        for warning in built.warnings.iter().filter(|warning| warning.rule.is_empty()) {
-            self.say(format!("[Warning] {}\n", warning.message));
-        }
         let id = short(&built.image).to_owned();
         if self.turn < self.instructions.len() {
             self.announce();
@@ -165,6 +168,9 @@ impl Printer {
         if self.style.aux && !built.image.is_empty() {
             let aux = serde_json::to_value(BuildResult { id: built.image.clone() }).ok();
             self.out.push(JsonMessage { aux, ..JsonMessage::default() });
+        }
+        for warning in built.warnings.iter().filter(|warning| warning.rule.is_empty()) {
+            self.say(format!("[Warning] {}\n", warning.message));
         }
         self.say(format!("Successfully built {id}\n"));
         for name in &built.names {
@@ -194,7 +200,7 @@ impl Printer {
                 format!("The command '{command}' returned a non-zero code: {code}")
             }
         };
-        let detail = ErrorDetail { code: failure.exit_code, message: message.clone() };
+        let detail = ErrorDetail { code: failure.exit_code.into(), message: message.clone() };
         let error_detail = Some(detail);
         self.out.push(JsonMessage { error_detail, error: message, ..JsonMessage::default() });
     }
@@ -208,8 +214,9 @@ impl Printer {
     /// Prints as far as it is known.
     fn advance(&mut self) {
         while let Some(instruction) = self.instructions.get(self.turn) {
+            let vertex = instruction.vertex;
             self.announce();
-            if let Some(vertex) = instruction.vertex {
+            if let Some(vertex) = vertex {
                 let Some(work) = self.work.get(&vertex) else { return };
                 let done = work.completed.as_ref().is_some_and(|done| done.error.is_none());
                 if work.started && !done {
@@ -262,6 +269,7 @@ impl Printer {
         let work = vertex.and_then(|vertex| self.work.get(&vertex));
         let completed = work.and_then(|work| work.completed.as_ref());
         let next = match completed.map(|done| done.result.as_str()) {
+            _ if self.is_scratch() => String::new(),
             None | Some("") => {
                 let text = format!("{}\n{}", self.id, self.instructions[self.turn].text);
                 Digest::of(text.as_bytes()).hex()[..SHORT].to_owned()
@@ -343,6 +351,13 @@ impl Printer {
         }
     }
 
+    /// Whether there is nothing at all in this image, and so no id.
+    fn is_scratch(&self) -> bool {
+        let text = &self.instructions[self.turn].text;
+        let words: Vec<&str> = text.split_ascii_whitespace().take(2).collect();
+        matches!(words[..], [from, "scratch"] if from.eq_ignore_ascii_case("FROM"))
+    }
+
     /// What the step's container would be called.
     fn container(&self) -> String {
         let text = format!("{}\n{}\n{}", self.id, self.turn, self.instructions[self.turn].text);
@@ -414,8 +429,9 @@ mod tests {
     fn masked(text: &str) -> String {
         let mask = |line: &str| {
             for before in [" ---> Running in ", "Removing intermediate container "] {
-                if line.starts_with(before) {
-                    return format!("{before}*\n");
+                // What was printed before may have had no newline.
+                if let Some((printed, _)) = line.split_once(before) {
+                    return format!("{printed}{before}*\n");
                 }
             }
             line.to_owned()
@@ -480,6 +496,27 @@ mod tests {
         changed.progress(completed(2, Cached::Hit, "dddddddddddd", None));
         changed.built(&built());
         assert_eq!(text(&changed.take()).matches(" ---> Using cache\n").count(), 3);
+    }
+
+    #[test]
+    fn labels_and_warnings_have_their_place() {
+        let labels = [("l".to_owned(), "v".to_owned())].into();
+        let style = Style { labels, ..Style::default() };
+        let mut printer = Printer::new(style, Seen::default());
+        printer.planned(&instructions(&[("FROM scratch", Some(0)), ("COPY f /", Some(1))]));
+        printer.progress(completed(0, Cached::No, "", None));
+        printer.progress(completed(1, Cached::Miss, "111111111111", None));
+        let message = "One or more build-args [X] were not consumed".to_owned();
+        let unused = gantry_build_proto::Warning { message, ..Default::default() };
+        printer.built(&Built { warnings: vec![unused], ..built() });
+        assert_eq!(
+            masked(&text(&printer.take())),
+            "Step 1/3 : FROM scratch\n ---> \nStep 2/3 : COPY f /\n ---> 111111111111\n\
+             Step 3/3 : LABEL l=v\n ---> Running in *\n ---> cccccccccccc\n\
+             [Warning] One or more build-args [X] were not consumed\n\
+             Successfully built cccccccccccc\nSuccessfully tagged a:latest\n\
+             Successfully tagged b:1\n"
+        );
     }
 
     #[test]
