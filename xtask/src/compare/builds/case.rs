@@ -115,7 +115,12 @@ fn parse(stem: &str, text: &str, cases: &mut Vec<BuildCase>) -> Result<(), Chore
 
 /// Ends a case; one for both builders is two.
 fn close(current: Option<(BuildCase, bool)>, cases: &mut Vec<BuildCase>) {
-    let Some((case, both)) = current else { return };
+    let Some((mut case, both)) = current else { return };
+    // The empty line before the next title is of no section.
+    for text in [&mut case.docker, &mut case.want, &mut case.run].into_iter().flatten() {
+        trim(text);
+    }
+    trim(&mut case.dockerfile);
     if both {
         let mut classic = case.clone();
         classic.builder = Builder::Classic;
@@ -123,6 +128,13 @@ fn close(current: Option<(BuildCase, bool)>, cases: &mut Vec<BuildCase>) {
         cases.push(classic);
     }
     cases.push(case);
+}
+
+fn trim(text: &mut String) {
+    text.truncate(text.trim_end_matches('\n').len());
+    if !text.is_empty() {
+        text.push('\n');
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -192,7 +204,6 @@ impl BuildCase {
             Section::Want => self.want.get_or_insert_default(),
             Section::Run => self.run.get_or_insert_default(),
         };
-        // An empty line ends a section; within a Dockerfile it may stand between two lines.
         place.push_str(line);
         place.push('\n');
     }
