@@ -106,4 +106,3 @@ fn with_heredoc(mut line: String, heredoc: &Heredoc) -> String {
     line.push_str(&heredoc.name);
     line
 }
-
