@@ -11,7 +11,7 @@
 //!  ---> 93f3a14b5ea1
 //! ```
 //!
-//! Steps that only change the configuration are no work of ours; they read as they do in Docker,
+//! Triggers of a base are part of its step, between the line and the id. Steps that only change the configuration are no work of ours; they read as they do in Docker,
 //! which makes a container for each that it has not seen before.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
@@ -128,6 +128,7 @@ impl Printer {
         let labels = self.style.labels.iter().map(|(name, value)| Instruction {
             text: format!("LABEL {name}={value}"),
             vertex: None,
+            trigger: false,
         });
         self.instructions = instructions.iter().cloned().chain(labels).collect();
         self.advance();
@@ -239,9 +240,27 @@ impl Printer {
         if std::mem::replace(&mut self.announced, true) {
             return;
         }
+        if self.instructions[self.turn].trigger {
+            return self.announce_triggers();
+        }
         let text = self.instructions[self.turn].text.clone();
-        let (number, all) = (self.turn + 1, self.instructions.len());
+        let steps = |part: &[Instruction]| part.iter().filter(|one| !one.trigger).count();
+        let (number, all) = (steps(&self.instructions[..=self.turn]), steps(&self.instructions));
         self.say(format!("Step {number}/{all} : {text}"));
+        self.say("\n".to_owned());
+    }
+
+    /// Tells of a base's triggers, before the first.
+    fn announce_triggers(&mut self) {
+        if self.turn.checked_sub(1).is_some_and(|last| self.instructions[last].trigger) {
+            return;
+        }
+        let triggers = self.instructions[self.turn..].iter().take_while(|one| one.trigger);
+        let count = triggers.count();
+        self.say(format!("# Executing {count} build trigger"));
+        if count > 1 {
+            self.say("s".to_owned());
+        }
         self.say("\n".to_owned());
     }
 
@@ -303,8 +322,11 @@ impl Printer {
     }
 
     fn end_step(&mut self, id: &str) {
-        self.say(format!(" ---> {id}\n"));
         self.turn += 1;
+        // Triggers that follow belong to the step.
+        if !self.instructions.get(self.turn).is_some_and(|next| next.trigger) {
+            self.say(format!(" ---> {id}\n"));
+        }
         (self.announced, self.running, self.settled) = (false, false, false);
     }
 
@@ -385,8 +407,9 @@ mod tests {
 
     fn instructions(steps: &[(&str, Option<u32>)]) -> Vec<Instruction> {
         let one = |(text, vertex): &(&str, Option<u32>)| Instruction {
-            text: (*text).to_owned(),
+            text: text.trim_start_matches("ONBUILD ").to_owned(),
             vertex: *vertex,
+            trigger: text.starts_with("ONBUILD "),
         };
         steps.iter().map(one).collect()
     }
@@ -517,6 +540,29 @@ mod tests {
              Successfully built cccccccccccc\nSuccessfully tagged a:latest\n\
              Successfully tagged b:1\n"
         );
+    }
+
+    #[test]
+    fn triggers_are_part_of_their_bases_step() {
+        let steps = [
+            ("FROM box", Some(0)),
+            ("ONBUILD RUN echo trigger", Some(1)),
+            ("ONBUILD ENV X=1", None),
+            ("RUN echo own", Some(2)),
+        ];
+        let mut printer = printer(&steps, &Seen::default());
+        printer.progress(completed(0, Cached::No, "aaaaaaaaaaaa", None));
+        printer.progress(started(1));
+        printer.progress(log(1, Stream::Out, "trigger\n"));
+        printer.progress(completed(1, Cached::Miss, "111111111111", None));
+        printer.progress(completed(2, Cached::Miss, "222222222222", None));
+        printer.built(&built());
+        let got = masked(&text(&printer.take()));
+        let want = "Step 1/2 : FROM box\n# Executing 2 build triggers\n ---> Running in *\ntrigger\n\
+                    Removing intermediate container *\n ---> Running in *\n\
+                    Removing intermediate container *\n ---> ";
+        assert!(got.starts_with(want), "{got}");
+        assert!(got.contains("\nStep 2/2 : RUN echo own\n"), "{got}");
     }
 
     #[test]
