@@ -21,15 +21,17 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
 /// [`Builder::build`](crate::Builder::build) besides.
 pub trait Client: Send + Sync + 'static {
     /// Entries of `directory` of the context with this name; none of them if `known` is the
-    /// directory's hash. Names have no slashes at their ends; the top's is empty.
+    /// directory's hash. Names have no slashes at their ends; the top's is empty. A `shallow` listing
+    /// says nothing of what is in the directories listed.
     ///
     /// Only contexts of [`ContextSource::Client`](gantry_build_proto::ContextSource) and `OciLayout`
-    /// are asked for.
+    /// are asked for, and the `context` of a local cache source.
     fn list<'a>(
         &'a self,
         context: &'a str,
         directory: &'a str,
         known: &'a str,
+        shallow: bool,
     ) -> BoxFuture<'a, Result<Listing, ClientError>>;
 
     /// Content of a file of a context. The Dockerfile and the ignore file can be read even if the
@@ -39,6 +41,11 @@ pub trait Client: Send + Sync + 'static {
         context: &'a str,
         path: &'a str,
     ) -> BoxFuture<'a, Result<Bytes, ClientError>>;
+
+    /// All of a [`ContextSource::ClientTar`], which can be had only once.
+    ///
+    /// [`ContextSource::ClientTar`]: gantry_build_proto::ContextSource::ClientTar
+    fn tar<'a>(&'a self, context: &'a str) -> BoxFuture<'a, Result<Bytes, ClientError>>;
 
     /// A secret's value.
     fn secret<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Vec<u8>, ClientError>>;
@@ -51,9 +58,33 @@ pub trait Client: Send + Sync + 'static {
     /// [`BuildRequest::outputs`]: gantry_build_proto::BuildRequest::outputs
     fn output(&self, index: usize) -> BoxFuture<'_, Result<Output, ClientError>>;
 
+    /// Begins the cache with this index in [`BuildRequest::cache_to`]: a tar.
+    ///
+    /// [`BuildRequest::cache_to`]: gantry_build_proto::BuildRequest::cache_to
+    fn cache_output(&self, index: usize) -> BoxFuture<'_, Result<Output, ClientError>>;
+
+    /// Told once, when it is known what will be done: the instructions of the stages that are built
+    /// ([`Plan::steps`](crate::plan::Plan::steps)), in the text's order, before any of them is
+    /// started.
+    fn planned(&self, instructions: &[Instruction]) {
+        let _ = instructions;
+    }
+
     /// Tells how the build goes. Must not wait: what a slow client has not read yet is its door's
     /// to keep or to drop.
     fn progress(&self, progress: Progress);
+}
+
+/// An instruction of a build.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Instruction {
+    /// As written, on one line.
+    pub text: String,
+    /// The vertex that does its work, by its number in [`Progress`]; none if it only changes the
+    /// configuration.
+    pub vertex: Option<u32>,
+    /// It is a trigger of the base (`ONBUILD`), which no line of the text is.
+    pub trigger: bool,
 }
 
 /// Why the client did not give something.

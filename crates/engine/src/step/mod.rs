@@ -70,13 +70,13 @@ pub struct StepEnd {
 pub enum StepError {
     /// What it asks for cannot be.
     #[error(transparent)]
-    Request(#[from] CreateError),
+    Request(Box<CreateError>),
     /// Another step with this id runs.
     #[error("step {0} already exists")]
     Exists(String),
     /// It could not be started.
     #[error(transparent)]
-    Start(#[from] StartError),
+    Start(Box<StartError>),
     /// A mount.
     #[error("mounting {target}")]
     Mount {
@@ -95,6 +95,18 @@ pub enum StepError {
     /// A worker ended before its time.
     #[error("engine is shutting down")]
     Closed,
+}
+
+impl From<CreateError> for StepError {
+    fn from(error: CreateError) -> Self {
+        Self::Request(Box::new(error))
+    }
+}
+
+impl From<StartError> for StepError {
+    fn from(error: StartError) -> Self {
+        Self::Start(Box::new(error))
+    }
 }
 
 impl Fault for StepError {
@@ -186,6 +198,8 @@ impl Step {
         let mut step = Step { engine, record, stop, sandbox: None, task: None };
         let stdin = request.stdin.take();
         let done = step.bring_up(request.rootfs, request.mounts, stdin, output).await;
+        // From here on it is about to leave its network, which whoever is answered may wait for.
+        step.engine.steps.lock().remove(&step.record.id);
         // Whoever asked may have given up.
         let _ = answer.send(done);
         step.release().await;
@@ -221,7 +235,7 @@ impl Step {
         self.task = Some(task.clone());
         let ended = async {
             follow::streams(near, stdin, output).await.map_err(StepError::Output)?;
-            Ok(exit_of(&task).await)
+            Ok::<_, StepError>(exit_of(&task).await)
         };
         let ended = tokio::select! {
             biased;
@@ -237,7 +251,8 @@ impl Step {
     /// Finds the users, and makes the mounts ready.
     async fn prepare(&self, rootfs: Rootfs, mounts: Vec<StepMount>) -> Result<Files, StepError> {
         let (engine, record) = (Arc::clone(&self.engine), Arc::clone(&self.record));
-        let prepared = tokio::task::spawn_blocking(move || prepare(&engine, &record, rootfs, mounts));
+        let prepared =
+            tokio::task::spawn_blocking(move || prepare(&engine, &record, rootfs, mounts));
         prepared.await.map_err(|_| StepError::Closed)?
     }
 
@@ -268,8 +283,6 @@ impl Step {
     async fn release(mut self) {
         self.end().await;
         let (engine, id) = (&self.engine, self.record.id.as_str());
-        // From here on it is about to leave its network, which others may wait for.
-        engine.steps.lock().remove(id);
         mounting::remove_subpaths(engine, id);
         // The task's end lets go of the root file system, which may be a layer of others already.
         let deleted = async {
@@ -325,6 +338,5 @@ fn prepare(
         let ready = mount.ready(engine, &record.id, number);
         sources.push(ready.map_err(|source| StepError::Mount { target, source })?);
     }
-    Ok(Files { rootfs, users, mounts: sources })
+    Ok(Files { rootfs, volatile: true, users, mounts: sources })
 }
-

@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 use gantry_api_types::host_config::{HostConfig, Ulimit};
 use gantry_api_types::network::NetworkCreateBody;
 use gantry_engine::{
-    Engine, StartError, StepEnd, StepError, StepMount, StepRequest, StepSource, StepStream,
+    Engine, RemoveOptions, StartError, StepEnd, StepError, StepMount, StepRequest, StepSource,
+    StepStream,
 };
 use gantry_oci::Digest;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::bed::{Bed, on_host};
+use crate::bed::{Bed, create, on_host, script};
 
 /// What a step left and said.
 struct Done {
@@ -161,6 +162,7 @@ fn users_environment_input_and_directories() {
             assert!(done.out.contains(want), "{want:?} in {}", done.out);
         }
         assert!(done.out.ends_with("given\n"), "{}", done.out);
+        assert!(!done.out.contains("HOSTNAME"), "as in BuildKit's steps: {}", done.out);
         assert_eq!(done.changes(), ["new", "new/dir"]);
         let mut request = step(&engine, 2, "exit 0");
         request.user = "nobody-here".into();
@@ -170,7 +172,8 @@ fn users_environment_input_and_directories() {
         let mut request = step(&engine, 3, "");
         request.args = vec!["/not/there".into()];
         let refused = run(&engine, request).await.end.unwrap_err();
-        assert!(matches!(refused, StepError::Start(StartError::Runtime { .. })), "{refused}");
+        let StepError::Start(error) = &refused else { panic!("{refused}") };
+        assert!(matches!(**error, StartError::Runtime { .. }), "{error}");
         assert!(gantry_fault::chain(&refused).contains("/not/there"), "{refused}");
         is_clean(&bed, &engine).await;
         engine.shutdown().await;
@@ -205,6 +208,18 @@ fn networks_and_privileges() {
         engine.remove_network("own").await.unwrap();
         let gone = run(&engine, with("exit 0", &mode)).await.end.unwrap_err();
         assert!(gantry_fault::chain(&gone).contains("network own not found"), "{gone}");
+        let other = create(&engine, script("exec busybox sleep 100", |_| {})).await;
+        other.start().await.unwrap();
+        let mode = |host: &mut HostConfig| host.network_mode = format!("container:{}", other.id());
+        let with_other = "busybox hostname; busybox ip -o -4 addr show eth0; cat /etc/hosts";
+        let with_other = with_other.replace("cat", "busybox cat");
+        let mut request = with(&with_other, &mode);
+        request.hostname = "sandbox".into();
+        let shared = run(&engine, request).await;
+        let address = other.inspect(false).network_settings.networks["bridge"].ip_address.clone();
+        assert!(shared.out.starts_with(&other.id()[..12]), "{}{}", shared.out, shared.err);
+        assert!(shared.out.contains(&format!(" {address}/")), "{}", shared.out);
+        other.remove(RemoveOptions { force: true, volumes: false }).await.unwrap();
         let status = "busybox grep -E 'CapEff|Seccomp:' /proc/self/status; test -e /dev/kmsg";
         let all = run(&engine, with(status, &|host| host.privileged = true)).await;
         assert!(all.out.contains("Seccomp:\t0"), "{}", all.out);
@@ -239,13 +254,18 @@ fn mounts_come_by_descriptors_and_leave_no_points_behind() {
         };
         let shown = || StepSource::Descriptor(path_of(&outside));
         request.mounts = vec![
-            mount("/run/secrets/it", StepSource::Descriptor(path_of(&outside.join("secret"))), true),
+            mount(
+                "/run/secrets/it",
+                StepSource::Descriptor(path_of(&outside.join("secret"))),
+                true,
+            ),
             mount("/seed/more", shown(), false),
             mount("/ro", shown(), true),
             mount("/tool", StepSource::Descriptor(tools), true),
             mount("/mem", StepSource::Tmpfs { size_bytes: 1 << 20 }, false),
         ];
-        let before = fs::metadata(engine.parts().snapshots.layer_path(&layers(&engine)[0]).join("seed"));
+        let before =
+            fs::metadata(engine.parts().snapshots.layer_path(&layers(&engine)[0]).join("seed"));
         let done = run(&engine, request).await;
         assert_eq!(done.code(), 0, "{}{}", done.out, done.err);
         assert!(done.out.starts_with("s3cretshown"), "{}", done.out);
@@ -269,8 +289,7 @@ fn what_a_step_sees_around_its_mount_points_is_as_it_was() {
                       busybox touch /seed/a/kept";
         let mut request = step(&engine, 1, script);
         let source = StepSource::Tmpfs { size_bytes: 0 };
-        request.mounts =
-            vec![StepMount { target: "/seed/a/b".into(), source, read_only: false }];
+        request.mounts = vec![StepMount { target: "/seed/a/b".into(), source, read_only: false }];
         let done = run(&engine, request).await;
         assert_eq!(done.code(), 0, "{}", done.err);
         let line = format!(
@@ -294,7 +313,7 @@ fn limits_hold() {
         let mut request = step(&engine, 1, "ulimit -n; busybox df -k /dev/shm | busybox tail -n 1");
         request.host.shm_size = 3 << 20;
         request.host.memory = 64 << 20;
-        let ulimit = Ulimit { name: "nofile".into(), soft: 100, hard: 200, ..Ulimit::default() };
+        let ulimit = Ulimit { name: "nofile".into(), soft: 100, hard: 200 };
         request.host.ulimits = Some(vec![ulimit]);
         request.host.cgroup_parent = format!("{}-own", engine.config().cgroup_parent);
         let done = run(&engine, request).await;
