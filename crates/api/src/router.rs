@@ -105,10 +105,10 @@ impl Router {
     }
 
     /// Whether the answer to this request is of no use without its client.
-    pub(crate) fn ends_with_client(&self, request: &Request<Body>) -> bool {
-        let Ok(path) = decode(request.uri().path()) else { return false };
+    pub(crate) fn ends_with_client(&self, method: &Method, path: &str) -> bool {
+        let Ok(path) = decode(path) else { return false };
         let (_, path) = split_version(&path);
-        routes::find(request.method(), path).is_some_and(|(route, _)| route.ends_with_client)
+        routes::find(method, path).is_some_and(|(route, _)| route.ends_with_client)
     }
 
     fn find(&self, request: Request<Body>) -> Result<Asked, ApiError> {

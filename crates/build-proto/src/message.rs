@@ -14,7 +14,8 @@ pub enum FromClient {
     Build(Box<BuildRequest>),
     /// Answers [`Ask::List`]; the frame has the ask's number.
     Listing(Listing),
-    /// Any ask cannot be answered: why.
+    /// Any ask cannot be answered: why. Words that end in `not found`, `no such file` or `no such
+    /// directory` say that there is nothing of that name.
     Refused(String),
     /// Ends the build; so does closing the connection.
     Cancel,
@@ -112,6 +113,8 @@ pub struct Failure {
     pub kept: String,
     /// Command line of the failed step.
     pub command: Vec<String>,
+    /// The last lines that it printed.
+    pub last_output: String,
     /// The build was cancelled.
     pub cancelled: bool,
 }

@@ -24,6 +24,8 @@ pub struct BuildRequest {
     pub tags: Vec<String>,
     /// Contexts by name; the main one's is empty.
     pub contexts: BTreeMap<String, ContextSource>,
+    /// Text of the ignore file that the main context is listed by; empty if there is none.
+    pub ignore: String,
     /// Platforms such as `linux/amd64`; empty for the daemon's.
     pub platforms: Vec<String>,
     /// Nothing is taken from the cache.

@@ -114,6 +114,8 @@ pub struct InlineFile {
     pub name: String,
     /// Its content.
     pub content: String,
+    /// Its permissions.
+    pub mode: u32,
 }
 
 /// `RUN`.
@@ -258,7 +260,7 @@ pub struct Copy {
     pub base: Option<VertexId>,
     /// What is copied, in this order.
     pub items: Vec<CopyItem>,
-    /// Where to, absolute; with a slash at its end it is a directory.
+    /// Where to, absolute and cleaned; with a slash at its end it is a directory.
     pub destination: String,
     /// Owner; none for root.
     pub owner: Option<Owner>,
@@ -277,8 +279,11 @@ pub struct Copy {
 pub struct CopyItem {
     /// Whose files.
     pub from: VertexId,
-    /// Path or pattern in it.
+    /// Path or pattern in it, absolute and cleaned. Of a directory what is in it is copied.
     pub source: String,
+    /// With [`Copy::parents`], the directory of `from` that `source` is below and that is not kept
+    /// itself; none for its top.
+    pub pivot: Option<String>,
     /// An archive is unpacked.
     pub unpack: bool,
     /// The source is a pattern, not a name.

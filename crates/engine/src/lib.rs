@@ -25,6 +25,7 @@ pub mod events;
 pub mod exec;
 pub mod files;
 mod identity;
+mod launch;
 #[allow(dead_code, reason = "the start of a container does not call it yet")]
 mod list;
 pub mod names;
@@ -36,6 +37,7 @@ mod recover;
 mod registry;
 mod seccomp_cache;
 mod spec;
+pub mod step;
 pub mod system;
 
 pub use config::{BUILT_IN_RUNTIME, EngineConfig, Parts};
@@ -55,6 +57,9 @@ pub use files::archive::{ArchiveDownload, ArchivePutOptions};
 pub use files::commit::CommitOptions;
 pub use list::ListOptions;
 pub use observe::stats::StatsStream;
+pub use step::{
+    StepEnd, StepError, StepMount, StepOutput, StepRequest, StepSource, StepStream,
+};
 pub use system::disk_usage::DiskUsageKinds;
 
 /// Bytes that come over time, such as an archive.

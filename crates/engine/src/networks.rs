@@ -177,6 +177,7 @@ impl Inner {
         let stays = |endpoint: &EndpointInfo| {
             let cell = self.registry.find(&endpoint.container_id);
             cell.is_ok_and(|cell| cell.phase().is_up() || cell.phase() == Phase::Created)
+                || self.steps.has(&endpoint.container_id)
         };
         let leaves = |info: &NetworkInfo| !info.endpoints.iter().all(stays);
         while begun.elapsed() < LEAVE_LIMIT && self.parts.networks.list().iter().any(leaves) {

@@ -300,6 +300,17 @@ impl Snapshots {
         mount::overlay(&rootfs.lower, Some((&rootfs.upper, &rootfs.work)))
     }
 
+    /// Mounts what lies below a container's own changes, read-only and without attaching it anywhere.
+    ///
+    /// # Errors
+    /// When the kernel refuses the mount.
+    pub fn mount_lower(&self, rootfs: &Rootfs) -> Result<OwnedFd, SnapshotError> {
+        // Overlayfs wants two lower directories at least when there is no upper one.
+        let empty = self.0.dir.join("empty");
+        let lower: Vec<PathBuf> = rootfs.lower.iter().cloned().chain([empty]).collect();
+        mount::overlay(&lower, None)
+    }
+
     /// Mounts layers, bottom first, read-only and without attaching them anywhere.
     ///
     /// # Errors

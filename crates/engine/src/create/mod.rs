@@ -1,8 +1,8 @@
 //! `create`: a request becomes a record, a root file system and volumes.
 
-mod check;
+pub(crate) mod check;
 mod merge;
-mod networking;
+pub(crate) mod networking;
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
