@@ -106,7 +106,7 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError::Daemon`] with the daemon's words, or what broke on the way.
-    pub async fn build(
+    pub async fn start_build(
         &self,
         request: BuildRequest,
         host: Arc<dyn BuildHost>,

@@ -20,7 +20,7 @@ use crate::values;
 
 pub(crate) use caches::CacheDirectory;
 pub(crate) use contexts::{Named, Remote, remote};
-pub(crate) use keys::{Agent, Secret};
+pub(crate) use keys::{Agent, Secret, SecretSource};
 pub(crate) use outputs::Place;
 
 /// What of the surroundings the flags' meaning hangs on.

@@ -22,7 +22,9 @@ impl Part {
     pub(crate) fn label(&self) -> String {
         let colon = if self.name.starts_with("transferring ") { ":" } else { "" };
         let name = super::text::safe(&self.name, false);
-        format!("{name}{colon}{}", super::text::amount(self.current, self.total))
+        // What is done need not be measured against the whole.
+        let total = if self.done && self.current == self.total { 0 } else { self.total };
+        format!("{name}{colon}{}", super::text::amount(self.current, total))
     }
 
     pub(crate) fn span_ns(&self) -> i64 {
@@ -147,7 +149,7 @@ impl Steps {
                 self.complete(completed);
                 Change::Step(vertex)
             }
-            Progress::Warning(_) => Change::Nothing,
+            Progress::Warning(_) | Progress::Steps(_) => Change::Nothing,
         }
     }
 

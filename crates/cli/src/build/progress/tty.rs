@@ -83,7 +83,11 @@ impl Tty {
     /// Draws the view over the last one.
     pub(crate) fn draw(&mut self, now_ns: i64, screen: Screen) -> String {
         let columns = screen.columns.max(COLUMNS_MIN);
-        let rows = screen.rows.saturating_sub(1).max(1);
+        // The cursor has a row of its own.
+        let rows = screen.rows.saturating_sub(1);
+        if rows == 0 {
+            return String::new();
+        }
         let lines = self.fitting(now_ns, columns, rows);
         self.replace(lines, columns)
     }
@@ -137,16 +141,14 @@ impl Tty {
             blocks.push((step.is_running(), block));
         }
         let mut taken: usize = blocks.iter().filter(|(runs, _)| *runs).map(|(_, b)| b.len()).sum();
-        let mut kept = vec![false; blocks.len()];
-        for (index, (runs, block)) in blocks.iter().enumerate().rev() {
-            let fits = taken + block.len() <= room;
-            kept[index] = *runs || fits;
-            if !runs && fits {
-                taken += block.len();
-            }
+        for (_, block) in blocks.iter_mut().rev().filter(|(runs, _)| !runs) {
+            // Without room for its parts a step is one line, or none.
+            let left = room.saturating_sub(taken);
+            let fitting = if block.len() <= left { block.len() } else { left.min(1) };
+            block.truncate(fitting);
+            taken += fitting;
         }
-        let blocks = blocks.into_iter().zip(kept).filter(|(_, kept)| *kept);
-        lines.extend(blocks.flat_map(|((_, block), _)| block));
+        lines.extend(blocks.into_iter().flat_map(|(_, block)| block));
         lines.truncate(rows);
         lines
     }

@@ -38,7 +38,7 @@ pub(super) fn of_file(stat: &Stat) -> String {
 /// The hash of a listing: over all that is said of its entries.
 pub(super) fn of(entries: &[Entry]) -> String {
     let mut hash = Sha256::new();
-    let mut text = |hash: &mut Sha256, text: &str| {
+    let text = |hash: &mut Sha256, text: &str| {
         hash.update(text.len().to_le_bytes());
         hash.update(text);
     };

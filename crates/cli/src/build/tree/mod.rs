@@ -27,7 +27,9 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
 use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 
-use super::hidden::Hidden;
+use super::hidden::{Hidden, Sight};
+
+pub(crate) use read::whole;
 
 /// A directory that is offered as a context.
 pub(crate) struct Tree {
@@ -129,9 +131,7 @@ impl Tree {
 
     /// Whether a directory may have anything to offer.
     fn is_offered(&self, directory: &str) -> bool {
-        directory.is_empty()
-            || !self.hidden.hides(directory)
-            || self.hidden.may_show_below(directory)
+        self.hidden.sight(directory) != Sight::Hidden
     }
 
     fn open_beneath(&self, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
@@ -164,7 +164,7 @@ fn join(directory: &str, name: &str) -> String {
 }
 
 fn missing(path: &str) -> String {
-    format!("{path}: no such file or directory")
+    format!("{path}: not found")
 }
 
 /// What went wrong with a path, in the kernel's words.

@@ -7,6 +7,7 @@ use std::path::Path;
 use rustix::fs::{FileType, OFlags, Stat, fstat};
 
 use super::{Tree, clean, failed, hash, missing};
+use crate::build::hidden::Sight;
 use crate::container::reason;
 
 /// Bytes that are read at once; a file that is no longer is sent in one piece.
@@ -22,7 +23,7 @@ impl Tree {
     /// written until then is of no use.
     pub(crate) fn read(&self, path: &str, sink: &mut dyn Write) -> Result<(), String> {
         let path = clean(path)?;
-        if path.is_empty() || self.hidden.hides(path) {
+        if self.hidden.sight(path) != Sight::Shown {
             return Err(missing(path));
         }
         // Without O_NONBLOCK a named pipe that took the file's place would be waited for.
@@ -32,14 +33,11 @@ impl Tree {
     }
 }
 
-/// Reads a whole file that the build is given outside of any context.
-pub(crate) fn whole(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+/// Reads a whole file that belongs to no context; none if it is longer than so many bytes.
+pub(crate) fn whole(path: &Path, bytes_max: u64) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(bytes_max + 1).read_to_end(&mut bytes)?;
-    match u64::try_from(bytes.len()).is_ok_and(|length| length <= bytes_max) {
-        true => Ok(bytes),
-        false => Err(io::Error::other(format!("longer than {bytes_max} bytes"))),
-    }
+    Ok(u64::try_from(bytes.len()).is_ok_and(|length| length <= bytes_max).then_some(bytes))
 }
 
 fn copy(file: &mut File, path: &str, sink: &mut dyn Write) -> Result<(), String> {

@@ -6,12 +6,14 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use base64::Engine as _;
 use gantry_build_proto::{Entry, EntryKind};
+use gantry_dockerfile::Matched;
 use rustix::fs::{
     AtFlags, Dir, FileType, OFlags, Stat, lgetxattr, llistxattr, readlinkat, statat,
 };
 use rustix::io::Errno;
 
 use super::{Tree, failed, hash, join};
+use crate::build::hidden::Sight;
 
 /// Longest list of names of extended attributes that the kernel gives (`XATTR_LIST_MAX`).
 const XATTR_LIST_MAX: usize = 64 << 10;
@@ -47,31 +49,42 @@ pub(super) fn scan(tree: &Tree, path: &str) -> Result<Scanned, String> {
     let mut scanned = Scanned { path: path.to_owned(), ..Scanned::default() };
     let mut buffers =
         Buffers { names: vec![0; XATTR_LIST_MAX], value: vec![0; XATTR_VALUE_MAX] };
+    let known = tree.hidden.enter(path);
     let mut list = Dir::read_from(&directory).map_err(read)?;
     while let Some(found) = list.read() {
         let found = found.map_err(read)?;
         let name = found.file_name();
         if !matches!(name.to_bytes(), b"." | b"..") {
-            one(tree, &directory, name, &mut scanned, &mut buffers)?;
+            let at = At { tree, directory: &directory, known: &known };
+            one(&at, name, &mut scanned, &mut buffers)?;
         }
     }
     scanned.entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     Ok(scanned)
 }
 
+/// The directory that is looked at.
+struct At<'a> {
+    tree: &'a Tree,
+    directory: &'a OwnedFd,
+    /// What the ignore file says of it.
+    known: &'a Matched,
+}
+
 fn one(
-    tree: &Tree,
-    directory: &OwnedFd,
+    at: &At<'_>,
     name: &CStr,
     scanned: &mut Scanned,
     buffers: &mut Buffers,
 ) -> Result<(), String> {
+    let (tree, directory) = (at.tree, at.directory);
     let shown = name.to_string_lossy();
     let path = join(&scanned.path, &shown);
-    let hidden = tree.hidden.hides(&path);
-    if hidden && !tree.hidden.may_show_below(&path) {
+    let sight = tree.hidden.look(at.known, &path);
+    if sight == Sight::Hidden {
         return Ok(());
     }
+    let hidden = sight == Sight::Maybe;
     let stat = match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => stat,
         // It went away since it was listed.

@@ -7,6 +7,7 @@ use gantry_build_proto::EntryKind;
 
 use super::scan::{Scanned, scan};
 use super::{Tree, Walked, join};
+use crate::build::hidden::Sight;
 
 /// Most threads that walk: more only wait for one another.
 const THREADS_MAX: usize = 8;
@@ -35,7 +36,7 @@ pub(super) fn walk(
     top: &str,
     known: &HashMap<String, Arc<Walked>>,
 ) -> Result<Vec<Scanned>, String> {
-    let hidden = !top.is_empty() && tree.hidden.hides(top);
+    let hidden = tree.hidden.sight(top) == Sight::Maybe;
     let queue = Queue { directories: vec![(top.to_owned(), hidden)], ..Queue::default() };
     let walk = Walk { tree, known, queue: Mutex::new(queue), changed: Condvar::new() };
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
