@@ -1,6 +1,6 @@
 //! `RUN` and other command lines.
 
-use super::{Heredoc, Mount, Word};
+use super::{Heredoc, Word};
 
 /// A command: of `RUN`, `CMD`, `ENTRYPOINT` or a health check.
 #[derive(Debug, Clone, PartialEq, Eq)]
