@@ -17,7 +17,7 @@ mod tree;
 
 pub use frame::{Frame, FrameError, Kind, MAX_FRAME_BYTES, decode, encode};
 pub use message::{Ask, Built, Failure, FromClient, FromDaemon, Place};
-pub use progress::{Cached, Completed, Log, Progress, Started, StepLine, Stream, Vertex, Warning};
+pub use progress::{Cached, Completed, Log, Progress, Started, Stream, Vertex, Warning};
 pub use request::{
     BuildRequest, CacheSpec, ContextSource, DockerfileSource, Entitlement, Limits, OutputKind,
     OutputSpec, RequestKind,

@@ -11,9 +11,6 @@ use crate::Place;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Progress {
-    /// All instructions of what is built, in the Dockerfile's order; told once, before the first of
-    /// their vertices.
-    Steps(Vec<StepLine>),
     /// A vertex will be worked on.
     Vertex(Vertex),
     /// Its work began.
@@ -53,16 +50,6 @@ pub struct Vertex {
     pub inputs: Vec<u32>,
     /// Where in the Dockerfile.
     pub place: Option<Place>,
-}
-
-/// An instruction, as the classic builder counts them.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct StepLine {
-    /// As written, on one line.
-    pub instruction: String,
-    /// The vertex that does its work; none if it only changes the configuration.
-    pub vertex: Option<u32>,
 }
 
 /// A vertex's work began.

@@ -77,6 +77,20 @@ pub struct Failed {
 #[derive(Debug)]
 pub struct Kept {}
 
+/// A tar that was taken in; it is deleted on drop.
+#[derive(Debug)]
+pub struct Taken {
+    number: u64,
+}
+
+impl Taken {
+    /// Its number, for [`ContextSource::Taken`](gantry_build_proto::ContextSource::Taken).
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+}
+
 impl Builder {
     /// Opens the builder and sweeps away what builds of a killed daemon left.
     ///
@@ -92,9 +106,9 @@ impl Builder {
     ///
     /// # Errors
     /// When it is no tar, leads outside, or cannot be written.
-    pub fn take(&self, tar: Box<dyn std::io::Read + Send>) -> std::io::Result<u64> {
+    pub fn take(&self, tar: Box<dyn std::io::Read + Send>) -> std::io::Result<Taken> {
         drop(tar);
-        Ok(0)
+        Ok(Taken { number: 0 })
     }
 
     /// Builds. Dropping the future cancels it, as [`Builder::cancel`] with `id` does: within a second

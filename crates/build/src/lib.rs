@@ -21,5 +21,5 @@ pub mod graph;
 pub mod plan;
 pub mod remote;
 
-pub use builder::{Builder, Failed, Kept, Options, Parts};
+pub use builder::{Builder, Failed, Kept, Options, Parts, Taken};
 pub use client::{Bytes, Client, ClientError, Connection, Instruction, Output};

@@ -29,6 +29,8 @@ use crate::{StartError, error::Invalid};
 pub(crate) struct Files {
     /// Its root file system.
     pub(crate) rootfs: Rootfs,
+    /// What it changes there is of no use after a power cut.
+    pub(crate) volatile: bool,
     /// Who is known there.
     pub(crate) users: Arc<UserFiles>,
     /// Its mounts, with their host paths.
@@ -38,6 +40,7 @@ pub(crate) struct Files {
 /// What was looked up before anything is acquired.
 pub(crate) struct Plan {
     rootfs: Rootfs,
+    volatile: bool,
     options: SecurityOptions,
     caps: Vec<String>,
     filter: Option<Arc<Filter>>,
@@ -139,7 +142,7 @@ impl Plan {
             true => None,
             false => engine.seccomp.filter(&options.seccomp, &caps)?,
         };
-        let Files { rootfs, users, mounts } = files;
+        let Files { rootfs, volatile, users, mounts } = files;
         let identity = user::resolve(&record.config.user, host.group_add.items(), &users)?;
         let namespaces = namespaces(engine, record)?;
         let files_of = match record.network() {
@@ -154,6 +157,7 @@ impl Plan {
             devices: devices::of(host)?,
             runtime: engine.runtime_of(record),
             rootfs,
+            volatile,
             options,
             caps,
             filter,
@@ -172,7 +176,11 @@ impl Plan {
     ///
     /// # Errors
     /// A limit that cannot be.
-    pub(crate) fn spec(&self, engine: &Inner, record: &ContainerRecord) -> Result<Spec, StartError> {
+    pub(crate) fn spec(
+        &self,
+        engine: &Inner,
+        record: &ContainerRecord,
+    ) -> Result<Spec, StartError> {
         let (host, config) = (&record.host, &record.config);
         let init = host.init.unwrap_or(engine.config.init);
         let mounts = spec::mounts::build(&MountInput {
@@ -231,6 +239,7 @@ impl Plan {
                 lower: self.rootfs.lower,
                 upper: self.rootfs.upper,
                 work: self.rootfs.work,
+                volatile: self.volatile,
             },
             netns: sandbox.map(|sandbox| Arc::clone(&sandbox.netns)),
             stdio: StdioConfig {

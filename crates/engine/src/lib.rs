@@ -57,9 +57,7 @@ pub use files::archive::{ArchiveDownload, ArchivePutOptions};
 pub use files::commit::CommitOptions;
 pub use list::ListOptions;
 pub use observe::stats::StatsStream;
-pub use step::{
-    StepEnd, StepError, StepMount, StepOutput, StepRequest, StepSource, StepStream,
-};
+pub use step::{StepEnd, StepError, StepMount, StepOutput, StepRequest, StepSource, StepStream};
 pub use system::disk_usage::DiskUsageKinds;
 
 /// Bytes that come over time, such as an archive.

@@ -342,7 +342,7 @@ mod tests {
             let (upper, work) = (place.0.join("upper"), place.0.join("work"));
             let guard = MountAttrFlags::MOUNT_ATTR_NOSUID;
             let tree =
-                way(Overlay { lower: &lower, upper: Some((&upper, &work)), attributes: guard })
+                way(Overlay { lower: &lower, upper: Some((&upper, &work)), attributes: guard, volatile: false })
                     .unwrap_or_else(|refused| panic!("{name}: {refused}: {}", refused.source));
             let root = PathBuf::from(by_descriptor(&tree));
             assert_eq!(fs::read_to_string(root.join("top")).unwrap(), "0", "{name}");
@@ -363,7 +363,7 @@ mod tests {
         let lower = place.layers(40);
         let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY;
         for way in [by_each as Way, by_page] {
-            let Ok(tree) = way(Overlay { lower: &lower, upper: None, attributes }) else {
+            let Ok(tree) = way(Overlay { lower: &lower, upper: None, attributes, volatile: false }) else {
                 // An old kernel knows only one of the two.
                 continue;
             };
@@ -380,7 +380,8 @@ mod tests {
         }
         let place = Place::new("many");
         let lower = vec![place.layers(1).remove(0); 300];
-        let overlay = Overlay { lower: &lower, upper: None, attributes: MountAttrFlags::empty() };
+        let attributes = MountAttrFlags::empty();
+        let overlay = Overlay { lower: &lower, upper: None, attributes, volatile: false };
         let refused = by_page(overlay).unwrap_err();
         assert!(refused.is(Errno::TOOBIG), "{refused}: {}", refused.source);
     }
@@ -388,7 +389,8 @@ mod tests {
     #[test]
     fn what_is_missing_is_named() {
         let lower = [PathBuf::from("/nonexistent/1"), PathBuf::from("/nonexistent/2")];
-        let overlay = Overlay { lower: &lower, upper: None, attributes: MountAttrFlags::empty() };
+        let attributes = MountAttrFlags::empty();
+        let overlay = Overlay { lower: &lower, upper: None, attributes, volatile: false };
         let refused = by_list_or_page(overlay).unwrap_err();
         assert_eq!((refused.step, refused.is(Errno::NOENT)), ("lowerdir", true));
     }

@@ -86,7 +86,7 @@ impl Driver {
             let snapshots = &engine.parts.snapshots;
             let rootfs = snapshots.rootfs(&record.id)?;
             let users = engine.users.of(snapshots, &record, &rootfs).await?;
-            Plan::make(&engine, &record, Files { rootfs, users, mounts })
+            Plan::make(&engine, &record, Files { rootfs, volatile: false, users, mounts })
         };
         let plan = plan.instrument(span).await?;
         let span = tracing::debug_span!("join");
@@ -145,4 +145,3 @@ impl Driver {
         launch::run(&engine, request).instrument(span).await
     }
 }
-

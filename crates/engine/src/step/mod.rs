@@ -186,6 +186,8 @@ impl Step {
         let mut step = Step { engine, record, stop, sandbox: None, task: None };
         let stdin = request.stdin.take();
         let done = step.bring_up(request.rootfs, request.mounts, stdin, output).await;
+        // From here on it is about to leave its network, which whoever is answered may wait for.
+        step.engine.steps.lock().remove(&step.record.id);
         // Whoever asked may have given up.
         let _ = answer.send(done);
         step.release().await;
@@ -221,7 +223,7 @@ impl Step {
         self.task = Some(task.clone());
         let ended = async {
             follow::streams(near, stdin, output).await.map_err(StepError::Output)?;
-            Ok(exit_of(&task).await)
+            Ok::<_, StepError>(exit_of(&task).await)
         };
         let ended = tokio::select! {
             biased;
@@ -237,7 +239,8 @@ impl Step {
     /// Finds the users, and makes the mounts ready.
     async fn prepare(&self, rootfs: Rootfs, mounts: Vec<StepMount>) -> Result<Files, StepError> {
         let (engine, record) = (Arc::clone(&self.engine), Arc::clone(&self.record));
-        let prepared = tokio::task::spawn_blocking(move || prepare(&engine, &record, rootfs, mounts));
+        let prepared =
+            tokio::task::spawn_blocking(move || prepare(&engine, &record, rootfs, mounts));
         prepared.await.map_err(|_| StepError::Closed)?
     }
 
@@ -268,8 +271,6 @@ impl Step {
     async fn release(mut self) {
         self.end().await;
         let (engine, id) = (&self.engine, self.record.id.as_str());
-        // From here on it is about to leave its network, which others may wait for.
-        engine.steps.lock().remove(id);
         mounting::remove_subpaths(engine, id);
         // The task's end lets go of the root file system, which may be a layer of others already.
         let deleted = async {
@@ -325,6 +326,5 @@ fn prepare(
         let ready = mount.ready(engine, &record.id, number);
         sources.push(ready.map_err(|source| StepError::Mount { target, source })?);
     }
-    Ok(Files { rootfs, users, mounts: sources })
+    Ok(Files { rootfs, volatile: true, users, mounts: sources })
 }
-

@@ -19,12 +19,16 @@ use crate::error::Invalid;
 use crate::events::now_ns;
 use crate::record::{ContainerRecord, MountKind, MountRecord};
 
+/// Takes out the variable that containers have and BuildKit's steps do not.
+const NO_HOSTNAME: &str = "HOSTNAME";
+
 /// A step to run.
 #[derive(Debug)]
 pub struct StepRequest {
     /// Its id, hexadecimal digits: nothing else of this engine has it.
     pub id: String,
-    /// Its file system, with nothing of its own yet: what the step changes is in `upper` afterwards.
+    /// Its file system, with nothing of its own yet: what the step changes is in `upper` afterwards,
+    /// and is not brought to disk by it.
     pub rootfs: Rootfs,
     /// Program and arguments.
     pub args: Vec<String>,
@@ -90,8 +94,11 @@ impl StepMount {
         id: &str,
         number: usize,
     ) -> io::Result<(MountRecord, PathBuf)> {
-        let record =
-            MountRecord { target: self.target, read_only: self.read_only, ..MountRecord::default() };
+        let record = MountRecord {
+            target: self.target,
+            read_only: self.read_only,
+            ..MountRecord::default()
+        };
         Ok(match self.source {
             StepSource::Descriptor(fd) => {
                 (record, mounting::bind_descriptor(engine, id, number, fd)?)
@@ -126,7 +133,7 @@ impl StepRequest {
         let config = ContainerConfig {
             hostname,
             user: std::mem::take(&mut self.user),
-            env: Some(std::mem::take(&mut self.env)),
+            env: Some([&[NO_HOSTNAME.to_owned()], &self.env[..]].concat()),
             cmd: Some(self.args.clone()),
             working_dir: std::mem::take(&mut self.working_directory),
             open_stdin: self.stdin.is_some(),
@@ -136,7 +143,7 @@ impl StepRequest {
         let asked = std::mem::take(&mut self.host);
         let mut host = HostConfig {
             binds: None,
-            mounts: None,
+            mounts: Vec::new(),
             tmpfs: BTreeMap::new(),
             links: None,
             init: Some(false),

@@ -161,6 +161,7 @@ fn users_environment_input_and_directories() {
             assert!(done.out.contains(want), "{want:?} in {}", done.out);
         }
         assert!(done.out.ends_with("given\n"), "{}", done.out);
+        assert!(!done.out.contains("HOSTNAME"), "as in BuildKit's steps: {}", done.out);
         assert_eq!(done.changes(), ["new", "new/dir"]);
         let mut request = step(&engine, 2, "exit 0");
         request.user = "nobody-here".into();
@@ -239,13 +240,18 @@ fn mounts_come_by_descriptors_and_leave_no_points_behind() {
         };
         let shown = || StepSource::Descriptor(path_of(&outside));
         request.mounts = vec![
-            mount("/run/secrets/it", StepSource::Descriptor(path_of(&outside.join("secret"))), true),
+            mount(
+                "/run/secrets/it",
+                StepSource::Descriptor(path_of(&outside.join("secret"))),
+                true,
+            ),
             mount("/seed/more", shown(), false),
             mount("/ro", shown(), true),
             mount("/tool", StepSource::Descriptor(tools), true),
             mount("/mem", StepSource::Tmpfs { size_bytes: 1 << 20 }, false),
         ];
-        let before = fs::metadata(engine.parts().snapshots.layer_path(&layers(&engine)[0]).join("seed"));
+        let before =
+            fs::metadata(engine.parts().snapshots.layer_path(&layers(&engine)[0]).join("seed"));
         let done = run(&engine, request).await;
         assert_eq!(done.code(), 0, "{}{}", done.out, done.err);
         assert!(done.out.starts_with("s3cretshown"), "{}", done.out);
@@ -269,8 +275,7 @@ fn what_a_step_sees_around_its_mount_points_is_as_it_was() {
                       busybox touch /seed/a/kept";
         let mut request = step(&engine, 1, script);
         let source = StepSource::Tmpfs { size_bytes: 0 };
-        request.mounts =
-            vec![StepMount { target: "/seed/a/b".into(), source, read_only: false }];
+        request.mounts = vec![StepMount { target: "/seed/a/b".into(), source, read_only: false }];
         let done = run(&engine, request).await;
         assert_eq!(done.code(), 0, "{}", done.err);
         let line = format!(
@@ -294,7 +299,7 @@ fn limits_hold() {
         let mut request = step(&engine, 1, "ulimit -n; busybox df -k /dev/shm | busybox tail -n 1");
         request.host.shm_size = 3 << 20;
         request.host.memory = 64 << 20;
-        let ulimit = Ulimit { name: "nofile".into(), soft: 100, hard: 200, ..Ulimit::default() };
+        let ulimit = Ulimit { name: "nofile".into(), soft: 100, hard: 200 };
         request.host.ulimits = Some(vec![ulimit]);
         request.host.cgroup_parent = format!("{}-own", engine.config().cgroup_parent);
         let done = run(&engine, request).await;

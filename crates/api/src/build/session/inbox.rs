@@ -160,9 +160,8 @@ impl Inbox {
         let bytes = u32::try_from(body.len().min(WAITING_BYTES)).unwrap_or(u32::MAX);
         if slot.is_agent {
             let permit = Arc::clone(&self.room).try_acquire_many_owned(bytes);
-            let sent = permit.is_ok_and(|permit| {
-                slot.pieces.try_send(Piece::Data(body, permit)).is_ok()
-            });
+            let sent =
+                permit.is_ok_and(|permit| slot.pieces.try_send(Piece::Data(body, permit)).is_ok());
             if !sent {
                 // It stays known, so that what still comes for it is passed over.
                 self.lock().entry(number).and_modify(|slot| slot.pieces = mpsc::channel(1).0);

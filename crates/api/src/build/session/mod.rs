@@ -23,7 +23,7 @@ use gantry_build::{Builder, Client, Failed};
 use gantry_build_proto::{BuildRequest, Built, Failure, FromClient, FromDaemon, Kind};
 use hyper::StatusCode;
 use hyper::header::UPGRADE;
-use tokio::io::{AsyncRead, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
 use crate::body::Response;
 use crate::call::Call;
@@ -47,7 +47,7 @@ pub(crate) async fn session(call: Call) -> Result<Response, ApiError> {
         let words = format!("this request needs the header \"Upgrade: {PROTOCOL}\"");
         return Err(ApiError::new(StatusCode::UPGRADE_REQUIRED, words));
     }
-    let builder = call.api.builder.clone();
+    let builder = call.api.builds.builder.clone();
     Ok(take_over(move |connection| serve(connection, builder)))
 }
 
@@ -59,11 +59,23 @@ async fn serve(connection: RawConnection, builder: Builder) {
         return;
     }
     let (reader, writer) = tokio::io::split(io);
+    let id = super::new_build_id();
+    let build = |request, client| async move { builder.build(&id, request, client).await };
+    converse(reader, writer, &early, build).await;
+}
+
+/// A session on a connection, of which `early` has been read already.
+async fn converse<B, F>(
+    reader: impl AsyncRead + Unpin,
+    writer: impl AsyncWrite + Unpin,
+    early: &[u8],
+    build: B,
+) where
+    B: FnOnce(BuildRequest, Arc<dyn Client>) -> F,
+    F: Future<Output = Result<Built, Box<Failed>>>,
+{
     let outbox = Arc::new(Outbox::default());
-    let talk = talk(Frames::new(reader, &early), Arc::clone(&outbox), |request, client| {
-        let id = super::new_build_id();
-        async move { builder.build(&id, request, client).await }
-    });
+    let talk = talk(Frames::new(reader, early), Arc::clone(&outbox), build);
     let mut writing = pin!(outbox.write_to(writer));
     tokio::select! {
         () = talk => {
@@ -76,11 +88,8 @@ async fn serve(connection: RawConnection, builder: Builder) {
 }
 
 /// The session; when it returns nothing more is said.
-async fn talk<B, F>(
-    mut frames: Frames<impl AsyncRead + Unpin>,
-    outbox: Arc<Outbox>,
-    build: B,
-) where
+async fn talk<B, F>(mut frames: Frames<impl AsyncRead + Unpin>, outbox: Arc<Outbox>, build: B)
+where
     B: FnOnce(BuildRequest, Arc<dyn Client>) -> F,
     F: Future<Output = Result<Built, Box<Failed>>>,
 {
