@@ -62,14 +62,17 @@ pub(crate) async fn build(call: &Call<'_>) -> Outcome {
     let mut options = Options::of(&call.flags, &call.args[0], &around).map_err(refused)?;
     options.debug |= call.app.globals.is_on("debug");
     forget(&options.id_file)?;
-    let (request, host) =
-        source::prepare(&mut options, std::io::stdin()).map_err(refused)?;
+    let (request, host) = source::prepare(&mut options, std::io::stdin()).map_err(refused)?;
     let client = call.client().await?;
     let host = Arc::new(host);
-    let session = client.start_build(request, Arc::<Host>::clone(&host)).await.map_err(unavailable)?;
+    let session =
+        client.start_build(request, Arc::<Host>::clone(&host)).await.map_err(unavailable)?;
     let shown = Shown { mode: options.mode, colors: colors(), host: &host };
     let (session, ended) = session::watch(session, shown).await?;
-    err(excerpt::warnings(&ended.warnings(options.mode), options.debug, &call.app.program, &colors()));
+    if options.question.is_none() {
+        let warnings = ended.warnings(options.mode);
+        err(excerpt::warnings(&warnings, options.debug, &call.app.program, &colors()));
+    }
     match ended.end {
         End::Done(built) => done(&options, &built),
         End::Failed(failure) => {
@@ -91,9 +94,9 @@ pub(crate) async fn build(call: &Call<'_>) -> Outcome {
 /// A daemon that is not Gantry's has no such door.
 fn unavailable(error: ClientError) -> Failure {
     match error.status() {
-        Some(404 | 405) => refused(
-            "the daemon does not build in this way: it is not Gantry's, or an older one",
-        ),
+        Some(404 | 405) => {
+            refused("the daemon does not build in this way: it is not Gantry's, or an older one")
+        }
         Some(_) => refused(error),
         None => error.into(),
     }

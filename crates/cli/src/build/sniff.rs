@@ -5,8 +5,7 @@ use std::io::{self, Read};
 /// A tar's block; its first one is a header.
 const BLOCK_BYTES: usize = 512;
 /// Beginnings of compressed files: gzip, bzip2, xz, zstd.
-const MAGICS: &[&[u8]] =
-    &[b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"];
+const MAGICS: &[&[u8]] = &[b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"];
 /// Where a tar header has its checksum.
 const CHECKSUM: std::ops::Range<usize> = 148..156;
 

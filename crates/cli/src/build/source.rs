@@ -40,13 +40,15 @@ pub(crate) fn prepare(
     }
     match (context, remote(context)) {
         ("-", _) if file == "-" => {
-            return Err("invalid argument: can't use stdin for both build context and dockerfile"
-                .into());
+            return Err(
+                "invalid argument: can't use stdin for both build context and dockerfile".into()
+            );
         }
         ("-", _) => from_stdin(stdin, file, &mut request, &mut host)?,
         ("", _) => {
-            return Err("please specify build context (e.g. \".\" for the current directory)"
-                .into());
+            return Err(
+                "please specify build context (e.g. \".\" for the current directory)".into()
+            );
         }
         _ if path.is_dir() => from_directory(path, file, stdin, &mut request, &mut host)?,
         (_, Some(source)) => {
@@ -159,9 +161,8 @@ fn usual(directory: &Path) -> PathBuf {
 
 fn dockerfile(path: &Path) -> Result<DockerfileSource, String> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let failed = |why: &str| {
-        format!("failed to solve: failed to read dockerfile: open {name}: {why}")
-    };
+    let failed =
+        |why: &str| format!("failed to solve: failed to read dockerfile: open {name}: {why}");
     match whole(path, TEXT_BYTES_MAX) {
         Ok(Some(bytes)) => Ok(text(&name, bytes)),
         Ok(None) => Err(failed("it is longer than 16 MiB")),
@@ -195,11 +196,7 @@ fn open(path: &Path, hidden: Hidden) -> Result<Tree, String> {
 }
 
 /// Further contexts.
-fn named(
-    given: Vec<Named>,
-    request: &mut BuildRequest,
-    host: &mut Host,
-) -> Result<(), String> {
+fn named(given: Vec<Named>, request: &mut BuildRequest, host: &mut Host) -> Result<(), String> {
     // The same directory under two names is one to the daemon, and is walked once for each.
     let mut identities: HashMap<PathBuf, String> = HashMap::new();
     for Named { name, from } in given {
@@ -222,8 +219,7 @@ fn named(
             ));
         }
         host.trees.insert(name.clone(), open(path, hidden)?);
-        let identity =
-            identities.entry(path.clone()).or_insert_with(|| identity(path)).clone();
+        let identity = identities.entry(path.clone()).or_insert_with(|| identity(path)).clone();
         let source = match from {
             Remote::Layout { reference, .. } => ContextSource::OciLayout { identity, reference },
             _ => ContextSource::Client { identity },

@@ -297,9 +297,8 @@ mod tests {
             let got = got.map(|records| {
                 records.iter().map(|record| record.text("ID").to_owned()).collect::<Vec<_>>()
             });
-            let want = want
-                .map(|ids| ids.into_iter().map(str::to_owned).collect())
-                .map_err(str::to_owned);
+            let want =
+                want.map(|ids| ids.into_iter().map(str::to_owned).collect()).map_err(str::to_owned);
             assert_eq!(got, want, "{filter}");
         }
     }

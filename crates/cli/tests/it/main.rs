@@ -4,6 +4,8 @@
 //! Needs root, `docker`, `dockerd` and a static `busybox`; without them it says so and passes.
 //! The daemon runs in a network namespace of its own, with its own roots, and is ended after.
 
+mod build;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use gantry_build_proto::{
-    Ask, BuildRequest, Failure, Frame, FromClient, FromDaemon, Kind,
-};
+use gantry_build_proto::{Ask, BuildRequest, Failure, Frame, FromClient, FromDaemon, Kind};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;

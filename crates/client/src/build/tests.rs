@@ -171,10 +171,7 @@ async fn asks_are_answered() {
     let listing = Listing { hash: "h".into(), entries: None };
     assert_eq!(daemon.message().await, (2, FromClient::Listing(listing)));
     daemon.ask(3, list("x", "")).await;
-    assert_eq!(
-        daemon.message().await,
-        (3, FromClient::Refused("x: no such directory".into()))
-    );
+    assert_eq!(daemon.message().await, (3, FromClient::Refused("x: no such directory".into())));
     for (stream, path, want, error) in [
         (4, "a", b"hello".to_vec(), ""),
         (5, "empty", Vec::new(), ""),
@@ -185,17 +182,11 @@ async fn asks_are_answered() {
         assert_eq!(daemon.stream(stream).await, (want, error.to_owned()), "{path}");
     }
     daemon.ask(8, read("nosuch")).await;
-    assert_eq!(
-        daemon.message().await,
-        (8, FromClient::Refused("nosuch: no such file".into()))
-    );
+    assert_eq!(daemon.message().await, (8, FromClient::Refused("nosuch: no such file".into())));
     daemon.ask(9, Ask::Secret("s".into())).await;
     assert_eq!(daemon.stream(9).await, (b"value".to_vec(), String::new()));
     daemon.ask(10, Ask::Secret("t".into())).await;
-    assert_eq!(
-        daemon.message().await,
-        (10, FromClient::Refused("secret t: not found".into()))
-    );
+    assert_eq!(daemon.message().await, (10, FromClient::Refused("secret t: not found".into())));
     daemon.ask(11, Ask::Tar(String::new())).await;
     assert_eq!(daemon.stream(11).await.0.len(), 1_000_000);
 }

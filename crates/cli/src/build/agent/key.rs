@@ -233,8 +233,7 @@ fn openssh_ecdsa(block: &mut Reader<'_>) -> Option<Pair> {
     let public = block.string()?;
     let private = trimmed(block.string()?);
     let zeros = curve.bytes().checked_sub(private.len())?;
-    let private: Vec<u8> =
-        std::iter::repeat_n(0, zeros).chain(private.iter().copied()).collect();
+    let private: Vec<u8> = std::iter::repeat_n(0, zeros).chain(private.iter().copied()).collect();
     let pair = EcdsaKeyPair::from_private_key_and_public_key(curve.algorithm(), &private, public);
     pair.ok().map(|pair| Pair::Ecdsa(curve, pair))
 }
@@ -246,8 +245,7 @@ fn openssh_rsa(block: &mut Reader<'_>) -> Option<Pair> {
     let (inverse, p, q) = (next()?, next()?, next()?);
     let exponent = |prime: &[u8]| {
         let mut less = prime.to_vec();
-        let one: Vec<u8> =
-            std::iter::repeat_n(0, less.len().checked_sub(1)?).chain([1]).collect();
+        let one: Vec<u8> = std::iter::repeat_n(0, less.len().checked_sub(1)?).chain([1]).collect();
         subtract(&mut less, &one);
         remainder(&d, &less).map(|left| trimmed(&left).to_vec())
     };

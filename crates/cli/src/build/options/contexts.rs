@@ -33,9 +33,8 @@ pub(super) fn named(flags: &Flags) -> Result<Vec<Named>, String> {
         let Some((name, from)) = text.split_once('=') else {
             return Err(format!("invalid context value: {text}, expected key=value"));
         };
-        let parsed: Reference = name
-            .parse()
-            .map_err(|error| format!("invalid context name {name}: {error}"))?;
+        let parsed: Reference =
+            name.parse().map_err(|error| format!("invalid context name {name}: {error}"))?;
         let familiar = parsed.familiar();
         let name = familiar.strip_suffix(":latest").unwrap_or(&familiar).to_owned();
         let from = source(from).map_err(|why| format!("invalid context {name}: {why}"))?;

@@ -216,10 +216,7 @@ fn request(flags: &Flags, around: &Surroundings<'_>) -> Result<BuildRequest, Str
         tags: tags(flags)?,
         platforms: platforms(flags, around)?,
         no_cache: flags.is_on("no-cache"),
-        no_cache_filter: filters
-            .flat_map(|stages| stages.split(','))
-            .map(str::to_owned)
-            .collect(),
+        no_cache_filter: filters.flat_map(|stages| stages.split(',')).map(str::to_owned).collect(),
         pull: flags.is_on("pull"),
         network: match flags.text("network") {
             "default" => String::new(),
@@ -255,10 +252,7 @@ fn pairs(
     Ok(all)
 }
 
-fn arguments(
-    flags: &Flags,
-    around: &Surroundings<'_>,
-) -> Result<BTreeMap<String, String>, String> {
+fn arguments(flags: &Flags, around: &Surroundings<'_>) -> Result<BTreeMap<String, String>, String> {
     let mut args = pairs(flags.list("build-arg"), around.variable)?;
     const EPOCH: &str = "SOURCE_DATE_EPOCH";
     if let Some(epoch) = (around.variable)(EPOCH).filter(|text| !text.is_empty()) {

@@ -162,11 +162,9 @@ impl Written {
             Ok(metadata) if metadata.is_dir() => {
                 Err(format!("destination file {} is a directory", path.display()))
             }
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(format!(
-                "invalid destination file: {}: {}",
-                path.display(),
-                reason(&error)
-            )),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(format!("invalid destination file: {}: {}", path.display(), reason(&error)))
+            }
             _ => Ok(Place::File(path.to_owned())),
         }
     }

@@ -173,9 +173,9 @@ impl Plain {
     fn busiest(&self) -> Option<u32> {
         let waiting = |vertex: &u32| self.shown.get(vertex).map_or(0, |s| s.waiting.len());
         let running = self.steps.all.iter().filter(|(_, step)| step.is_running());
-        running.map(|(vertex, _)| *vertex).max_by_key(|vertex| {
-            (waiting(vertex), std::cmp::Reverse(*vertex))
-        })
+        running
+            .map(|(vertex, _)| *vertex)
+            .max_by_key(|vertex| (waiting(vertex), std::cmp::Reverse(*vertex)))
     }
 
     /// Brings a step into view, with all that waits, and its end if it has ended.

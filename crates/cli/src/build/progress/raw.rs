@@ -45,8 +45,6 @@ impl Raw {
                 json!({"vertexes": [self.step(completed.vertex, Some(completed))]})
             }
             Progress::Warning(warning) => json!({"warnings": [self.warning(warning)]}),
-            // The form has no words for these.
-            Progress::Steps(_) => return String::new(),
         };
         format!("{status}\n")
     }

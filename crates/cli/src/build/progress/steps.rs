@@ -126,14 +126,8 @@ impl Steps {
                 Change::Step(started.vertex)
             }
             Progress::Status { vertex, name, current, total, done } => {
-                let part = Part {
-                    name,
-                    current,
-                    total,
-                    done,
-                    began_ns: now_ns,
-                    changed_ns: now_ns,
-                };
+                let part =
+                    Part { name, current, total, done, began_ns: now_ns, changed_ns: now_ns };
                 Change::Part(vertex, self.part(vertex, part))
             }
             Progress::Log(log) => {
@@ -149,7 +143,7 @@ impl Steps {
                 self.complete(completed);
                 Change::Step(vertex)
             }
-            Progress::Warning(_) | Progress::Steps(_) => Change::Nothing,
+            Progress::Warning(_) => Change::Nothing,
         }
     }
 

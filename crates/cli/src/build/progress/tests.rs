@@ -217,8 +217,7 @@ fn long() -> Vec<Moment> {
     }
     let error = Some("process \"/bin/sh -c seq 50000\" did not complete successfully".into());
     let (result, why) = (String::new(), String::new());
-    let done =
-        Completed { vertex: 1, at_ns: 0, cached: Cached::Miss, error, result, why };
+    let done = Completed { vertex: 1, at_ns: 0, cached: Cached::Miss, error, result, why };
     step(&mut all, 1001, &Progress::Completed(done));
     all
 }

@@ -65,10 +65,7 @@ pub(super) fn of(entries: &[Entry]) -> String {
 }
 
 /// Puts scanned directories into `walked`, each with the hashes of those in it.
-pub(super) fn combine(
-    mut scanned: Vec<Scanned>,
-    walked: &mut HashMap<String, Arc<Walked>>,
-) {
+pub(super) fn combine(mut scanned: Vec<Scanned>, walked: &mut HashMap<String, Arc<Walked>>) {
     // A directory's path begins those in it, so that going backwards these come first.
     scanned.sort_unstable_by(|a, b| b.path.cmp(&a.path));
     for directory in scanned {

@@ -123,8 +123,7 @@ impl Tree {
         let scan::Scanned { mut entries, half_hidden, .. } = scan::scan(self, directory)?;
         // Of a hidden directory only what is shown again is offered: maybe nothing is.
         entries.retain(|entry| {
-            !half_hidden.contains(&entry.name)
-                || self.walked(&join(directory, &entry.name)).is_ok()
+            !half_hidden.contains(&entry.name) || self.walked(&join(directory, &entry.name)).is_ok()
         });
         Ok(entries)
     }

@@ -84,8 +84,8 @@ fn stream(
             return Ok(());
         }
         chunk.resize(CHUNK_BYTES, 0);
-        count = fill(file, &mut chunk)
-            .map_err(|error| format!("read {path}: {}", reason(&error)))?;
+        count =
+            fill(file, &mut chunk).map_err(|error| format!("read {path}: {}", reason(&error)))?;
     }
     let after = fstat(&*file).map_err(|errno| failed("fstat", path, errno))?;
     match hash::of_file(&before) == hash::of_file(&after) {

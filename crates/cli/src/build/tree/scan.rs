@@ -7,9 +7,7 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use base64::Engine as _;
 use gantry_build_proto::{Entry, EntryKind};
 use gantry_dockerfile::Matched;
-use rustix::fs::{
-    AtFlags, Dir, FileType, OFlags, Stat, lgetxattr, llistxattr, readlinkat, statat,
-};
+use rustix::fs::{AtFlags, Dir, FileType, OFlags, Stat, lgetxattr, llistxattr, readlinkat, statat};
 use rustix::io::Errno;
 
 use super::{Tree, failed, hash, join};
@@ -47,8 +45,7 @@ pub(super) fn scan(tree: &Tree, path: &str) -> Result<Scanned, String> {
         .map_err(|errno| failed("open", path, errno))?;
     let read = |errno| failed("read", path, errno);
     let mut scanned = Scanned { path: path.to_owned(), ..Scanned::default() };
-    let mut buffers =
-        Buffers { names: vec![0; XATTR_LIST_MAX], value: vec![0; XATTR_VALUE_MAX] };
+    let mut buffers = Buffers { names: vec![0; XATTR_LIST_MAX], value: vec![0; XATTR_VALUE_MAX] };
     let known = tree.hidden.enter(path);
     let mut list = Dir::read_from(&directory).map_err(read)?;
     while let Some(found) = list.read() {
