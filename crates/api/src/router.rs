@@ -199,6 +199,22 @@ pub(crate) mod tests {
     use super::*;
     use http_body_util::BodyExt;
 
+    /// A router whose handlers read the whole body and then are all this function.
+    pub(crate) fn reading(
+        answer: impl Fn(&'static str) -> Response + Send + Sync + 'static,
+    ) -> Router {
+        let answer = Arc::new(answer);
+        let answer = move |asked: Asked| -> BoxFuture<'static, Result<Response, ApiError>> {
+            let answer = Arc::clone(&answer);
+            Box::pin(async move {
+                let mut body = asked.upload.into_stream();
+                while futures_util::StreamExt::next(&mut body).await.is_some() {}
+                Ok(answer(asked.route.pattern))
+            })
+        };
+        Router { answer: Arc::new(answer), ..fake(|_| body::status(StatusCode::OK)) }
+    }
+
     /// A router whose handlers are all this function.
     pub(crate) fn fake(
         answer: impl Fn(&'static str) -> Response + Send + Sync + 'static,

@@ -83,6 +83,8 @@ pub struct Instruction {
     /// The vertex that does its work, by its number in [`Progress`]; none if it only changes the
     /// configuration.
     pub vertex: Option<u32>,
+    /// It is a trigger of the base (`ONBUILD`), which no line of the text is.
+    pub trigger: bool,
 }
 
 /// Why the client did not give something.

@@ -60,6 +60,10 @@ pub trait Sources: Send + Sync {
         context: &'a str,
         path: &'a str,
     ) -> BoxFuture<'a, Result<Option<Vec<u8>>, SourceError>>;
+
+    /// Whether programs of this platform run here: it is the machine's own, or binfmt_misc has a
+    /// handler for it.
+    fn runs(&self, platform: &Platform) -> bool;
 }
 
 /// An image to build upon.
@@ -118,4 +122,6 @@ pub struct PlannedStep {
     pub vertex: Option<VertexId>,
     /// Where it was written.
     pub place: Option<Place>,
+    /// It is a trigger of the base (`ONBUILD`), which no line of this text is.
+    pub trigger: bool,
 }

@@ -268,8 +268,9 @@ mod tests {
         for text in ["a", "./git@h:x", "../a.git", "github.com/a/b", "a.git", "ftp://h/a", "@h:x"] {
             assert!(matches!(Remote::parse(text), Ok(Remote::Local)), "{text}");
         }
-        assert!(matches!(Remote::parse_context("github.com/a/b#c"), Ok(Remote::Git(git))
-            if git == super::tests::git("https://github.com/a/b.git", "c", "")));
+        let want = git("https://github.com/a/b.git", "c", "");
+        let got = Remote::parse_context("github.com/a/b#c");
+        assert!(matches!(got, Ok(Remote::Git(git)) if git == want));
     }
 
     #[test]
@@ -280,10 +281,7 @@ mod tests {
             ("ref=a&ref=b", RemoteError::Repeated("ref".to_owned())),
             ("tag=a&branch=b", RemoteError::BranchAndTag),
             ("keep-git-dir=x", RemoteError::NotBoolean("keep-git-dir", "x".to_owned())),
-            (
-                "ref=a&tag=b",
-                RemoteError::References("a".to_owned(), "refs/tags/b".to_owned()),
-            ),
+            ("ref=a&tag=b", RemoteError::References("a".to_owned(), "refs/tags/b".to_owned())),
         ] {
             let got = Remote::parse(&format!("https://h/a.git?{query}")).err();
             assert_eq!(got, Some(want), "{query}");

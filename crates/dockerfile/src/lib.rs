@@ -36,7 +36,7 @@ mod text;
 pub use ast::*;
 pub use csv::CsvError;
 pub use duration::DurationError;
-pub use error::{ParseError, Problem};
+pub use error::{ParseError, Problem, did_you_mean};
 pub use expand::{Environment, ExpandError, ExpandProblem, Expander, Names, NoVariables};
 pub use ignore::{
     Glob, GlobError, IgnoreError, Matched, Patterns, has_wildcards, ignore_file_patterns,
@@ -48,3 +48,4 @@ pub use parse::{parse, parse_trigger};
 pub use place::Span;
 pub use ports::{PortError, PortSpec};
 pub use scope::{PLATFORM_ARGS, PROXY_ARGS, Scope};
+pub use suggest::nearest;

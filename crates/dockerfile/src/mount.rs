@@ -10,8 +10,25 @@ use crate::quote::quoted;
 use crate::suggest::{Case, closest};
 
 const KEYS: [&str; 19] = [
-    "type", "from", "source", "target", "readonly", "id", "sharing", "required", "size", "mode",
-    "uid", "gid", "src", "dst", "destination", "ro", "rw", "readwrite", "env",
+    "type",
+    "from",
+    "source",
+    "target",
+    "readonly",
+    "id",
+    "sharing",
+    "required",
+    "size",
+    "mode",
+    "uid",
+    "gid",
+    "src",
+    "dst",
+    "destination",
+    "ro",
+    "rw",
+    "readwrite",
+    "env",
 ];
 
 /// Why a mount or a device is none, in BuildKit's words.
@@ -214,7 +231,7 @@ impl Reading {
         match field.to_lowercase().as_str() {
             "readonly" | "ro" => self.read_only = Some(true),
             "readwrite" | "rw" => self.read_only = Some(false),
-            "required" => self.required(true)?,
+            "required" => self.required("true")?,
             _ => return Err(MountError::NotPair(field.to_owned())),
         }
         Ok(())
@@ -229,11 +246,7 @@ impl Reading {
             "target" | "dst" | "destination" => mount.target = value,
             "readonly" | "ro" => self.read_only = Some(bool_value(key, &value)?),
             "readwrite" | "rw" => self.read_only = Some(!bool_value(key, &value)?),
-            "required" => {
-                let required = bool_value(key, &value);
-                self.required(*required.as_ref().unwrap_or(&false))?;
-                required?;
-            }
+            "required" => self.required(&value)?,
             "size" => self.size(value)?,
             "id" => mount.id = Some(value).filter(|id| !id.is_empty()),
             "sharing" => mount.sharing = Some(sharing(&value)?),
@@ -243,22 +256,18 @@ impl Reading {
             "env" => mount.env = Some(value),
             _ => {
                 let hint = closest(key, KEYS, Case::Counts);
-                return Err(MountError::Key {
-                    key: key.to_owned(),
-                    field: field.to_owned(),
-                    hint,
-                });
+                return Err(MountError::Key { key: key.to_owned(), field: field.to_owned(), hint });
             }
         }
         Ok(())
     }
 
-    fn required(&mut self, required: bool) -> Result<(), MountError> {
+    fn required(&mut self, value: &str) -> Result<(), MountError> {
         let mount_type = self.mount.mount_type;
         if !matches!(mount_type, MountType::Secret | MountType::Ssh) {
             return Err(MountError::KeyOfOther { key: "required", mount_type });
         }
-        self.mount.required = required;
+        self.mount.required = bool_value("required", value)?;
         Ok(())
     }
 
@@ -277,9 +286,7 @@ impl Reading {
         let Self { mut mount, read_only } = self;
         let mount_type = mount.mount_type;
         let has_owner = matches!(mount_type, MountType::Secret | MountType::Ssh | MountType::Cache);
-        for (key, said) in
-            [("mode", mount.mode), ("uid", mount.uid), ("gid", mount.gid)]
-        {
+        for (key, said) in [("mode", mount.mode), ("uid", mount.uid), ("gid", mount.gid)] {
             if said.is_some() && !has_owner {
                 return Err(MountError::OwnerOfOther { key, mount_type });
             }
@@ -370,14 +377,13 @@ fn size_bytes(value: &str) -> Option<u64> {
     if !digits(whole) || !digits(fraction) {
         return None;
     }
-    let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
-    let mut bytes = whole.checked_mul(1 << shift)?;
-    let mut unit = 1u64 << shift;
-    for digit in fraction.bytes() {
-        unit /= 10;
-        bytes = bytes.checked_add(unit * u64::from(digit - b'0'))?;
-    }
-    Some(bytes)
+    // More digits than these are less than a byte, whatever the unit.
+    let fraction = fraction.get(..18).unwrap_or(fraction);
+    let unit = 1u128 << shift;
+    let whole: u128 = format!("0{whole}").parse().ok()?;
+    let scale = 10u128.pow(u32::try_from(fraction.len()).ok()?);
+    let part = format!("0{fraction}").parse::<u128>().ok()? * unit / scale;
+    u64::try_from(whole.checked_mul(unit)?.checked_add(part)?).ok()
 }
 
 #[cfg(test)]

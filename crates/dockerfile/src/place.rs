@@ -16,6 +16,9 @@ pub struct Span {
 }
 
 impl Span {
+    /// The beginning of a text.
+    pub(crate) const START: Self = Self { first_line: 1, last_line: 1, start: 0, end: 0 };
+
     /// The text that it stands for, as written; empty if it is a span of another text.
     #[must_use]
     pub fn of<'t>(&self, text: &'t str) -> &'t str {

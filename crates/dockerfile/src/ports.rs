@@ -84,8 +84,7 @@ impl PortSpec {
             None => ("", host.unwrap_or_default()),
         };
         check_address(address)?;
-        let (first, last) =
-            range(port).ok_or_else(|| PortError::Container(port.to_owned()))?;
+        let (first, last) = range(port).ok_or_else(|| PortError::Container(port.to_owned()))?;
         check_host(host, port, (first, last))?;
         Ok(Self {
             written: written.to_owned(),
@@ -160,9 +159,7 @@ mod tests {
             ("9-8", Err("invalid containerPort: 9-8")),
             ("x:80", Err("invalid hostPort: x")),
             ("host:80:80", Err("invalid IP address: host")),
-            ("1-2:1-3", Err(
-                "invalid ranges specified for container and host Ports: 1-3 and 1-2",
-            )),
+            ("1-2:1-3", Err("invalid ranges specified for container and host Ports: 1-3 and 1-2")),
         ] {
             let got = PortSpec::parse(written).map(|spec| spec.entries().collect::<Vec<_>>());
             let want = want.map(|ports| ports.into_iter().map(str::to_owned).collect());

@@ -35,6 +35,13 @@ pub(crate) fn closest<'o>(
     best.map(|(_, option)| in_case_of(option, value, case))
 }
 
+/// The option that a misspelt name may have meant: one that differs by a letter or two. None if
+/// the name is one of them.
+#[must_use]
+pub fn nearest<'o>(name: &str, options: impl IntoIterator<Item = &'o str>) -> Option<String> {
+    closest(name, options, Case::Counts)
+}
+
 fn fold(text: &str, case: Case) -> String {
     match case {
         Case::Counts => text.to_owned(),

@@ -58,6 +58,13 @@ impl Client {
         &self.socket
     }
 
+    /// A name for files of this client's daemon, told apart from others'.
+    #[must_use]
+    pub fn socket_name(&self) -> String {
+        let directory = self.socket.parent().and_then(Path::file_name).unwrap_or_default();
+        directory.to_string_lossy().into_owned()
+    }
+
     /// Whether the daemon answers.
     #[must_use]
     pub fn ping(&self) -> bool {

@@ -49,9 +49,10 @@ impl Executor for Steps {
 fn not_run(error: &StepError) -> ExecutorError {
     match error {
         StepError::Cancelled => ExecutorError::Cancelled,
-        StepError::Start(StartError::Runtime { message, .. }) => {
-            ExecutorError::NotStarted(message.clone())
-        }
+        StepError::Start(error) => match &**error {
+            StartError::Runtime { message, .. } => ExecutorError::NotStarted(message.clone()),
+            other => ExecutorError::NotStarted(chain(other)),
+        },
         other => ExecutorError::NotStarted(chain(other)),
     }
 }

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use gantry_dockerfile::Dockerfile;
+use gantry_dockerfile::{Dockerfile, Scope};
 use gantry_oci::Platform;
 
-use super::{error::At, outline::Outline, variables::Variables, words};
+use super::{error::At, outline::Outline, words};
 
 /// What `TARGETSTAGE` is where the last stage is built and has no name.
 const DEFAULT_TARGET: &str = "default";
@@ -24,11 +24,11 @@ pub(super) fn known(
     platforms: Platforms<'_>,
     stage: &str,
     given: &BTreeMap<String, String>,
-) -> Variables {
-    let mut variables = Variables::default();
+) -> Scope {
+    let mut scope = Scope::new();
     let mut set = |name: String, value: &str| {
         let value = given.get(&name).map_or(value, String::as_str);
-        variables.set(&name, value);
+        scope.insert(name, value.to_owned());
     };
     for (prefix, platform) in [("BUILD", platforms.build), ("TARGET", platforms.target)] {
         set(format!("{prefix}PLATFORM"), &platform.to_string());
@@ -38,7 +38,7 @@ pub(super) fn known(
         set(format!("{prefix}VARIANT"), &platform.variant);
     }
     set("TARGETSTAGE".to_owned(), if stage.is_empty() { DEFAULT_TARGET } else { stage });
-    variables
+    scope
 }
 
 /// These with the arguments of the file; `given` ones count more than their defaults.
@@ -47,10 +47,10 @@ pub(super) fn known(
 /// When a default is wrong.
 pub(super) fn global(
     dockerfile: &Dockerfile,
-    mut variables: Variables,
+    mut scope: Scope,
     given: &BTreeMap<String, String>,
     outline: &mut Outline,
-) -> Result<Variables, At> {
+) -> Result<Scope, At> {
     for line in &dockerfile.global_args {
         let span = line.written.span;
         for arg in &line.args {
@@ -58,18 +58,18 @@ pub(super) fn global(
                 (Some(given), _) => (Some(given.clone()), Default::default()),
                 (None, None) => (None, Default::default()),
                 (None, Some(default)) => {
-                    let value = words::word(default, dockerfile.escape, &variables)
-                        .map_err(|error| error.at(span))?;
+                    let value = words::word(default, dockerfile.escape, &scope)
+                        .map_err(|at| at.or_at(span))?;
                     (Some(value.text), value.names.used)
                 }
             };
             outline.global(arg, value.as_deref().unwrap_or_default(), span, needs);
             if let Some(value) = value {
-                variables.set(&arg.name, &value);
+                scope.insert(arg.name.clone(), value);
             }
         }
     }
-    Ok(variables)
+    Ok(scope)
 }
 
 #[cfg(test)]
@@ -81,7 +81,7 @@ mod tests {
         let (build, target) =
             ("linux/amd64".parse().unwrap(), "linux/arm/v7".parse::<Platform>().unwrap());
         let given = BTreeMap::from([("TARGETOS".to_owned(), "plan9".to_owned())]);
-        let variables = known(Platforms { build: &build, target: &target }, "", &given);
+        let scope = known(Platforms { build: &build, target: &target }, "", &given);
         for (name, want) in [
             ("BUILDPLATFORM", "linux/amd64"),
             ("BUILDARCH", "amd64"),
@@ -91,7 +91,7 @@ mod tests {
             ("TARGETVARIANT", "v7"),
             ("TARGETSTAGE", "default"),
         ] {
-            assert_eq!(variables.get(name), Some(want), "{name}");
+            assert_eq!(scope[name], want, "{name}");
         }
     }
 }

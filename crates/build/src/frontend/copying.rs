@@ -94,11 +94,7 @@ impl Work<'_, '_> {
         self.copy_files(&request, &command.instruction)
     }
 
-    fn copy_files(
-        &mut self,
-        request: &Request<'_>,
-        instruction: &Instruction,
-    ) -> Result<(), At> {
+    fn copy_files(&mut self, request: &Request<'_>, instruction: &Instruction) -> Result<(), At> {
         let owner = owner(&request.chown);
         let mode = match request.chmod.as_str() {
             "" => None,
@@ -109,7 +105,7 @@ impl Work<'_, '_> {
         let shown = self.shown(instruction, &name);
         let mut items = Vec::new();
         for path in &request.files.paths {
-            items.push(self.item(request, &path.text, &shown, instruction)?);
+            items.push(self.item(request, &path.text, &shown)?);
         }
         items.extend(request.files.inline.iter().map(|file| self.inline_item(file)));
         let linked = request.link && is_numeric(owner.as_ref());
@@ -139,13 +135,7 @@ impl Work<'_, '_> {
     }
 
     /// One source.
-    fn item(
-        &mut self,
-        request: &Request<'_>,
-        source: &str,
-        shown: &Shown,
-        instruction: &Instruction,
-    ) -> Result<CopyItem, At> {
+    fn item(&mut self, request: &Request<'_>, source: &str, shown: &Shown) -> Result<CopyItem, At> {
         match Remote::parse(source).map_err(PlanError::Remote)? {
             Remote::Git(git) => match request.add {
                 Some(add) => self.git_item(add, git, shown),
@@ -155,23 +145,14 @@ impl Work<'_, '_> {
                 Some(add) => Ok(self.http_item(add, url, shown)),
                 None => Err(PlanError::CopyUrl.into()),
             },
-            Remote::Local => Ok(self.local_item(request, source, instruction)),
+            Remote::Local => Ok(self.local_item(request, source)),
         }
     }
 
-    fn local_item(
-        &mut self,
-        request: &Request<'_>,
-        source: &str,
-        instruction: &Instruction,
-    ) -> CopyItem {
+    fn local_item(&mut self, request: &Request<'_>, source: &str) -> CopyItem {
         let from = match request.from {
             Local::Vertex(vertex) => vertex,
-            Local::Context => {
-                let span = instruction.written.span;
-                self.planner.findings.ignored_file(request.keyword, source, span);
-                self.planner.main_context()
-            }
+            Local::Context => self.planner.main_context(),
         };
         let pivot = request.parents.then(|| source.split_once("/./")).flatten();
         let path = match pivot {

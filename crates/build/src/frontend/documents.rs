@@ -106,7 +106,10 @@ mod tests {
     fn comments_describe_names() {
         let comments = ["other x".to_owned(), "app  the program".to_owned(), "apps y".to_owned()];
         assert_eq!(describe(&comments, "app"), "the program");
-        assert_eq!((describe(&comments, "ap").as_str(), describe(&comments, "").as_str()), ("", ""));
+        assert_eq!(
+            (describe(&comments, "ap").as_str(), describe(&comments, "").as_str()),
+            ("", "")
+        );
     }
 
     #[test]

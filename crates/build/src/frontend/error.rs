@@ -1,19 +1,21 @@
 //! Why a Dockerfile cannot be built, with the place.
 
 use gantry_build_proto::Failure;
-use gantry_dockerfile::Span;
+use gantry_dockerfile::{PortError, Span, check};
 use gantry_oci::{DigestError, PlatformError, ReferenceError, signal::SignalError};
 
-use super::{modes::ModeError, places, ports::PortError};
+use super::{modes::ModeError, places};
 use crate::{plan::SourceError, remote::RemoteError};
 
 /// An error and where it is.
 #[derive(Debug)]
 pub(super) struct At {
     /// What is wrong.
-    pub error: PlanError,
+    pub error: Box<PlanError>,
     /// Where; none if it is nowhere in the file.
     pub span: Option<Span>,
+    /// What may have been meant.
+    pub near: Option<String>,
     /// What to do about it; empty if the message says it all.
     pub hint: String,
 }
@@ -31,11 +33,17 @@ pub enum PlanError {
     #[error("frontend image {0} cannot be run")]
     Syntax(String),
     /// The rules' options are wrong.
-    #[error("failed to parse check options: {0}")]
-    CheckOptions(String),
+    #[error("failed to parse check options")]
+    CheckOptions(#[source] check::CheckOptionError),
+    /// The ignore file's patterns are wrong.
+    #[error("failed to read dockerignore patterns")]
+    Ignore(#[source] gantry_dockerfile::IgnoreError),
+    /// A mount is wrong.
+    #[error(transparent)]
+    Mount(gantry_dockerfile::MountError),
     /// The rules found something, and that is to be an error.
-    #[error("lint violation found for rules: {0}")]
-    Rules(String),
+    #[error(transparent)]
+    Rules(check::Violations),
     /// A platform of the request is none.
     #[error(transparent)]
     RequestPlatform(PlatformError),
@@ -75,7 +83,9 @@ pub enum PlanError {
     )]
     FromVariable,
     /// A copy of what comes later.
-    #[error("cannot copy from stage {from:?}, it needs to be defined before current stage {stage:?}")]
+    #[error(
+        "cannot copy from stage {from:?}, it needs to be defined before current stage {stage:?}"
+    )]
     LaterStage {
         /// The later one.
         from: String,
@@ -179,13 +189,20 @@ pub enum PlanError {
 impl PlanError {
     /// With a place.
     pub(super) fn at(self, span: Span) -> At {
-        At { error: self, span: Some(span), hint: String::new() }
+        At::from(self).or_at(span)
     }
 }
 
 impl From<PlanError> for At {
     fn from(error: PlanError) -> Self {
-        Self { error, span: None, hint: String::new() }
+        Self { error: Box::new(error), span: None, near: None, hint: String::new() }
+    }
+}
+
+impl From<gantry_dockerfile::ParseError> for At {
+    fn from(error: gantry_dockerfile::ParseError) -> Self {
+        let (span, hint) = (error.span, gantry_fault::Fault::hint(&error));
+        PlanError::Parse(error).at(span).hint(hint.unwrap_or_default())
     }
 }
 
@@ -194,6 +211,18 @@ impl At {
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = hint.into();
         self
+    }
+
+    /// With a name that may have been meant.
+    pub(super) fn did_you_mean(mut self, name: Option<String>) -> Self {
+        self.near = name;
+        self
+    }
+
+    /// What went wrong, with its causes and what may have been meant.
+    pub(super) fn message(&self) -> String {
+        let near = gantry_dockerfile::did_you_mean(self.near.as_deref());
+        format!("{}{near}", gantry_fault::chain(&*self.error))
     }
 
     /// With a place, unless it has one.
@@ -205,11 +234,11 @@ impl At {
     /// For the client.
     pub(super) fn failure(self, file: &str, text: &str) -> Failure {
         Failure {
-            message: gantry_fault::chain(&self.error),
+            message: self.message(),
             place: self.span.map(|span| places::of(span, file, text)),
             hint: self.hint,
             cancelled: matches!(
-                self.error,
+                *self.error,
                 PlanError::Source { source: SourceError::Cancelled, .. }
             ),
             ..Failure::default()

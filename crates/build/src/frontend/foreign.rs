@@ -181,7 +181,7 @@ impl Resolver<'_> {
         };
         let found = self.sources.image(name, platform).await.map_err(|source| {
             let names = table.entries.iter().map(|entry| entry.shown.as_str());
-            let near = gantry_dockerfile::nearest(name, names).map(str::to_owned);
+            let near = gantry_dockerfile::nearest(name, names);
             At::from(PlanError::Source { name: name.clone(), source }).did_you_mean(near)
         })?;
         Ok(image(found, full, None))

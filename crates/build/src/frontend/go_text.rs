@@ -141,6 +141,9 @@ mod tests {
             assert_eq!(quoted(text), want, "{text:?}");
         }
         let words = ["a".to_owned(), "b c".to_owned()];
-        assert_eq!((quoted_list(&words).as_str(), list(&words).as_str()), (r#"["a" "b c"]"#, "[a b c]"));
+        assert_eq!(
+            (quoted_list(&words).as_str(), list(&words).as_str()),
+            (r#"["a" "b c"]"#, "[a b c]")
+        );
     }
 }

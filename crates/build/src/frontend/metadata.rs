@@ -1,17 +1,17 @@
 //! Instructions that change the configuration alone, and `WORKDIR`.
 
 use gantry_dockerfile::{
-    Arg, CommandLine, Healthcheck as Check, Instruction, PairForm, Pairs, Span, Word,
+    Arg, CommandLine, Healthcheck as Check, Instruction, Pairs, PortSpec, Word,
 };
 use gantry_oci::{Healthcheck, image::Empty, signal};
 
 use super::{
     copying::owner,
-    variables::set_in_list,
     error::{At, PlanError},
-    go_text, paths, ports,
-    work::Work,
+    go_text, paths,
+    variables::set_in_list,
     words,
+    work::Work,
 };
 use crate::graph::{MakeDirectory, Op};
 
@@ -21,12 +21,9 @@ const DEFAULT_SHELL: [&str; 2] = ["/bin/sh", "-c"];
 const DIRECTORY_MODE: u32 = 0o755;
 
 impl Work<'_, '_> {
-    pub(super) fn env(&mut self, pairs: &Pairs, instruction: &Instruction) {
-        let span = instruction.written.span;
-        self.old_form(pairs, instruction);
+    pub(super) fn env(&mut self, pairs: &Pairs) {
         let mut entry = "ENV".to_owned();
         for pair in &pairs.pairs {
-            self.planner.findings.secret("ENV", &pair.key, span);
             entry.push_str(&format!(" {}={}", pair.key, pair.value));
             self.state.variables.set(&pair.key, &pair.value);
             set_in_list(&mut self.state.config().env, &pair.key, &pair.value);
@@ -34,8 +31,7 @@ impl Work<'_, '_> {
         self.state.commit(entry);
     }
 
-    pub(super) fn label(&mut self, pairs: &Pairs, instruction: &Instruction) {
-        self.old_form(pairs, instruction);
+    pub(super) fn label(&mut self, pairs: &Pairs) {
         let mut entry = "LABEL".to_owned();
         for pair in &pairs.pairs {
             entry.push_str(&format!(" {}={}", pair.key, pair.value));
@@ -44,23 +40,15 @@ impl Work<'_, '_> {
         self.state.commit(entry);
     }
 
-    fn old_form(&mut self, pairs: &Pairs, instruction: &Instruction) {
-        if pairs.form == PairForm::Space {
-            let keyword = &instruction.written.keyword;
-            self.planner.findings.legacy_pair(keyword, instruction.written.span);
-        }
-    }
-
     pub(super) fn arg(&mut self, args: &[Arg], instruction: &Instruction) -> Result<(), At> {
         let span = instruction.written.span;
         let mut texts = Vec::with_capacity(args.len());
         for arg in args {
-            self.planner.findings.secret("ARG", &arg.name, span);
             let given = self.planner.settings.args.get(&arg.name).cloned();
-            let global = self.planner.global.get(&arg.name).map(str::to_owned);
+            let global = self.planner.global.get(&arg.name).cloned();
             let (value, own) = match (given, &arg.default) {
                 (Some(given), _) => (Some(given), true),
-                (None, Some(default)) => (Some(self.default_of(default, span)?), true),
+                (None, Some(default)) => (Some(self.default_of(default, instruction)?), true),
                 (None, None) => (global.clone(), global.is_none()),
             };
             if let Some(value) = &value {
@@ -77,56 +65,38 @@ impl Work<'_, '_> {
         Ok(())
     }
 
-    fn default_of(&mut self, default: &str, span: Span) -> Result<String, At> {
+    fn default_of(&mut self, default: &str, instruction: &Instruction) -> Result<String, At> {
         let escape = self.planner.dockerfile.escape;
-        let value = words::word(default, escape, &self.state.variables)
-            .map_err(|error| error.at(span))?;
-        self.report_unknown(&value.unknown, span);
+        let value = words::word(default, escape, &self.state.variables)?;
+        self.check_variables(&value.names, &instruction.written);
         Ok(value.text)
     }
 
-    pub(super) fn cmd(&mut self, line: &CommandLine, instruction: &Instruction) {
-        let span = instruction.written.span;
-        let before = self.seen.cmd.replace(span);
-        self.only_once(before, instruction);
-        let args = self.command_line(line, instruction);
+    pub(super) fn cmd(&mut self, line: &CommandLine) {
+        let args = self.command_line(line);
         self.state.commit(format!("CMD {}", go_text::quoted_list(&args)));
+        self.has_cmd = true;
         let config = self.state.config();
         config.cmd = Some(args);
         config.args_escaped = true;
     }
 
-    pub(super) fn entrypoint(&mut self, line: &CommandLine, instruction: &Instruction) {
-        let span = instruction.written.span;
-        let before = self.seen.entrypoint.replace(span);
-        self.only_once(before, instruction);
-        let args = self.command_line(line, instruction);
+    pub(super) fn entrypoint(&mut self, line: &CommandLine) {
+        let args = self.command_line(line);
         self.state.commit(format!("ENTRYPOINT {}", go_text::quoted_list(&args)));
         // A command that came with the base was meant for its entry point.
-        let own_cmd = self.seen.cmd.is_some();
+        let has_cmd = self.has_cmd;
         let config = self.state.config();
         config.entrypoint = Some(args);
-        if !own_cmd {
+        if !has_cmd {
             config.cmd = None;
         }
     }
 
-    fn only_once(&mut self, before: Option<Span>, instruction: &Instruction) {
-        if let Some(before) = before {
-            self.planner.findings.repeated(&instruction.written.keyword, before);
-        }
-    }
-
-    fn command_line(&mut self, line: &CommandLine, instruction: &Instruction) -> Vec<String> {
+    fn command_line(&mut self, line: &CommandLine) -> Vec<String> {
         match line {
             CommandLine::Exec(args) => args.clone(),
-            CommandLine::Shell(text) => {
-                if self.state.config().shell.is_empty() {
-                    let keyword = &instruction.written.keyword;
-                    self.planner.findings.shell_form(keyword, instruction.written.span);
-                }
-                self.with_shell(text)
-            }
+            CommandLine::Shell(text) => self.with_shell(text),
         }
     }
 
@@ -140,9 +110,7 @@ impl Work<'_, '_> {
         args
     }
 
-    pub(super) fn healthcheck(&mut self, check: &Check, instruction: &Instruction) {
-        let before = self.seen.healthcheck.replace(instruction.written.span);
-        self.only_once(before, instruction);
+    pub(super) fn healthcheck(&mut self, check: &Check) {
         let check = match check {
             Check::None => Healthcheck { test: vec!["NONE".to_owned()], ..Healthcheck::default() },
             Check::Cmd(probe) => Healthcheck {
@@ -163,18 +131,11 @@ impl Work<'_, '_> {
         self.state.config().healthcheck = Some(check);
     }
 
-    pub(super) fn expose(&mut self, words: &[Word], instruction: &Instruction) -> Result<(), At> {
-        let span = instruction.written.span;
+    pub(super) fn expose(&mut self, words: &[Word]) -> Result<(), At> {
         let mut all = Vec::new();
         for word in words {
-            let found = ports::parse(&word.text).map_err(PlanError::Port)?;
-            if found.maps {
-                self.planner.findings.mapped_port(&word.text, span);
-            }
-            if let Some(protocol) = &found.odd_protocol {
-                self.planner.findings.protocol_case(protocol, span);
-            }
-            all.extend(found.ports);
+            let ports = PortSpec::parse(&word.text).map_err(PlanError::Port)?;
+            all.extend(ports.entries());
         }
         let config = self.state.config();
         config.exposed_ports.extend(all.iter().map(|port| (port.clone(), Empty {})));
@@ -218,10 +179,6 @@ impl Work<'_, '_> {
         if path.is_empty() {
             return Err(PlanError::BlankDirectory.into());
         }
-        if !self.state.directory_said && !path.starts_with('/') {
-            self.planner.findings.relative_directory(path, instruction.written.span);
-        }
-        self.state.directory_said = true;
         let directory = paths::absolute(self.state.directory(), path);
         self.state.config().working_dir.clone_from(&directory);
         let entry = format!("WORKDIR {directory}");

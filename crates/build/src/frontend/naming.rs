@@ -5,18 +5,21 @@ use gantry_oci::Platform;
 use super::variables::Variables;
 
 /// Names of one stage's vertices, in order.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug)]
 pub(super) struct Naming {
-    /// The stage; empty if it is the only one.
-    pub stage: String,
-    /// Vertices in all.
-    pub total: usize,
-    /// Platform to show.
-    pub platform: Option<Platform>,
+    stage: String,
+    total: usize,
+    platform: Option<Platform>,
     index: usize,
 }
 
 impl Naming {
+    /// Names of a stage (empty if it is the only one) of so many vertices, with a platform if it is
+    /// to be shown.
+    pub(super) fn of(stage: &str, total: usize, platform: Option<Platform>) -> Self {
+        Self { stage: stage.to_owned(), total, platform, index: 0 }
+    }
+
     /// Names the next vertex. `text` is its instruction.
     pub(super) fn next(&mut self, text: &str, variables: &Variables, trigger: bool) -> String {
         if self.total == 0 {
@@ -108,7 +111,7 @@ mod tests {
             ("", 1, amd64, &["TARGETARCH=amd64"], false, "[linux/amd64 1/1] RUN x"),
         ];
         for (stage, total, platform, variables, trigger, want) in cases {
-            let mut naming = Naming { stage: stage.to_owned(), total, platform, index: 0 };
+            let mut naming = Naming::of(stage, total, platform);
             let texts: Vec<_> = variables.iter().map(|&text| text.to_owned()).collect();
             assert_eq!(naming.next("RUN x", &Variables::of(&texts), trigger), want);
         }

@@ -66,18 +66,9 @@ impl Outline {
         self.agents.entry(id.to_owned()).or_insert(Wanted { required, span });
     }
 
-    /// Names of the arguments of the whole file and of what it knows by itself.
-    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.args.keys().map(String::as_str)
-    }
-
     fn insert(&mut self, arg: &Arg, value: &str, span: Span, needs: BTreeSet<String>) {
-        let argument = Argument {
-            value: value.to_owned(),
-            description: arg.description.clone(),
-            span,
-            needs,
-        };
+        let argument =
+            Argument { value: value.to_owned(), description: arg.description.clone(), span, needs };
         self.args.insert(arg.name.clone(), argument);
     }
 
@@ -97,12 +88,7 @@ impl Outline {
 }
 
 /// The document about some stages together: the target's first.
-pub(super) fn document(
-    stages: &[&Outline],
-    name: Option<&str>,
-    description: &str,
-    text: &str,
-) -> Value {
+pub(super) fn document(stages: &[&Outline], name: &str, description: &str, text: &str) -> Value {
     let mut args: BTreeMap<&str, &Argument> = BTreeMap::new();
     let (mut secrets, mut agents) = (BTreeMap::new(), BTreeMap::new());
     for stage in stages {
@@ -132,7 +118,7 @@ pub(super) fn document(
         })
         .collect();
     documents::without_empty(json!({
-        "name": name.unwrap_or_default(),
+        "name": name,
         "description": description,
         "args": args,
         "secrets": wanted(secrets),

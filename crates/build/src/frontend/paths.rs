@@ -64,9 +64,14 @@ mod tests {
 
     #[test]
     fn patterns() {
-        for (path, want) in
-            [("a*", true), ("a?", true), ("[ab]", true), ("a\\*", false), ("a\\\\*", true), ("a", false)]
-        {
+        for (path, want) in [
+            ("a*", true),
+            ("a?", true),
+            ("[ab]", true),
+            ("a\\*", false),
+            ("a\\\\*", true),
+            ("a", false),
+        ] {
             assert_eq!(is_pattern(path), want, "{path}");
         }
     }

@@ -5,13 +5,13 @@ use gantry_dockerfile::{Instruction, Mount, MountType, Network, Run, Script, Sec
 use gantry_oci::Platform;
 
 use super::{
-    variables::Variables,
     error::{At, PlanError},
     naming::summary,
     paths,
     stages::{Command, Origin},
-    work::Work,
+    variables::Variables,
     words,
+    work::Work,
 };
 use crate::graph::{self, Exec, MountKind, Op, StepNetwork};
 
@@ -36,8 +36,7 @@ impl Work<'_, '_> {
         if let Some(device) = run.devices.first() {
             return Err(PlanError::Device(device.name.clone()).into());
         }
-        let read = words::mounts(run, self.planner.dockerfile.escape, &self.state.variables)
-            .map_err(|error| error.at(instruction.written.span))?;
+        let read = words::mounts(run, self.planner.dockerfile.escape, &self.state.variables)?;
         let mut mounts = Vec::with_capacity(read.len() + 1);
         let mut agents = 0;
         for (number, mount) in read.iter().enumerate() {
@@ -89,17 +88,14 @@ impl Work<'_, '_> {
     /// The instruction with the values of variables, secrets masked.
     fn name_of_run(&self, run: &Run, mounts: &[Mount], instruction: &Instruction) -> String {
         let mut text = instruction.written.text.clone();
-        if let ([heredoc], Script::File { .. } | Script::Shell(_)) =
-            (run.heredocs.as_slice(), run.script())
-            && run.is_heredoc()
-        {
-            text.push_str(&format!(" ({})", summary(&heredoc.content)));
+        if let Some(content) = run.document() {
+            text.push_str(&format!(" ({})", summary(content)));
         }
         let mut variables: Variables = self.state.variables.clone();
         for variable in mounts.iter().filter_map(|mount| mount.env.as_deref()) {
             variables.set(variable, MASK);
         }
-        words::name_of_run(&text, self.planner.dockerfile.escape, &variables)
+        words::shown(&text, self.planner.dockerfile.escape, &variables)
     }
 
     /// `|2 A=1 B=2 `: the build arguments, as the history shows them before the command.
@@ -122,7 +118,7 @@ impl Work<'_, '_> {
 
     fn network(&self, network: Option<Network>) -> Result<StepNetwork, At> {
         match network {
-            None | Some(Network::Default) => Ok(self.planner.settings.network),
+            None | Some(Network::Default) => Ok(self.planner.settings.network.clone()),
             Some(Network::None) => Ok(StepNetwork::None),
             Some(Network::Host) => {
                 self.allowed(Entitlement::NetworkHost, "network.host")?;

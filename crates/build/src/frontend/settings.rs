@@ -68,9 +68,10 @@ impl Settings {
                 None => return Err(PlanError::MultiPlatform(text).into()),
             },
         };
-        let epoch_s = arg(EPOCH)
-            .map(|text| text.parse().map_err(|_| PlanError::Epoch(text)))
-            .transpose()?;
+        let epoch_s = match arg(EPOCH) {
+            None => None,
+            Some(text) => Some(text.parse().map_err(|_| At::from(PlanError::Epoch(text)))?),
+        };
         Ok(Self {
             platforms,
             multi_platform,
@@ -91,6 +92,18 @@ impl Settings {
             no_cache_stages: request.no_cache_filter.iter().map(|n| n.to_lowercase()).collect(),
             args: request.args.clone(),
         })
+    }
+
+    /// Time of all that is made, RFC 3339.
+    ///
+    /// # Errors
+    /// When there is no such time.
+    pub(super) fn created(&self) -> Result<Option<String>, At> {
+        let Some(s) = self.epoch_s else { return Ok(None) };
+        match jiff::Timestamp::from_second(s) {
+            Ok(time) => Ok(Some(time.to_string())),
+            Err(_) => Err(PlanError::Epoch(s.to_string()).into()),
+        }
     }
 
     /// Whether nothing of the stage with this name is taken from the cache.
@@ -175,7 +188,11 @@ mod tests {
             (&[(EPOCH, "x")], &[], Err("invalid SOURCE_DATE_EPOCH: x")),
         ] {
             let got = settings(args, platforms).map(|settings| settings.multi_platform);
-            assert_eq!(got.as_ref().map_err(String::as_str), want.as_ref().map_err(|e| *e), "{args:?}");
+            assert_eq!(
+                got.as_ref().map_err(String::as_str),
+                want.as_ref().map_err(|e| *e),
+                "{args:?}"
+            );
         }
         assert_eq!(settings(&[(EPOCH, "1")], &[]).unwrap().epoch_s, Some(1));
         assert!(settings(&[], &["a/b/c/d"]).is_err());

@@ -11,6 +11,7 @@ use gantry_oci::Platform;
 use super::{
     error::{At, PlanError},
     foreign::{Foreign, Resolved},
+    words,
 };
 
 /// The base that is nothing.
@@ -44,6 +45,8 @@ pub(super) struct Entry<'d> {
     pub commands: Vec<Command<'d>>,
     /// Its base's triggers are among them.
     pub triggered: bool,
+    /// Arguments that its `FROM` uses.
+    pub used: BTreeSet<String>,
 }
 
 /// An instruction.
@@ -64,11 +67,19 @@ pub(super) struct Table<'d> {
     pub entries: Vec<Entry<'d>>,
     /// What they need that is no stage.
     pub foreign: Vec<Foreign>,
+    /// The file's escape character.
+    pub escape: char,
 }
 
 impl<'d> Table<'d> {
     /// Adds a stage whose base is given by name.
-    pub(super) fn add(&mut self, stage: &'d Stage, base_name: &str, platform: Option<Platform>) {
+    pub(super) fn add(
+        &mut self,
+        stage: &'d Stage,
+        base_name: &str,
+        platform: Option<Platform>,
+        used: BTreeSet<String>,
+    ) {
         let earlier = self.entries.iter().rposition(|entry| entry.stage.is_named(base_name));
         let base = match earlier {
             Some(number) => Origin::Stage(number),
@@ -85,16 +96,23 @@ impl<'d> Table<'d> {
             shown: name.unwrap_or_else(|| format!("stage-{number}")),
             commands: Vec::new(),
             triggered: false,
+            used,
         });
     }
 
+    /// Puts the named context of this name in the place of the stage that was added last.
+    pub(super) fn replace_last(&mut self, name: &str) {
+        let Some(entry) = self.entries.last() else { return };
+        let (platform, span) = (entry.platform.clone(), entry.stage.written.span);
+        let base = self.foreign(name, platform, span);
+        if let Some(entry) = self.entries.last_mut() {
+            entry.base = base;
+            entry.replaced = true;
+        }
+    }
+
     /// Something foreign by name.
-    pub(super) fn foreign(
-        &mut self,
-        name: &str,
-        platform: Option<Platform>,
-        span: Span,
-    ) -> Origin {
+    pub(super) fn foreign(&mut self, name: &str, platform: Option<Platform>, span: Span) -> Origin {
         let same = |foreign: &Foreign| foreign.name == name && foreign.platform == platform;
         let number = self.foreign.iter().position(same).unwrap_or_else(|| {
             self.foreign.push(Foreign { name: name.to_owned(), platform, span, resolved: None });
@@ -116,11 +134,7 @@ impl<'d> Table<'d> {
             }
             self.entries[number].commands = commands;
         }
-        self.order(&(0..self.entries.len()).collect())?;
-        if let [single] = self.entries.as_mut_slice() {
-            single.shown.clear();
-        }
-        Ok(())
+        self.order(&(0..self.entries.len()).collect()).map(drop)
     }
 
     /// Puts triggers of a stage's base before its instructions.
@@ -157,15 +171,12 @@ impl<'d> Table<'d> {
                 None => Vec::new(),
             },
             InstructionKind::Run(run) => {
-                let mounts = run.mounts_as_written().map_err(|e| PlanError::Parse(e).at(span))?;
-                let mut from = Vec::with_capacity(mounts.len());
-                for mount in mounts {
-                    from.push(match mount.from.as_str() {
-                        "" => None,
-                        name => Some(self.source(name, span)),
-                    });
-                }
-                from
+                let sources = words::mount_sources(run, self.escape);
+                let source = |name: &String| match name.as_str() {
+                    "" => None,
+                    name => Some(self.source(name, span)),
+                };
+                sources.iter().map(source).collect()
             }
             _ => Vec::new(),
         };
@@ -210,7 +221,7 @@ impl<'d> Table<'d> {
         let by_number = || name.parse().ok().filter(|number| *number < self.entries.len());
         self.named(name).or_else(by_number).ok_or_else(|| {
             let names = self.entries.iter().map(|entry| entry.shown.as_str());
-            let near = gantry_dockerfile::nearest(name, names).map(str::to_owned);
+            let near = gantry_dockerfile::nearest(name, names);
             At::from(PlanError::Target(name.to_owned())).did_you_mean(near)
         })
     }

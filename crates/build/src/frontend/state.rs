@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use gantry_oci::{ContainerConfig, History, ImageConfig, Platform};
 
-use super::{variables::Variables, paths};
+use super::{paths, variables::Variables};
 use crate::graph::VertexId;
 
 /// Comment of history entries, by which tools know who wrote them.
@@ -25,8 +25,6 @@ pub(super) struct State {
     pub build_args: Vec<(String, String)>,
     /// Platform that its steps run on.
     pub platform: Platform,
-    /// `WORKDIR` was said in this file.
-    pub directory_said: bool,
     /// Which vertex made the layer of which history entry.
     pub layers: BTreeMap<usize, VertexId>,
     /// Time of history entries, RFC 3339.
@@ -47,7 +45,6 @@ impl State {
             variables: Variables::default(),
             build_args: Vec::new(),
             platform,
-            directory_said: false,
             layers: BTreeMap::new(),
             created,
         };

@@ -2,7 +2,10 @@
 
 use gantry_dockerfile::{Environment, Expander, InstructionKind, Mount, Names, Run};
 
-use super::{error::PlanError, variables::Variables};
+use super::{
+    error::{At, PlanError},
+    variables::Variables,
+};
 
 impl Environment for Variables {
     fn get(&self, name: &str) -> Option<&str> {
@@ -23,7 +26,7 @@ pub(super) struct Value {
 ///
 /// # Errors
 /// When its quotes or substitutions are wrong.
-pub(super) fn word(text: &str, escape: char, variables: &Variables) -> Result<Value, PlanError> {
+pub(super) fn word(text: &str, escape: char, variables: &dyn Environment) -> Result<Value, At> {
     let mut expander = Expander::new(escape, variables);
     let text = expander.word(text).map_err(PlanError::Expand)?;
     Ok(Value { text, names: expander.take_names() })
@@ -37,7 +40,7 @@ pub(super) fn instruction(
     kind: &InstructionKind,
     escape: char,
     variables: &Variables,
-) -> Result<(InstructionKind, Names), PlanError> {
+) -> Result<(InstructionKind, Names), At> {
     let mut expander = Expander::new(escape, variables);
     let kind = kind.expand(&mut expander).map_err(PlanError::Expand)?;
     Ok((kind, expander.take_names()))
@@ -47,12 +50,25 @@ pub(super) fn instruction(
 ///
 /// # Errors
 /// When one is wrong.
-pub(super) fn mounts(
-    run: &Run,
-    escape: char,
-    variables: &Variables,
-) -> Result<Vec<Mount>, PlanError> {
-    run.mounts(&mut Expander::new(escape, variables)).map_err(PlanError::Mount)
+pub(super) fn mounts(run: &Run, escape: char, variables: &Variables) -> Result<Vec<Mount>, At> {
+    let mounts = run.mounts(&mut Expander::new(escape, variables));
+    Ok(mounts.map_err(PlanError::Mount)?)
+}
+
+/// What the mounts of a `RUN` are of, each: stages must be known before variables are. What is
+/// wrong with a mount shows when its stage is worked on.
+pub(super) fn mount_sources(run: &Run, escape: char) -> Vec<String> {
+    let mounts = run.mounts(&mut Expander::new(escape, &Zeros)).unwrap_or_default();
+    mounts.into_iter().map(|mount| mount.from).collect()
+}
+
+/// Every variable is 0, which wherever a mount takes a value is one.
+struct Zeros;
+
+impl Environment for Zeros {
+    fn get(&self, _: &str) -> Option<&str> {
+        Some("0")
+    }
 }
 
 /// A command as names show it.

@@ -1,12 +1,15 @@
 //! One stage, instruction by instruction.
 
 use gantry_build_proto::ContextSource;
-use gantry_dockerfile::{Instruction, InstructionKind, Span};
+use gantry_dockerfile::{
+    Instruction, InstructionKind, Names, Span, Written,
+    check::{self, StageCheck},
+};
 use gantry_oci::Platform;
 
 use super::{
-    variables::Variables,
     error::{At, PlanError},
+    findings::Findings,
     foreign::{Image, Resolved},
     naming::{Naming, upper},
     outline::Outline,
@@ -14,6 +17,7 @@ use super::{
     planner::Planner,
     stages::{Command, Entry, Origin, Table, total},
     state::{self, State},
+    variables::Variables,
     vertices::Shown,
     words,
 };
@@ -40,8 +44,10 @@ pub(super) struct Work<'w, 'p> {
     pub outline: Outline,
     /// Nothing of it is taken from the cache.
     pub fresh: bool,
-    /// Where the instructions that should be there but once were.
-    pub seen: Seen,
+    /// What the rules know of it.
+    pub check: StageCheck,
+    /// It has a `CMD` of its own.
+    pub has_cmd: bool,
     /// The instruction at hand is a trigger.
     pub trigger: bool,
 }
@@ -53,17 +59,8 @@ pub(super) struct Finished {
     pub state: State,
     /// Its arguments, secrets and agents.
     pub outline: Outline,
-}
-
-/// Where instructions of which only the last counts were seen.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Seen {
-    /// `CMD`.
-    pub cmd: Option<Span>,
-    /// `ENTRYPOINT`.
-    pub entrypoint: Option<Span>,
-    /// `HEALTHCHECK`.
-    pub healthcheck: Option<Span>,
+    /// What the rules know of it.
+    pub check: StageCheck,
 }
 
 /// Works on a stage whose needs are all done.
@@ -80,13 +77,13 @@ pub(super) fn stage<'p>(
     let name = entry.stage.from.name.as_ref().map_or("", |name| name.name.as_str());
     let fresh = planner.settings.is_fresh(name);
     let platform = entry.platform.clone().unwrap_or_else(|| planner.target.clone());
-    let mut naming = Naming {
-        stage: entry.shown.clone(),
-        total: total(entry),
-        platform: planner.settings.multi_platform.then(|| platform.clone()),
-        ..Naming::default()
-    };
-    let (state, outline) = begin(planner, table, done, entry, &platform, &mut naming);
+    let shown_platform = planner.settings.multi_platform.then(|| platform.clone());
+    // The only stage needs no name.
+    let shown = if table.entries.len() == 1 { "" } else { &entry.shown };
+    let mut naming = Naming::of(shown, total(entry), shown_platform);
+    let mut finished = begin(planner, table, done, entry, &platform, &mut naming);
+    finished.outline.uses(&entry.used);
+    let Finished { state, outline, check } = finished;
     let mut work = Work {
         planner,
         table,
@@ -96,19 +93,19 @@ pub(super) fn stage<'p>(
         naming,
         outline,
         fresh,
-        seen: Seen::default(),
+        check,
+        has_cmd: false,
         trigger: false,
     };
     let from = work.state.vertex;
     work.step(&entry.stage.written.text, entry.stage.written.span, Some(from), false);
     if !entry.replaced {
-        work.planner.findings.enter(&entry.stage.written.comments);
         for command in &entry.commands {
             let span = command.instruction.written.span;
             work.instruction(command).map_err(|at| at.or_at(span))?;
         }
     }
-    Ok(Finished { state: work.state, outline: work.outline })
+    Ok(Finished { state: work.state, outline: work.outline, check: work.check })
 }
 
 /// The state that a stage begins with.
@@ -119,12 +116,14 @@ fn begin<'p>(
     entry: &Entry<'p>,
     platform: &Platform,
     naming: &mut Naming,
-) -> (State, Outline) {
+) -> Finished {
     let created = planner.created.clone();
-    if let Some(Finished { state, outline }) =
-        table.stage_of(entry.base).and_then(|number| done[number].as_ref())
-    {
-        return (state.child(), outline.clone());
+    if let Some(base) = table.stage_of(entry.base).and_then(|number| done[number].as_ref()) {
+        return Finished {
+            state: base.state.child(),
+            outline: base.outline.clone(),
+            check: StageCheck::of_stage(&base.check),
+        };
     }
     let nothing = |planner: &mut Planner<'p>, platform: &Platform| {
         let vertex = planner.vertices.scratch();
@@ -134,7 +133,7 @@ fn begin<'p>(
         Origin::Foreign(number) => table.foreign[number].resolved.clone(),
         Origin::Scratch | Origin::Stage(_) => None,
     };
-    let state = match resolved {
+    let mut state = match resolved {
         None | Some(Resolved::Empty | Resolved::Stage(_)) => nothing(planner, platform),
         Some(Resolved::Image(image)) => {
             let platform = planner.platform_of(&image, entry, platform);
@@ -161,26 +160,29 @@ fn begin<'p>(
             state
         }
     };
-    (state, planner.outline.clone())
+    let check = StageCheck::of_image(!state.config().shell.is_empty());
+    Finished { state, outline: planner.outline.clone(), check }
 }
 
 impl Work<'_, '_> {
     fn instruction(&mut self, command: &Command<'_>) -> Result<(), At> {
         let instruction: &Instruction = &command.instruction;
         self.trigger = command.trigger;
-        self.planner.findings.enter(&instruction.written.comments);
         let before = self.state.vertex;
         let expanded = self.expand(instruction)?;
+        let Findings { linter, ignored } = &mut self.planner.findings;
+        self.check.instruction(instruction, &expanded, linter);
+        check::check_ignored_sources(instruction, &expanded, ignored, linter);
         match &expanded {
             InstructionKind::Add(add) => self.add(add, instruction)?,
             InstructionKind::Arg(args) => self.arg(args, instruction)?,
-            InstructionKind::Cmd(line) => self.cmd(line, instruction),
+            InstructionKind::Cmd(line) => self.cmd(line),
             InstructionKind::Copy(copy) => self.copy(copy, command)?,
-            InstructionKind::Entrypoint(line) => self.entrypoint(line, instruction),
-            InstructionKind::Env(pairs) => self.env(pairs, instruction),
-            InstructionKind::Expose(words) => self.expose(words, instruction)?,
-            InstructionKind::Healthcheck(check) => self.healthcheck(check, instruction),
-            InstructionKind::Label(pairs) => self.label(pairs, instruction),
+            InstructionKind::Entrypoint(line) => self.entrypoint(line),
+            InstructionKind::Env(pairs) => self.env(pairs),
+            InstructionKind::Expose(words) => self.expose(words)?,
+            InstructionKind::Healthcheck(check) => self.healthcheck(check),
+            InstructionKind::Label(pairs) => self.label(pairs),
             InstructionKind::Maintainer(name) => self.maintainer(name),
             InstructionKind::Onbuild(text) => self.state.config().on_build.push(text.clone()),
             InstructionKind::Run(run) => self.run(run, command)?,
@@ -198,25 +200,18 @@ impl Work<'_, '_> {
 
     /// The instruction with the values of its variables.
     fn expand(&mut self, instruction: &Instruction) -> Result<InstructionKind, At> {
-        let span = instruction.written.span;
         let escape = self.planner.dockerfile.escape;
-        let variables = &self.state.variables;
-        let (kind, unknown) = words::instruction(&instruction.kind, escape, variables)
-            .map_err(|error| error.at(span))?;
-        self.report_unknown(&unknown, span);
+        let (kind, names) = words::instruction(&instruction.kind, escape, &self.state.variables)?;
+        self.check_variables(&names, &instruction.written);
         Ok(kind)
     }
 
     /// Tells of variables that nothing sets.
-    pub(super) fn report_unknown(&mut self, unknown: &[String], span: Span) {
-        for name in unknown {
-            let declared = self.state.build_args.iter().any(|(key, _)| key == name);
-            if !declared {
-                let names = self.state.variables.names();
-                let near = gantry_dockerfile::nearest(name, names).unwrap_or_default();
-                self.planner.findings.undefined_variable(name, near, span);
-            }
-        }
+    pub(super) fn check_variables(&mut self, names: &Names, written: &Written) {
+        let declared: Vec<_> = self.state.build_args.iter().map(|(name, _)| name.clone()).collect();
+        let set: Vec<&str> = self.state.variables.names().collect();
+        let linter = &mut self.planner.findings.linter;
+        check::check_variables(written, names, &declared, set, linter);
     }
 
     fn step(&mut self, instruction: &str, span: Span, vertex: Option<VertexId>, trigger: bool) {
@@ -236,18 +231,19 @@ impl Work<'_, '_> {
     /// The vertex that files of a `--from` or a mount are taken of.
     ///
     /// # Errors
-    /// When it is a stage that is not done yet.
+    /// When it is a later stage, which only a named context may stand for.
     pub(super) fn source(&mut self, origin: Option<Origin>) -> Result<VertexId, At> {
         let Some(origin) = origin else { return Ok(self.planner.main_context()) };
-        if let Some(number) = self.table.stage_of(origin) {
-            return match &self.done[number] {
-                Some(finished) => Ok(finished.state.vertex),
-                None => Err(PlanError::LaterStage {
-                    from: self.table.entries[number].shown.clone(),
-                    stage: self.table.entries[self.number].shown.clone(),
-                }
-                .into()),
-            };
+        if let Origin::Stage(number) = origin
+            && number > self.number
+        {
+            let shown = |number: usize| self.table.entries[number].shown.clone();
+            let (from, stage) = (shown(number), shown(self.number));
+            return Err(PlanError::LaterStage { from, stage }.into());
+        }
+        let stage = self.table.stage_of(origin).and_then(|number| self.done[number].as_ref());
+        if let Some(finished) = stage {
+            return Ok(finished.state.vertex);
         }
         let resolved = match origin {
             Origin::Foreign(number) => self.table.foreign[number].resolved.as_ref(),
@@ -288,8 +284,10 @@ impl<'p> Planner<'p> {
         if self.implicit && entry.platform.is_none() && self.sources.runs(&own) {
             return own;
         }
-        let (name, span) = (&entry.stage.from.base.text, entry.stage.written.span);
-        self.findings.base_platform(name, wanted, &own, span);
+        let name = &entry.stage.from.base.text;
+        let (expected, actual) = (wanted.to_string(), own.to_string());
+        let linter = &mut self.findings.linter;
+        check::check_base_platform(entry.stage, name, &expected, &actual, linter);
         wanted.clone()
     }
 
@@ -355,4 +353,3 @@ impl<'p> Planner<'p> {
         }
     }
 }
-

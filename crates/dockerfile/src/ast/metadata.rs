@@ -5,7 +5,7 @@ use crate::Span;
 
 /// A word and where it was written.
 ///
-/// Two are equal when their texts are.
+/// Two are equal wherever they were written.
 #[derive(Debug, Clone, Default)]
 pub struct Word {
     /// As written, or its value once expanded.
@@ -34,7 +34,9 @@ pub enum PairForm {
 }
 
 /// A name and its value.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+///
+/// Two are equal wherever they were written.
+#[derive(Debug, Clone, Default)]
 pub struct Pair {
     /// Its name.
     pub key: String,
@@ -45,7 +47,9 @@ pub struct Pair {
 }
 
 /// One `name[=default]` of `ARG`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+///
+/// Two are equal wherever they were written.
+#[derive(Debug, Clone, Default)]
 pub struct Arg {
     /// Its name.
     pub name: String,
@@ -90,6 +94,23 @@ impl PartialEq for Word {
 }
 
 impl Eq for Word {}
+
+impl PartialEq for Pair {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.key, &self.value) == (&other.key, &other.value)
+    }
+}
+
+impl Eq for Pair {}
+
+impl PartialEq for Arg {
+    fn eq(&self, other: &Self) -> bool {
+        let own = (&self.name, &self.default, &self.description);
+        own == (&other.name, &other.default, &other.description)
+    }
+}
+
+impl Eq for Arg {}
 
 impl Word {
     /// The text.

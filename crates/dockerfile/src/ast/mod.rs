@@ -34,7 +34,7 @@ pub struct Dockerfile {
     pub global_args: Vec<GlobalArgs>,
     /// The stages, in order; at least one.
     pub stages: Vec<Stage>,
-    /// Empty lines within continued instructions, which old parsers took.
+    /// The last line of each instruction that has empty lines within, which only old files have.
     pub empty_continuations: Vec<Span>,
 }
 

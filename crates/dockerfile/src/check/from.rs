@@ -64,18 +64,18 @@ pub fn check_from(
     let (Some(platform), Some(word)) = (platform, &stage.from.platform) else { return };
     check_declared(&platform.names.undefined, &known, &stage.written, linter);
     let used: Vec<&String> = platform.names.used.iter().collect();
-    if used == [TARGET_PLATFORM] && platform.names.undefined.is_empty() {
-        if scope.get(TARGET_PLATFORM).is_some_and(|target| target == platform.value) {
-            let message = format!(
-                "Setting platform to predefined {} in FROM is redundant as this is the default \
-                 behavior",
-                word.text
-            );
-            linter.report(Rule::RedundantTargetPlatform, &stage.written, message);
-        }
+    if !platform.names.undefined.is_empty() {
+        return;
     }
-    if used.is_empty() && platform.names.undefined.is_empty() {
+    let is_target = scope.get(TARGET_PLATFORM).is_some_and(|target| target == platform.value);
+    if used.is_empty() {
         check_constant(stage, platform, linter);
+    } else if used == [TARGET_PLATFORM] && is_target {
+        let message = format!(
+            "Setting platform to predefined {} in FROM is redundant as this is the default behavior",
+            word.text
+        );
+        linter.report(Rule::RedundantTargetPlatform, &stage.written, message);
     }
 }
 

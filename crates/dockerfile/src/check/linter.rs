@@ -61,8 +61,11 @@ impl Linter {
         // Options that are none change nothing.
         let above = above.and_then(|options| CheckConfig::parse(options).ok());
         let overridden = above.is_some_and(|above| above.overrides(rule));
-        let is_on = self.config.has(rule);
-        if if rule.is_experimental() { is_on || overridden } else { is_on && !overridden } {
+        let is_on = match rule.is_experimental() {
+            true => self.config.has(rule) || overridden,
+            false => self.config.has(rule) && !overridden,
+        };
+        if is_on {
             self.keep(Finding { rule, message, span: written.span });
         }
     }

@@ -63,8 +63,8 @@ fn check_from_words(stage: &Stage, linter: &mut Linter) {
 
 /// A comment directly above should say what a stage or an argument is for, beginning with its name.
 fn check_description(instruction: &str, names: &[&str], written: &Written, linter: &mut Linter) {
-    let comments = written.comments.iter().filter(|line| directive_of_comment(line).is_none());
-    let Some(comment) = comments.last() else { return };
+    let mut comments = written.comments.iter().filter(|line| directive_of_comment(line).is_none());
+    let Some(comment) = comments.next_back() else { return };
     if names.contains(&comment.split(' ').next().unwrap_or_default()) {
         return;
     }
@@ -80,7 +80,8 @@ fn check_stage_names(stages: &[Stage], linter: &mut Linter) {
         let Some(name) = stage.from.name.as_ref().map(|name| name.name.as_str()) else { continue };
         if RESERVED.contains(&name) {
             let name = quoted(name);
-            let message = format!("Stage name should not use the same name as reserved stage {name}");
+            let message =
+                format!("Stage name should not use the same name as reserved stage {name}");
             linter.report(Rule::ReservedStageName, &stage.written, message);
         }
         if !seen.insert(name) {

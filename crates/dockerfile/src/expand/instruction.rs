@@ -89,10 +89,7 @@ fn one(word: &Word, expander: &mut Expander<'_>) -> Result<Word, ExpandError> {
     Ok(Word { text: expander.word(&word.text)?, span: word.span })
 }
 
-fn maybe(
-    word: Option<&Word>,
-    expander: &mut Expander<'_>,
-) -> Result<Option<Word>, ExpandError> {
+fn maybe(word: Option<&Word>, expander: &mut Expander<'_>) -> Result<Option<Word>, ExpandError> {
     word.map(|word| one(word, expander)).transpose()
 }
 

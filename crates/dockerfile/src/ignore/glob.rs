@@ -28,7 +28,10 @@ enum Token {
     /// One character but a slash.
     One,
     /// One of some.
-    Class { negated: bool, ranges: Vec<(char, char)> },
+    Class {
+        negated: bool,
+        ranges: Vec<(char, char)>,
+    },
     /// Any text without a slash.
     Star,
     /// Any text.
@@ -73,12 +76,7 @@ impl Glob {
         let prefix = tokens.iter().map_while(literal).collect();
         let mut suffix: Vec<char> = tokens.iter().rev().map_while(literal).collect();
         suffix.reverse();
-        Self {
-            written: pattern.to_owned(),
-            prefix,
-            suffix: suffix.into_iter().collect(),
-            tokens,
-        }
+        Self { written: pattern.to_owned(), prefix, suffix: suffix.into_iter().collect(), tokens }
     }
 
     /// The pattern as written.

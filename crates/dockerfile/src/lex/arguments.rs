@@ -166,11 +166,8 @@ fn pairs(keyword: Keyword, part: &Part<'_>, escape: char) -> Result<Arguments, P
     if !first.text.contains('=') {
         let (key, value) = first_word(part);
         let value = value.ok_or(Problem::TwoArguments(keyword.name()))?;
-        let pair = Pair {
-            key: key.text().to_owned(),
-            value: value.text().to_owned(),
-            span: part.span(),
-        };
+        let pair =
+            Pair { key: key.text().to_owned(), value: value.text().to_owned(), span: part.span() };
         return Ok(Arguments::Pairs(Pairs { pairs: vec![pair], form: PairForm::Space }));
     }
     let pairs = words.into_iter().map(|word| match word.text.split_once('=') {

@@ -13,8 +13,7 @@ pub(crate) fn heredocs_of_line(line: &str) -> Result<Vec<Heredoc>, Problem> {
     }
     // Words as a shell has them, with quotes and escapes, since whether the delimiter is quoted
     // matters. A line that cannot be read so is the shell's to judge.
-    let rules =
-        Rules { raw_quotes: true, raw_escapes: true, keep_unset: true, ..Rules::new('\\') };
+    let rules = Rules { raw_quotes: true, raw_escapes: true, keep_unset: true, ..Rules::new('\\') };
     let Ok(words) = expand(line, &rules, &NoVariables, &mut Names::default()) else {
         return Ok(Vec::new());
     };

@@ -29,11 +29,6 @@ impl<'t> Lines<'t> {
         let at = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
         Self { text, at, number: 0 }
     }
-
-    /// How many there were so far.
-    pub(crate) fn count_so_far(&self) -> usize {
-        self.number
-    }
 }
 
 impl<'t> Iterator for Lines<'t> {

@@ -64,10 +64,7 @@ pub(crate) fn lex(text: &str) -> Result<LexedFile, ParseError> {
         lexer.line(&line)?;
     }
     if lexer.file.instructions.is_empty() {
-        let line = lexer.lines.count_so_far();
-        let span =
-            Span { first_line: line, last_line: line, start: text.len(), end: text.len() };
-        return Err(Problem::NoInstructions.at(span));
+        return Err(Problem::NoInstructions.at(Span::START));
     }
     Ok(lexer.file)
 }
@@ -133,10 +130,12 @@ impl Lexer<'_> {
         let (part, mut continued) = without_continuation(&text[indent..], escape);
         joined.push(part, first.start + indent, first.number);
         let mut head = Span { start: first.start + indent, ..first.span() };
+        let mut last = head;
         let mut has_empty_line = false;
         while continued {
             let Some(line) = self.lines.next() else { break };
-            head = head.to(line.span());
+            last = line.span();
+            head = head.to(last);
             if line.is_comment() {
                 continue;
             }
@@ -149,8 +148,7 @@ impl Lexer<'_> {
             continued = more;
         }
         if has_empty_line {
-            let last = head.last_line;
-            self.file.empty_continuations.push(Span { first_line: last, ..head });
+            self.file.empty_continuations.push(last);
         }
         (joined, head)
     }
@@ -189,8 +187,8 @@ fn split(
         None => (Vec::new(), part.after(part.text().len())),
     };
     let keyword = Keyword::of(name.text());
-    let arguments = arguments::read(keyword, &rest.trim(), escape)
-        .map_err(|problem| problem.at(head))?;
+    let arguments =
+        arguments::read(keyword, &rest.trim(), escape).map_err(|problem| problem.at(head))?;
     Ok(Lexed {
         written: Written {
             keyword: name.text().to_owned(),

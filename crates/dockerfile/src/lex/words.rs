@@ -42,13 +42,12 @@ pub(crate) fn quoted_words(part: &Part<'_>, escape: char) -> Vec<Word> {
             continue;
         }
         start = start.or(Some(at));
+        if char == escape && quote != Some('\'') {
+            // At the very end it escapes nothing, and is dropped.
+            end = if chars.next().is_none() { at } else { end };
+            continue;
+        }
         match quote {
-            _ if char == escape && quote != Some('\'') => {
-                // At the very end it escapes nothing, and is dropped.
-                if chars.next().is_none() {
-                    end = at;
-                }
-            }
             Some(open) if char == open => quote = None,
             None if char == '\'' || char == '"' => quote = Some(char),
             _ => {}

@@ -136,8 +136,8 @@ pub(super) fn healthcheck(request: &Request) -> Result<Healthcheck, Wrong> {
 
 fn interval(flags: &flags::Flags<'_>, name: &'static str) -> Result<i64, Wrong> {
     let Some(word) = flags.word(name) else { return Ok(0) };
-    let ns = duration::parse_ns(&word.text)
-        .map_err(|error| Problem::Duration(error).of(word.span))?;
+    let ns =
+        duration::parse_ns(&word.text).map_err(|error| Problem::Duration(error).of(word.span))?;
     if ns != 0 && ns < MIN_INTERVAL_NS {
         return Err(Problem::ShortInterval(name).of(word.span));
     }
@@ -152,6 +152,5 @@ fn retries(flags: &flags::Flags<'_>) -> Result<u32, Wrong> {
         return Err(wrong("invalid syntax"));
     }
     let number: i32 = word.text.parse().map_err(|_| wrong("value out of range"))?;
-    u32::try_from(number)
-        .map_err(|_| Problem::NegativeRetries(i64::from(number)).of(word.span))
+    u32::try_from(number).map_err(|_| Problem::NegativeRetries(i64::from(number)).of(word.span))
 }

@@ -6,6 +6,7 @@ mod metadata;
 mod run;
 mod stage;
 
+use crate::Span;
 use crate::ast::{
     Arg, CommandLine, Dockerfile, GlobalArgs, Instruction, InstructionKind, Stage, Word, Written,
 };
@@ -27,7 +28,7 @@ pub fn parse(text: &str) -> Result<Dockerfile, ParseError> {
         let written = lexed.written.clone();
         match (parsed(lexed)?, stages.last_mut()) {
             (Parsed::Stage(from), _) => {
-                stages.push(Stage { written, from: *from, instructions: Vec::new() });
+                stages.push(Stage { written, from, instructions: Vec::new() });
             }
             (Parsed::Kind(InstructionKind::Arg(args)), None) => {
                 global_args.push(GlobalArgs { written, args });
@@ -58,7 +59,7 @@ pub fn parse(text: &str) -> Result<Dockerfile, ParseError> {
 /// those in the trigger's text.
 pub fn parse_trigger(text: &str) -> Result<Instruction, ParseError> {
     let mut instructions = lex(text)?.instructions.into_iter();
-    let lexed = instructions.next().ok_or_else(|| Problem::NoInstructions.at(Default::default()))?;
+    let lexed = instructions.next().ok_or_else(|| Problem::NoInstructions.at(Span::START))?;
     let written = lexed.written.clone();
     if let Some(second) = instructions.next() {
         return Err(Problem::OnbuildSeveral.at(second.written.head));
@@ -72,7 +73,7 @@ pub fn parse_trigger(text: &str) -> Result<Instruction, ParseError> {
 }
 
 enum Parsed {
-    Stage(Box<crate::ast::From>),
+    Stage(crate::ast::From),
     Kind(InstructionKind),
 }
 
@@ -86,7 +87,7 @@ fn parsed(lexed: Lexed) -> Result<Parsed, ParseError> {
     };
     let request = Request { keyword, lexed };
     let parsed = match keyword {
-        Keyword::From => stage::from(&request).map(|from| Parsed::Stage(Box::new(from))),
+        Keyword::From => stage::from(&request).map(Parsed::Stage),
         _ => kind(&request).map(Parsed::Kind),
     };
     parsed.map_err(|Wrong { problem, span }| ParseError {
@@ -123,20 +124,20 @@ fn kind(request: &Request) -> Result<InstructionKind, Wrong> {
 
 /// What is wrong, and in which part of the instruction if that is known.
 struct Wrong {
-    problem: Problem,
-    span: Option<crate::Span>,
+    problem: Box<Problem>,
+    span: Option<Span>,
 }
 
 impl From<Problem> for Wrong {
     fn from(problem: Problem) -> Self {
-        Self { problem, span: None }
+        Self { problem: Box::new(problem), span: None }
     }
 }
 
 impl Problem {
     /// Of this part of the instruction.
-    fn of(self, span: crate::Span) -> Wrong {
-        Wrong { problem: self, span: Some(span) }
+    fn of(self, span: Span) -> Wrong {
+        Wrong { problem: Box::new(self), span: Some(span) }
     }
 }
 

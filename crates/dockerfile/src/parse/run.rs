@@ -70,6 +70,14 @@ impl Run {
         self.mounts.iter().map(|word| mount::mount(&word.text, expander)).collect()
     }
 
+    /// The content of the heredoc that is all that is run (`RUN <<EOF`), as written.
+    #[must_use]
+    pub fn document(&self) -> Option<&str> {
+        let CommandLine::Shell(line) = &self.command else { return None };
+        let first = self.heredocs.first()?;
+        matches!(heredoc_of_word(line), Ok(Some(_))).then_some(first.content.as_str())
+    }
+
     /// What is run. Variables in heredocs are the shell's to expand, whether the delimiter is
     /// quoted or not.
     #[must_use]
@@ -98,4 +106,3 @@ fn with_heredoc(mut line: String, heredoc: &Heredoc) -> String {
     line.push_str(&heredoc.name);
     line
 }
-

@@ -70,13 +70,13 @@ pub struct StepEnd {
 pub enum StepError {
     /// What it asks for cannot be.
     #[error(transparent)]
-    Request(#[from] CreateError),
+    Request(Box<CreateError>),
     /// Another step with this id runs.
     #[error("step {0} already exists")]
     Exists(String),
     /// It could not be started.
     #[error(transparent)]
-    Start(#[from] StartError),
+    Start(Box<StartError>),
     /// A mount.
     #[error("mounting {target}")]
     Mount {
@@ -95,6 +95,18 @@ pub enum StepError {
     /// A worker ended before its time.
     #[error("engine is shutting down")]
     Closed,
+}
+
+impl From<CreateError> for StepError {
+    fn from(error: CreateError) -> Self {
+        Self::Request(Box::new(error))
+    }
+}
+
+impl From<StartError> for StepError {
+    fn from(error: StartError) -> Self {
+        Self::Start(Box::new(error))
+    }
 }
 
 impl Fault for StepError {

@@ -171,7 +171,8 @@ fn users_environment_input_and_directories() {
         let mut request = step(&engine, 3, "");
         request.args = vec!["/not/there".into()];
         let refused = run(&engine, request).await.end.unwrap_err();
-        assert!(matches!(refused, StepError::Start(StartError::Runtime { .. })), "{refused}");
+        let StepError::Start(error) = &refused else { panic!("{refused}") };
+        assert!(matches!(**error, StartError::Runtime { .. }), "{error}");
         assert!(gantry_fault::chain(&refused).contains("/not/there"), "{refused}");
         is_clean(&bed, &engine).await;
         engine.shutdown().await;

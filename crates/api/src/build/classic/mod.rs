@@ -36,6 +36,7 @@ pub(crate) async fn build(call: Call) -> Result<Response, ApiError> {
         force_remove: asked.force_remove,
         aux: call.version.at_least(30),
         no_cache: asked.request.no_cache,
+        labels: asked.request.labels.clone(),
     };
     let printer = Printer::new(style, call.api.builds.seen.clone());
     let tape = Arc::new(Tape::new(printer, asked.quiet));
@@ -52,9 +53,8 @@ pub(crate) async fn build(call: Call) -> Result<Response, ApiError> {
     let worker = {
         let tape = Arc::clone(&tape);
         tokio::spawn(async move {
-            let built = builder.build(&asked.id, asked.request, client).await;
-            drop(taken);
-            match built {
+            let _held = taken;
+            match builder.build(&asked.id, asked.request, client).await {
                 Ok(built) => tape.built(&built),
                 Err(failed) => tape.failed(&failed.failure),
             }

@@ -11,7 +11,7 @@
 //!  ---> 93f3a14b5ea1
 //! ```
 //!
-//! Steps that only change the configuration are no work of ours; they read as they do in Docker,
+//! Triggers of a base are part of its step, between the line and the id. Steps that only change the configuration are no work of ours; they read as they do in Docker,
 //! which makes a container for each that it has not seen before.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
@@ -46,7 +46,7 @@ impl Seen {
 }
 
 /// What is printed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Style {
     /// Tell that steps' containers are removed.
     pub(super) remove: bool,
@@ -56,6 +56,8 @@ pub(super) struct Style {
     pub(super) aux: bool,
     /// Nothing is taken from the cache.
     pub(super) no_cache: bool,
+    /// Labels that the request gives the image.
+    pub(super) labels: BTreeMap<String, String>,
 }
 
 /// A vertex, as far as is known.
@@ -120,10 +122,15 @@ impl Printer {
         std::mem::take(&mut self.out)
     }
 
-    /// It is known what will be done.
+    /// It is known what will be done. What the request labels the image with are steps, too.
     pub(super) fn planned(&mut self, instructions: &[Instruction]) {
         self.understood = true;
-        self.instructions = instructions.to_vec();
+        let labels = self.style.labels.iter().map(|(name, value)| Instruction {
+            text: format!("LABEL {name}={value}"),
+            vertex: None,
+            trigger: false,
+        });
+        self.instructions = instructions.iter().cloned().chain(labels).collect();
         self.advance();
     }
 
@@ -153,9 +160,6 @@ impl Printer {
             self.announce();
             self.finish_step();
         }
-        for warning in built.warnings.iter().filter(|warning| warning.rule.is_empty()) {
-            self.say(format!("[Warning] {}\n", warning.message));
-        }
         let id = short(&built.image).to_owned();
         if self.turn < self.instructions.len() {
             self.announce();
@@ -165,6 +169,9 @@ impl Printer {
         if self.style.aux && !built.image.is_empty() {
             let aux = serde_json::to_value(BuildResult { id: built.image.clone() }).ok();
             self.out.push(JsonMessage { aux, ..JsonMessage::default() });
+        }
+        for warning in built.warnings.iter().filter(|warning| warning.rule.is_empty()) {
+            self.say(format!("[Warning] {}\n", warning.message));
         }
         self.say(format!("Successfully built {id}\n"));
         for name in &built.names {
@@ -194,7 +201,7 @@ impl Printer {
                 format!("The command '{command}' returned a non-zero code: {code}")
             }
         };
-        let detail = ErrorDetail { code: failure.exit_code, message: message.clone() };
+        let detail = ErrorDetail { code: failure.exit_code.into(), message: message.clone() };
         let error_detail = Some(detail);
         self.out.push(JsonMessage { error_detail, error: message, ..JsonMessage::default() });
     }
@@ -208,8 +215,9 @@ impl Printer {
     /// Prints as far as it is known.
     fn advance(&mut self) {
         while let Some(instruction) = self.instructions.get(self.turn) {
+            let vertex = instruction.vertex;
             self.announce();
-            if let Some(vertex) = instruction.vertex {
+            if let Some(vertex) = vertex {
                 let Some(work) = self.work.get(&vertex) else { return };
                 let done = work.completed.as_ref().is_some_and(|done| done.error.is_none());
                 if work.started && !done {
@@ -232,9 +240,27 @@ impl Printer {
         if std::mem::replace(&mut self.announced, true) {
             return;
         }
+        if self.instructions[self.turn].trigger {
+            return self.announce_triggers();
+        }
         let text = self.instructions[self.turn].text.clone();
-        let (number, all) = (self.turn + 1, self.instructions.len());
+        let steps = |part: &[Instruction]| part.iter().filter(|one| !one.trigger).count();
+        let (number, all) = (steps(&self.instructions[..=self.turn]), steps(&self.instructions));
         self.say(format!("Step {number}/{all} : {text}"));
+        self.say("\n".to_owned());
+    }
+
+    /// Tells of a base's triggers, before the first.
+    fn announce_triggers(&mut self) {
+        if self.turn.checked_sub(1).is_some_and(|last| self.instructions[last].trigger) {
+            return;
+        }
+        let triggers = self.instructions[self.turn..].iter().take_while(|one| one.trigger);
+        let count = triggers.count();
+        self.say(format!("# Executing {count} build trigger"));
+        if count > 1 {
+            self.say("s".to_owned());
+        }
         self.say("\n".to_owned());
     }
 
@@ -262,6 +288,7 @@ impl Printer {
         let work = vertex.and_then(|vertex| self.work.get(&vertex));
         let completed = work.and_then(|work| work.completed.as_ref());
         let next = match completed.map(|done| done.result.as_str()) {
+            _ if self.is_scratch() => String::new(),
             None | Some("") => {
                 let text = format!("{}\n{}", self.id, self.instructions[self.turn].text);
                 Digest::of(text.as_bytes()).hex()[..SHORT].to_owned()
@@ -295,8 +322,11 @@ impl Printer {
     }
 
     fn end_step(&mut self, id: &str) {
-        self.say(format!(" ---> {id}\n"));
         self.turn += 1;
+        // Triggers that follow belong to the step.
+        if !self.instructions.get(self.turn).is_some_and(|next| next.trigger) {
+            self.say(format!(" ---> {id}\n"));
+        }
         (self.announced, self.running, self.settled) = (false, false, false);
     }
 
@@ -343,6 +373,13 @@ impl Printer {
         }
     }
 
+    /// Whether there is nothing at all in this image, and so no id.
+    fn is_scratch(&self) -> bool {
+        let text = &self.instructions[self.turn].text;
+        let words: Vec<&str> = text.split_ascii_whitespace().take(2).collect();
+        matches!(words[..], [from, "scratch"] if from.eq_ignore_ascii_case("FROM"))
+    }
+
     /// What the step's container would be called.
     fn container(&self) -> String {
         let text = format!("{}\n{}\n{}", self.id, self.turn, self.instructions[self.turn].text);
@@ -370,8 +407,9 @@ mod tests {
 
     fn instructions(steps: &[(&str, Option<u32>)]) -> Vec<Instruction> {
         let one = |(text, vertex): &(&str, Option<u32>)| Instruction {
-            text: (*text).to_owned(),
+            text: text.trim_start_matches("ONBUILD ").to_owned(),
             vertex: *vertex,
+            trigger: text.starts_with("ONBUILD "),
         };
         steps.iter().map(one).collect()
     }
@@ -414,8 +452,9 @@ mod tests {
     fn masked(text: &str) -> String {
         let mask = |line: &str| {
             for before in [" ---> Running in ", "Removing intermediate container "] {
-                if line.starts_with(before) {
-                    return format!("{before}*\n");
+                // What was printed before may have had no newline.
+                if let Some((printed, _)) = line.split_once(before) {
+                    return format!("{printed}{before}*\n");
                 }
             }
             line.to_owned()
@@ -480,6 +519,50 @@ mod tests {
         changed.progress(completed(2, Cached::Hit, "dddddddddddd", None));
         changed.built(&built());
         assert_eq!(text(&changed.take()).matches(" ---> Using cache\n").count(), 3);
+    }
+
+    #[test]
+    fn labels_and_warnings_have_their_place() {
+        let labels = [("l".to_owned(), "v".to_owned())].into();
+        let style = Style { labels, ..Style::default() };
+        let mut printer = Printer::new(style, Seen::default());
+        printer.planned(&instructions(&[("FROM scratch", Some(0)), ("COPY f /", Some(1))]));
+        printer.progress(completed(0, Cached::No, "", None));
+        printer.progress(completed(1, Cached::Miss, "111111111111", None));
+        let message = "One or more build-args [X] were not consumed".to_owned();
+        let unused = gantry_build_proto::Warning { message, ..Default::default() };
+        printer.built(&Built { warnings: vec![unused], ..built() });
+        assert_eq!(
+            masked(&text(&printer.take())),
+            "Step 1/3 : FROM scratch\n ---> \nStep 2/3 : COPY f /\n ---> 111111111111\n\
+             Step 3/3 : LABEL l=v\n ---> Running in *\n ---> cccccccccccc\n\
+             [Warning] One or more build-args [X] were not consumed\n\
+             Successfully built cccccccccccc\nSuccessfully tagged a:latest\n\
+             Successfully tagged b:1\n"
+        );
+    }
+
+    #[test]
+    fn triggers_are_part_of_their_bases_step() {
+        let steps = [
+            ("FROM box", Some(0)),
+            ("ONBUILD RUN echo trigger", Some(1)),
+            ("ONBUILD ENV X=1", None),
+            ("RUN echo own", Some(2)),
+        ];
+        let mut printer = printer(&steps, &Seen::default());
+        printer.progress(completed(0, Cached::No, "aaaaaaaaaaaa", None));
+        printer.progress(started(1));
+        printer.progress(log(1, Stream::Out, "trigger\n"));
+        printer.progress(completed(1, Cached::Miss, "111111111111", None));
+        printer.progress(completed(2, Cached::Miss, "222222222222", None));
+        printer.built(&built());
+        let got = masked(&text(&printer.take()));
+        let want = "Step 1/2 : FROM box\n# Executing 2 build triggers\n ---> Running in *\ntrigger\n\
+                    Removing intermediate container *\n ---> Running in *\n\
+                    Removing intermediate container *\n ---> ";
+        assert!(got.starts_with(want), "{got}");
+        assert!(got.contains("\nStep 2/2 : RUN echo own\n"), "{got}");
     }
 
     #[test]

@@ -213,7 +213,7 @@ mod tests {
     }
 
     fn plan() -> [Instruction; 1] {
-        [Instruction { text: "FROM box".into(), vertex: Some(0) }]
+        [Instruction { text: "FROM box".into(), vertex: Some(0), trigger: false }]
     }
 
     async fn all(tape: Arc<Tape>) -> Result<String, ApiError> {
@@ -260,7 +260,7 @@ mod tests {
     #[tokio::test]
     async fn whoever_does_not_read_loses_prints_alone() {
         let tape = tape(false);
-        tape.planned(&[Instruction { text: "RUN yes".into(), vertex: Some(1) }]);
+        tape.planned(&[Instruction { text: "RUN yes".into(), vertex: Some(1), trigger: false }]);
         let log =
             |text: String| Progress::Log(Log { vertex: 1, stream: Output::Out, at_ns: 0, text });
         for _ in 0..(FULL_BYTES >> 20) + 4 {

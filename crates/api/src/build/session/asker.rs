@@ -61,8 +61,8 @@ impl Asked {
         let mut all = Vec::new();
         loop {
             match self.next().await? {
-                Piece::Data(bytes, _) if all.len() + bytes.len() <= most => all.extend(bytes),
-                Piece::Data(..) => {
+                Piece::Data(chunk) if all.len() + chunk.len() <= most => all.extend(chunk.take()),
+                Piece::Data(_) => {
                     let words = format!("{what} is larger than {most} bytes");
                     return Err(ClientError::Refused(words));
                 }
@@ -112,7 +112,7 @@ impl Asker {
                 None => asked.next().await,
             };
             match piece {
-                Ok(Piece::Data(bytes, _)) => Some((Ok(bytes), (None, Some(asked)))),
+                Ok(Piece::Data(chunk)) => Some((Ok(chunk.take()), (None, Some(asked)))),
                 Ok(Piece::End(_)) => None,
                 Ok(Piece::Listing(_) | Piece::Refused(_)) => {
                     Some((Err(out_of_place()), (None, None)))
@@ -152,7 +152,7 @@ impl Client for Asker {
             let mut asked = self.ask(ask).await?;
             let mut text = match asked.next().await? {
                 Piece::Listing(listing) => return Ok(listing),
-                Piece::Data(bytes, _) => bytes,
+                Piece::Data(chunk) => chunk.take(),
                 Piece::End(_) | Piece::Refused(_) => return Err(out_of_place()),
             };
             text.extend(asked.collect("a listing", LISTING_BYTES_MAX).await?);
@@ -298,8 +298,8 @@ async fn pump_agent(
         }
     };
     let inward = async {
-        while let Some(Piece::Data(bytes, _)) = pieces.recv().await {
-            if to_step.write_all(&bytes).await.is_err() {
+        while let Some(Piece::Data(chunk)) = pieces.recv().await {
+            if to_step.write_all(&chunk.take()).await.is_err() {
                 return;
             }
         }

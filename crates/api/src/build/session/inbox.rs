@@ -29,12 +29,32 @@ const READ_BYTES: usize = 256 << 10;
 pub(super) enum Piece {
     /// The whole answer to a question for a directory.
     Listing(Listing),
-    /// Bytes; the permit is theirs in [`WAITING_BYTES`].
-    Data(Vec<u8>, OwnedSemaphorePermit),
+    /// Bytes.
+    Data(Chunk),
     /// The end of the bytes, and why it is no good one.
     End(Option<String>),
     /// The client's words for having no answer.
     Refused(String),
+}
+
+/// Bytes that wait for whoever has asked.
+#[derive(Debug)]
+pub(super) struct Chunk {
+    bytes: Vec<u8>,
+    /// Theirs in [`WAITING_BYTES`].
+    _room: OwnedSemaphorePermit,
+}
+
+impl Chunk {
+    /// How many they are.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The bytes, which do not wait any more.
+    pub(super) fn take(self) -> Vec<u8> {
+        self.bytes
+    }
 }
 
 /// Why a client is not listened to any more.
@@ -160,8 +180,10 @@ impl Inbox {
         let bytes = u32::try_from(body.len().min(WAITING_BYTES)).unwrap_or(u32::MAX);
         if slot.is_agent {
             let permit = Arc::clone(&self.room).try_acquire_many_owned(bytes);
-            let sent =
-                permit.is_ok_and(|permit| slot.pieces.try_send(Piece::Data(body, permit)).is_ok());
+            let sent = permit.is_ok_and(|permit| {
+                let chunk = Chunk { bytes: body, _room: permit };
+                slot.pieces.try_send(Piece::Data(chunk)).is_ok()
+            });
             if !sent {
                 // It stays known, so that what still comes for it is passed over.
                 self.lock().entry(number).and_modify(|slot| slot.pieces = mpsc::channel(1).0);
@@ -170,7 +192,8 @@ impl Inbox {
         }
         // It is never closed.
         if let Ok(permit) = Arc::clone(&self.room).acquire_many_owned(bytes).await {
-            let _ = slot.pieces.send(Piece::Data(body, permit)).await;
+            let chunk = Chunk { bytes: body, _room: permit };
+            let _ = slot.pieces.send(Piece::Data(chunk)).await;
         }
         Ok(())
     }
@@ -242,7 +265,7 @@ mod tests {
         inbox.take(frame(Kind::End, two, b"torn")).await.unwrap();
         let refused = serde_json::to_vec(&FromClient::Refused("no".into())).unwrap();
         inbox.take(frame(Kind::Message, one, &refused)).await.unwrap();
-        assert!(matches!(first.recv().await, Some(Piece::Data(bytes, _)) if bytes == b"cd"));
+        assert!(matches!(first.recv().await, Some(Piece::Data(chunk)) if chunk.bytes == b"cd"));
         assert!(matches!(first.recv().await, Some(Piece::Refused(why)) if why == "no"));
         assert!(first.recv().await.is_none());
         assert!(matches!(second.recv().await, Some(Piece::Data(..))));
