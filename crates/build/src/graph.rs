@@ -262,7 +262,9 @@ pub struct Copy {
     pub items: Vec<CopyItem>,
     /// Where to, absolute and cleaned; with a slash at its end it is a directory.
     pub destination: String,
-    /// Owner; none for root.
+    /// Owner; none for that of the source: files of contexts, repositories, URLs and Dockerfiles are
+    /// root's, those of stages, images and archives whose they are there. Directories that are made
+    /// on the way are root's then, and so is the one that a directory's contents go to.
     pub owner: Option<Owner>,
     /// Permissions; none for those of the source.
     pub mode: Option<Mode>,
