@@ -134,7 +134,7 @@ mod tests {
         };
         let socket = Warning { message: "socket s is left out".into(), ..Warning::default() };
         let none = Colors::none();
-        all.push_str(&warnings(&[warning.clone()], false, "docker", &none));
+        all.push_str(&warnings(std::slice::from_ref(&warning), false, "docker", &none));
         all.push_str(&warnings(&[warning, socket], true, "docker", &none));
         assert_eq!(all, include_str!("../../tests/golden/build/failures.txt"));
     }

@@ -10,7 +10,7 @@ use gantry_build_proto::Listing;
 use gantry_client::{BuildHost, Destination};
 
 use super::agent::AgentSource;
-use super::options::{CacheDirectory, Place, Secret, SecretSource};
+use super::options::{Place, Secret, SecretSource};
 use super::output;
 use super::tree::{Tree, whole};
 use crate::container::reason;
@@ -127,24 +127,4 @@ impl BuildHost for Host {
         };
         output::write(place.unwrap_or(Place::Daemon), content)
     }
-}
-
-/// Trees of what local caches have, by the names under which they are asked for; and where those
-/// go that are written.
-pub(crate) fn caches(
-    given: Vec<CacheDirectory>,
-) -> Result<(Vec<(String, PathBuf)>, HashMap<usize, PathBuf>), String> {
-    let (mut from, mut to) = (Vec::new(), HashMap::new());
-    for cache in given {
-        match cache {
-            CacheDirectory::From { context, path } => from.push((context, path)),
-            CacheDirectory::To { index, path } => {
-                if path.exists() && !path.is_dir() {
-                    return Err(format!("destination directory {} is a file", path.display()));
-                }
-                to.insert(index, path);
-            }
-        }
-    }
-    Ok((from, to))
 }

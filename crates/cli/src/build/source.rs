@@ -9,7 +9,7 @@ use gantry_build_proto::{BuildRequest, ContextSource, DockerfileSource};
 
 use super::hidden::Hidden;
 use super::host::{self, Host};
-use super::options::{Named, Options, Remote, remote};
+use super::options::{CacheDirectory, Named, Options, Remote, remote};
 use super::tree::{Tree, identity, whole};
 use super::{agent, sniff};
 use crate::container::reason;
@@ -66,11 +66,19 @@ pub(crate) fn prepare(
         }
     }
     named(std::mem::take(&mut options.named), &mut request, &mut host)?;
-    let (caches, targets) = host::caches(std::mem::take(&mut options.caches))?;
-    for (context, path) in caches {
-        host.trees.insert(context, open(&path, Hidden::nothing())?);
+    for cache in std::mem::take(&mut options.caches) {
+        match cache {
+            CacheDirectory::From { context, path } => {
+                host.trees.insert(context, open(&path, Hidden::nothing())?);
+            }
+            CacheDirectory::To { path, .. } if path.exists() && !path.is_dir() => {
+                return Err(format!("destination directory {} is a file", path.display()));
+            }
+            CacheDirectory::To { index, path } => {
+                host.caches.insert(index, path);
+            }
+        }
     }
-    host.caches = targets;
     Ok((request, host))
 }
 

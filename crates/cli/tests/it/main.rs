@@ -270,9 +270,7 @@ impl Daemon {
         let mut build = Command::new("/usr/bin/docker");
         build.args(["-H", &self.socket(), "build", "-q", "--network", "none", "context"]);
         build.env("DOCKER_BUILDKIT", "1").stdout(Stdio::null()).stderr(Stdio::null());
-        if !self.here(&mut build).success() {
-            eprintln!("there is no build cache to show: {build:?}");
-        }
+        assert!(self.here(&mut build).success(), "{build:?}");
     }
 
     fn here(&self, command: &mut Command) -> std::process::ExitStatus {

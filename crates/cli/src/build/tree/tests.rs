@@ -260,7 +260,7 @@ fn what_cannot_be_read_is_named() {
     let directory = tempfile::tempdir().expect("directory");
     write(directory.path(), "closed/x", "x");
     let closed = directory.path().join("closed");
-    std::fs::set_permissions(&closed, PermissionsExt::from_mode(0)).expect("mode");
+    std::fs::set_permissions(&closed, PermissionsExt::from_mode(0o000)).expect("mode");
     let why = tree(directory.path(), "").list("", "", false).expect_err("closed");
     assert_eq!(why, "open closed: permission denied");
     std::fs::set_permissions(&closed, PermissionsExt::from_mode(0o700)).expect("mode");
