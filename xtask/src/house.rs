@@ -34,6 +34,7 @@ const SAME_FLOOR: &[(&str, &str)] = &[
     ("api-types", "oci"),
     ("sys", "fault"),
     ("seccomp", "oci"),
+    ("dockerfile", "fault"),
     ("snapshot", "archive"),
     ("network", "store"),
     ("volume", "store"),
