@@ -120,7 +120,7 @@ impl Work<'_, '_> {
             mode,
             parents: request.parents,
             exclude: request.exclude.iter().map(|word| word.text.clone()).collect(),
-            epoch_s: self.planner.settings.epoch_s,
+            epoch_s: self.planner.epoch_s,
         };
         let entry = entry(request);
         let mut vertex =

@@ -4,7 +4,7 @@ use gantry_build_proto::Failure;
 use gantry_dockerfile::{PortError, Span, check};
 use gantry_oci::{DigestError, PlatformError, ReferenceError, signal::SignalError};
 
-use super::{modes::ModeError, places};
+use super::{modes::ModeError, places::Text};
 use crate::{plan::SourceError, remote::RemoteError};
 
 /// An error and where it is.
@@ -181,6 +181,9 @@ pub enum PlanError {
     /// Programs of this platform do not run here.
     #[error("cannot run {0} programs on this machine")]
     NotRunnable(String),
+    /// It would come to more than the daemon keeps of one.
+    #[error("the Dockerfile comes to more than {0} MiB of image configuration and commands")]
+    TooLarge(usize),
     /// `RUN --device`.
     #[error("device {0} cannot be given to a build: Gantry has no CDI devices for builds")]
     Device(String),
@@ -190,6 +193,26 @@ impl PlanError {
     /// With a place.
     pub(super) fn at(self, span: Span) -> At {
         At::from(self).or_at(span)
+    }
+
+    /// What to do about it; empty where the message says it all.
+    fn hint(&self) -> String {
+        match self {
+            Self::BlankBase(_) => {
+                "an argument of FROM is declared before the first FROM, with a default or a \
+                 --build-arg"
+            }
+            Self::LaterStage { .. } => "move the stage that is copied from above this one",
+            Self::Circular(_) => "a stage cannot need itself, nor a stage that needs it",
+            Self::CopyGit | Self::CopyUrl => "ADD takes addresses, COPY does not",
+            Self::ChecksumOfLocal => "files of the context need no checksum: remove the flag",
+            Self::Port(_) => "EXPOSE PORT[-PORT][/tcp|/udp|/sctp]",
+            Self::Signal(_) => "a signal's name, such as SIGTERM, or its number",
+            Self::Epoch(_) => "seconds since 1970, such as the output of date +%s",
+            Self::MountTarget(_) => "say where to mount it: target=/path",
+            _ => "",
+        }
+        .to_owned()
     }
 }
 
@@ -232,11 +255,11 @@ impl At {
     }
 
     /// For the client.
-    pub(super) fn failure(self, file: &str, text: &str) -> Failure {
+    pub(super) fn failure(self, text: &Text<'_>) -> Failure {
         Failure {
             message: self.message(),
-            place: self.span.map(|span| places::of(span, file, text)),
-            hint: self.hint,
+            place: self.span.map(|span| text.place(span)),
+            hint: if self.hint.is_empty() { self.error.hint() } else { self.hint },
             cancelled: matches!(
                 *self.error,
                 PlanError::Source { source: SourceError::Cancelled, .. }

@@ -2,15 +2,16 @@
 
 use gantry_build_proto::Warning;
 use gantry_dockerfile::{
-    Dockerfile, Patterns,
+    Dockerfile, Names, Patterns, Written,
     check::{self, CheckConfig, Linter},
 };
 
 use super::{
     error::{At, PlanError},
-    places,
+    places::Text,
     settings::{Settings, is_predefined},
     stages,
+    state::State,
 };
 
 /// The rules of one file.
@@ -21,6 +22,11 @@ pub(super) struct Findings {
     /// What the context leaves out.
     pub ignored: Patterns,
 }
+
+/// Findings after which no more is looked for: nobody reads them.
+const FINDINGS_MAX: usize = 1_000;
+/// Names that an undefined one is compared with.
+const NAMES_MAX: usize = 200;
 
 impl Findings {
     /// Those that are on, by the request or else by the file; the rules of the text have run.
@@ -42,20 +48,34 @@ impl Findings {
         Ok(Self { linter, ignored })
     }
 
+    /// Whether more is to be looked for.
+    pub(super) fn is_open(&self) -> bool {
+        self.linter.findings().len() < FINDINGS_MAX
+    }
+
+    /// Tells of variables that nothing sets.
+    pub(super) fn variables(&mut self, names: &Names, state: &State, written: &Written) {
+        if names.undefined.is_empty() || !self.is_open() {
+            return;
+        }
+        let declared: Vec<_> = state.build_args.iter().map(|(name, _)| name.clone()).collect();
+        let set: Vec<&str> = state.variables.names().take(NAMES_MAX).collect();
+        check::check_variables(written, names, &declared, set, &mut self.linter);
+    }
+
     /// All that was found, and which arguments nothing took.
     pub(super) fn warnings(
         &self,
         dockerfile: &Dockerfile,
         settings: &Settings,
-        file: &str,
-        text: &str,
+        text: &Text<'_>,
     ) -> Vec<Warning> {
         let found = self.linter.findings().iter().map(|finding| Warning {
             rule: finding.rule.name().to_owned(),
             description: finding.rule.description().to_owned(),
             url: finding.rule.url(),
             message: finding.message.clone(),
-            place: Some(places::of(finding.span, file, text)),
+            place: Some(text.place(finding.span)),
         });
         found.chain(unused_args(dockerfile, settings)).collect()
     }

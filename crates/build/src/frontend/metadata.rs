@@ -68,7 +68,7 @@ impl Work<'_, '_> {
     fn default_of(&mut self, default: &str, instruction: &Instruction) -> Result<String, At> {
         let escape = self.planner.dockerfile.escape;
         let value = words::word(default, escape, &self.state.variables)?;
-        self.check_variables(&value.names, &instruction.written);
+        self.planner.findings.variables(&value.names, &self.state, &instruction.written);
         Ok(value.text)
     }
 
@@ -193,7 +193,7 @@ impl Work<'_, '_> {
             path: directory,
             owner: owner(self.state.user()),
             mode: DIRECTORY_MODE,
-            epoch_s: self.planner.settings.epoch_s,
+            epoch_s: self.planner.epoch_s,
         });
         let vertex = self.planner.vertices.push(op, shown, self.fresh);
         self.state.commit_layer(entry, vertex);

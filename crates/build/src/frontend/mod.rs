@@ -46,8 +46,8 @@ use gantry_dockerfile::{DirectiveName, Dockerfile, Scope};
 use gantry_oci::Platform;
 
 use self::{
-    error::At, findings::Findings, foreign::Contexts, outline::Outline, planner::Planner,
-    settings::Settings, vertices::Vertices,
+    error::At, findings::Findings, foreign::Contexts, outline::Outline, places::Text,
+    planner::Planner, settings::Settings, vertices::Vertices,
 };
 use crate::plan::{Frontend, Input, Plan, Sources};
 
@@ -65,7 +65,9 @@ impl Frontend for DockerfileFrontend {
         sources: &'a dyn Sources,
     ) -> BoxFuture<'a, Result<Plan, Box<Failure>>> {
         Box::pin(async move {
-            plan(input, sources).await.map_err(|at| Box::new(at.failure(input.name, input.text)))
+            plan(input, sources)
+                .await
+                .map_err(|at| Box::new(at.failure(&Text::of(input.name, input.text))))
         })
     }
 }
@@ -89,16 +91,17 @@ async fn plan(input: Input<'_>, sources: &dyn Sources) -> Result<Plan, At> {
     let mut planner = Planner {
         settings: &settings,
         dockerfile: &dockerfile,
-        file: input.name,
-        text: input.text,
+        text: Text::of(input.name, input.text),
         sources,
         main_context,
-        main_git: planner::main_git(main_context)?,
+        main_git: planner::main_git(main_context, &settings)?,
         target: Platform::host(),
         implicit: settings.platforms.is_empty(),
         global: Scope::new(),
         outline: Outline::default(),
-        created: settings.created()?,
+        epoch_s: None,
+        created: None,
+        bytes: 0,
         vertices: Vertices::default(),
         findings,
         steps: Vec::new(),
@@ -138,7 +141,7 @@ fn finish(
     input: Input<'_>,
 ) -> Result<Plan, At> {
     let (dockerfile, settings) = (planner.dockerfile, planner.settings);
-    let warnings = planner.findings.warnings(dockerfile, settings, input.name, input.text);
+    let warnings = planner.findings.warnings(dockerfile, settings, &planner.text);
     let (planned, error) = match planned {
         Ok(planned) => (planned, None),
         Err(at) => (Vec::new(), Some(at)),

@@ -6,22 +6,33 @@ use gantry_dockerfile::Span;
 /// Lines that are shown before and after.
 const AROUND: usize = 2;
 
-/// The place of a span.
-pub(super) fn of(span: Span, file: &str, text: &str) -> Place {
-    let lines: Vec<&str> = text.split('\n').collect();
-    let first = span.first_line.clamp(1, lines.len());
-    let last = span.last_line.clamp(first, lines.len());
-    let shown_from = first.saturating_sub(AROUND).max(1);
-    let shown_to = (last + AROUND).min(lines.len());
-    Place {
-        file: file.to_owned(),
-        first,
-        last,
-        shown_from,
-        lines: lines[shown_from - 1..shown_to]
-            .iter()
-            .map(|line| line.trim_end_matches('\r').to_owned())
-            .collect(),
+/// A text by lines.
+#[derive(Debug)]
+pub(super) struct Text<'t> {
+    file: &'t str,
+    lines: Vec<&'t str>,
+}
+
+impl<'t> Text<'t> {
+    /// A file's text.
+    pub(super) fn of(file: &'t str, text: &'t str) -> Self {
+        Self { file, lines: text.split('\n').collect() }
+    }
+
+    /// The place of a span.
+    pub(super) fn place(&self, span: Span) -> Place {
+        let first = span.first_line.clamp(1, self.lines.len());
+        let last = span.last_line.clamp(first, self.lines.len());
+        let shown_from = first.saturating_sub(AROUND).max(1);
+        let shown_to = (last + AROUND).min(self.lines.len());
+        let shown = &self.lines[shown_from - 1..shown_to];
+        Place {
+            file: self.file.to_owned(),
+            first,
+            last,
+            shown_from,
+            lines: shown.iter().map(|line| line.trim_end_matches('\r').to_owned()).collect(),
+        }
     }
 }
 
@@ -41,9 +52,9 @@ mod tests {
             (0, 0, 1, "a b c"),
         ] {
             let span = Span { first_line, last_line, start: 0, end: 0 };
-            let place = of(span, "Dockerfile", text);
+            let place = Text::of("Dockerfile", text).place(span);
             assert_eq!((place.shown_from, place.lines.join(" ").as_str()), (want_from, want));
         }
-        assert_eq!(of(Span::default(), "x", "").lines, [""]);
+        assert_eq!(Text::of("x", "").place(Span::default()).lines, [""]);
     }
 }

@@ -16,7 +16,8 @@ use super::{
     findings::Findings,
     foreign::{Contexts, Resolved, Resolver},
     outline::Outline,
-    settings::Settings,
+    places::Text,
+    settings::{self, EPOCH, Settings},
     stages::{Origin, Table},
     state::State,
     vertices::Vertices,
@@ -29,16 +30,17 @@ use crate::{
     remote::{Git, Remote},
 };
 
+/// Memory that a plan may take.
+const PLAN_BYTES_MAX: usize = 64 << 20;
+
 /// All that a plan is made with, and what it has come to.
 pub(super) struct Planner<'p> {
     /// Settings of the request.
     pub settings: &'p Settings,
     /// The file, read.
     pub dockerfile: &'p Dockerfile,
-    /// What errors call it.
-    pub file: &'p str,
     /// Its text.
-    pub text: &'p str,
+    pub text: Text<'p>,
     /// The builder.
     pub sources: &'p dyn Sources,
     /// The main context.
@@ -53,8 +55,12 @@ pub(super) struct Planner<'p> {
     pub global: Scope,
     /// The same, for the outline.
     pub outline: Outline,
-    /// Time of history entries, RFC 3339.
+    /// Time of all that is made, s since 1970.
+    pub epoch_s: Option<i64>,
+    /// The same, RFC 3339, for history entries.
     pub created: Option<String>,
+    /// Roughly what the plan takes in memory so far.
+    pub bytes: usize,
     /// The graph.
     pub vertices: Vertices,
     /// What the rules found.
@@ -118,12 +124,30 @@ impl<'p> Planner<'p> {
         check::check_default_bases(self.dockerfile, &known, &is_reference, linter);
         self.outline = Outline::default();
         self.global = args::global(self.dockerfile, known, &self.settings.args, &mut self.outline)?;
+        // The request's counts more than one of the file.
+        self.epoch_s = match self.settings.args.contains_key(EPOCH) {
+            true => self.settings.epoch_s,
+            false => settings::epoch(self.global.get(EPOCH).map_or("", String::as_str))?,
+        };
+        self.created = settings::created(self.epoch_s)?;
         Ok(())
+    }
+
+    /// Counts what is kept.
+    ///
+    /// # Errors
+    /// When a plan comes to more than anybody means: variables and stages multiply.
+    pub(super) fn hold(&mut self, bytes: usize) -> Result<(), At> {
+        self.bytes = self.bytes.saturating_add(bytes);
+        match self.bytes <= PLAN_BYTES_MAX {
+            true => Ok(()),
+            false => Err(PlanError::TooLarge(PLAN_BYTES_MAX >> 20).into()),
+        }
     }
 
     /// The stages with their bases and platforms.
     fn table(&mut self, contexts: &Contexts<'_>) -> Result<Table<'p>, At> {
-        let mut table = Table { escape: self.dockerfile.escape, ..Table::default() };
+        let mut table = Table::new(self.dockerfile.escape);
         for stage in &self.dockerfile.stages {
             let span = stage.written.span;
             let base = &stage.from.base.text;
@@ -280,10 +304,18 @@ fn add_triggers(table: &mut Table<'_>, stages: &BTreeSet<usize>) -> Result<bool,
 ///
 /// # Errors
 /// When its address is wrong.
-pub(super) fn main_git(context: Option<&ContextSource>) -> Result<Option<Git>, At> {
+pub(super) fn main_git(
+    context: Option<&ContextSource>,
+    settings: &Settings,
+) -> Result<Option<Git>, At> {
     let Some(ContextSource::Git(text)) = context else { return Ok(None) };
     match Remote::parse_context(text).map_err(PlanError::Remote)? {
-        Remote::Git(git) => Ok(Some(git)),
+        Remote::Git(mut git) => {
+            if settings.keep_git_directory {
+                git.keep_git_directory = Some(true);
+            }
+            Ok(Some(git))
+        }
         Remote::Http(_) | Remote::Local => Err(PlanError::GitContext(text.clone()).into()),
     }
 }

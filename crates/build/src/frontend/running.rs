@@ -1,5 +1,7 @@
 //! `RUN`: what is run, with which mounts.
 
+use std::collections::HashMap;
+
 use gantry_build_proto::Entitlement;
 use gantry_dockerfile::{Instruction, Mount, MountType, Network, Run, Script, Security, Sharing};
 use gantry_oci::Platform;
@@ -63,6 +65,7 @@ impl Work<'_, '_> {
         };
         let shown = self.shown(instruction, &shown);
         let vertex = self.planner.vertices.push(Op::Exec(Box::new(exec)), shown, self.fresh);
+        self.planner.hold(self.state.variables.bytes())?;
         let entry = format!("RUN {}{} # buildkit", self.declared(), args.join(" "));
         self.state.commit_layer(entry, vertex);
         Ok(())
@@ -100,20 +103,23 @@ impl Work<'_, '_> {
 
     /// `|2 A=1 B=2 `: the build arguments, as the history shows them before the command.
     fn declared(&self) -> String {
-        let mut texts: Vec<(&str, String)> = Vec::new();
+        let mut texts: Vec<String> = Vec::new();
+        let mut places: HashMap<&str, usize> = HashMap::new();
         for (name, given) in &self.state.build_args {
             let value = self.state.variables.get(name).unwrap_or(given);
             let text = format!("{name}={value}");
-            match texts.iter_mut().find(|(known, _)| known == name) {
-                Some((_, known)) => *known = text,
-                None => texts.push((name, text)),
+            match places.get(name.as_str()) {
+                Some(place) => texts[*place] = text,
+                None => {
+                    places.insert(name, texts.len());
+                    texts.push(text);
+                }
             }
         }
         if texts.is_empty() {
             return String::new();
         }
-        let joined: Vec<_> = texts.iter().map(|(_, text)| text.as_str()).collect();
-        format!("|{} {} ", joined.len(), joined.join(" "))
+        format!("|{} {} ", texts.len(), texts.join(" "))
     }
 
     fn network(&self, network: Option<Network>) -> Result<StepNetwork, At> {

@@ -14,7 +14,7 @@ const PROXIES: [&str; 5] = ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY"
 /// Arguments that are for the builder.
 const BUILDER_PREFIX: &str = "BUILDKIT_";
 /// The argument that fixes all times.
-const EPOCH: &str = "SOURCE_DATE_EPOCH";
+pub(super) const EPOCH: &str = "SOURCE_DATE_EPOCH";
 
 /// A request's settings.
 #[derive(Debug, Clone)]
@@ -35,6 +35,8 @@ pub(super) struct Settings {
     pub network: StepNetwork,
     /// Proxies, as `NAME=value`.
     pub silent_env: Vec<String>,
+    /// The main context, if it is a repository, keeps its `.git`.
+    pub keep_git_directory: bool,
     /// Which rules apply, if the request says so.
     pub check: Option<String>,
     /// The image of another frontend, if the request says so.
@@ -68,10 +70,7 @@ impl Settings {
                 None => return Err(PlanError::MultiPlatform(text).into()),
             },
         };
-        let epoch_s = match arg(EPOCH) {
-            None => None,
-            Some(text) => Some(text.parse().map_err(|_| At::from(PlanError::Epoch(text)))?),
-        };
+        let epoch_s = epoch(request.args.get(EPOCH).map_or("", String::as_str))?;
         Ok(Self {
             platforms,
             multi_platform,
@@ -84,6 +83,8 @@ impl Settings {
                 _ => StepNetwork::Default,
             },
             silent_env: silent_env(&request.args),
+            keep_git_directory: arg("BUILDKIT_CONTEXT_KEEP_GIT_DIR")
+                .is_some_and(|text| truth(&text) == Some(true)),
             check: arg("BUILDKIT_DOCKERFILE_CHECK"),
             syntax: arg("BUILDKIT_SYNTAX"),
             allow: request.allow.clone(),
@@ -92,18 +93,6 @@ impl Settings {
             no_cache_stages: request.no_cache_filter.iter().map(|n| n.to_lowercase()).collect(),
             args: request.args.clone(),
         })
-    }
-
-    /// Time of all that is made, RFC 3339.
-    ///
-    /// # Errors
-    /// When there is no such time.
-    pub(super) fn created(&self) -> Result<Option<String>, At> {
-        let Some(s) = self.epoch_s else { return Ok(None) };
-        match jiff::Timestamp::from_second(s) {
-            Ok(time) => Ok(Some(time.to_string())),
-            Err(_) => Err(PlanError::Epoch(s.to_string()).into()),
-        }
     }
 
     /// Whether nothing of the stage with this name is taken from the cache.
@@ -115,6 +104,32 @@ impl Settings {
     pub(super) fn allows(&self, entitlement: Entitlement) -> bool {
         let whole = entitlement == Entitlement::NetworkHost && self.network == StepNetwork::Host;
         whole || self.allow.contains(&entitlement)
+    }
+}
+
+/// Reads `SOURCE_DATE_EPOCH`; an empty one is none.
+///
+/// # Errors
+/// When it is no number.
+pub(super) fn epoch(text: &str) -> Result<Option<i64>, At> {
+    match text {
+        "" => Ok(None),
+        text => match text.parse() {
+            Ok(s) => Ok(Some(s)),
+            Err(_) => Err(PlanError::Epoch(text.to_owned()).into()),
+        },
+    }
+}
+
+/// A time in s since 1970 as RFC 3339.
+///
+/// # Errors
+/// When it is beyond the years that there are.
+pub(super) fn created(epoch_s: Option<i64>) -> Result<Option<String>, At> {
+    let Some(s) = epoch_s else { return Ok(None) };
+    match jiff::Timestamp::from_second(s) {
+        Ok(time) => Ok(Some(time.to_string())),
+        Err(_) => Err(PlanError::Epoch(s.to_string()).into()),
     }
 }
 

@@ -3,7 +3,10 @@
 //! What a stage needs is another stage, nothing, or something foreign: an image or a named
 //! context, which is looked up once its stage turns out to be needed.
 
-use std::{borrow::Cow, collections::BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeSet, HashMap},
+};
 
 use gantry_dockerfile::{Dockerfile, Instruction, InstructionKind, Span, Stage};
 use gantry_oci::Platform;
@@ -67,11 +70,17 @@ pub(super) struct Table<'d> {
     pub entries: Vec<Entry<'d>>,
     /// What they need that is no stage.
     pub foreign: Vec<Foreign>,
-    /// The file's escape character.
-    pub escape: char,
+    escape: char,
+    by_name: HashMap<String, usize>,
+    foreign_by_name: HashMap<(String, Option<Platform>), usize>,
 }
 
 impl<'d> Table<'d> {
+    /// The stages of a file with this escape character: none yet.
+    pub(super) fn new(escape: char) -> Self {
+        Self { escape, ..Self::default() }
+    }
+
     /// Adds a stage whose base is given by name.
     pub(super) fn add(
         &mut self,
@@ -80,14 +89,16 @@ impl<'d> Table<'d> {
         platform: Option<Platform>,
         used: BTreeSet<String>,
     ) {
-        let earlier = self.entries.iter().rposition(|entry| entry.stage.is_named(base_name));
-        let base = match earlier {
+        let base = match self.named(base_name) {
             Some(number) => Origin::Stage(number),
             None if base_name == SCRATCH => Origin::Scratch,
             None => self.foreign(base_name, platform.clone(), stage.written.span),
         };
         let number = self.entries.len();
         let name = stage.from.name.as_ref().map(|name| name.name.clone());
+        if let Some(name) = &name {
+            self.by_name.insert(name.clone(), number);
+        }
         self.entries.push(Entry {
             stage,
             base,
@@ -113,8 +124,8 @@ impl<'d> Table<'d> {
 
     /// Something foreign by name.
     pub(super) fn foreign(&mut self, name: &str, platform: Option<Platform>, span: Span) -> Origin {
-        let same = |foreign: &Foreign| foreign.name == name && foreign.platform == platform;
-        let number = self.foreign.iter().position(same).unwrap_or_else(|| {
+        let key = (name.to_owned(), platform.clone());
+        let number = *self.foreign_by_name.entry(key).or_insert_with(|| {
             self.foreign.push(Foreign { name: name.to_owned(), platform, span, resolved: None });
             self.foreign.len() - 1
         });
@@ -207,7 +218,7 @@ impl<'d> Table<'d> {
 
     /// The stage with this name, in any case; the last one of several.
     pub(super) fn named(&self, name: &str) -> Option<usize> {
-        self.entries.iter().rposition(|entry| entry.stage.is_named(name))
+        self.by_name.get(&name.to_lowercase()).copied()
     }
 
     /// The stage that is to be built: by name or number, the last one if nothing is said.

@@ -12,6 +12,9 @@ const COMMENT: &str = "buildkit.dockerfile.v0";
 /// `PATH` where an image sets none.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// What a history entry and its step take besides the text.
+const ENTRY_BYTES: usize = 256;
+
 /// A stage, so far.
 #[derive(Debug, Clone)]
 pub(super) struct State {
@@ -29,6 +32,8 @@ pub(super) struct State {
     pub layers: BTreeMap<usize, VertexId>,
     /// Time of history entries, RFC 3339.
     pub created: Option<String>,
+    /// Roughly what all this takes in memory.
+    pub bytes: usize,
 }
 
 impl State {
@@ -47,6 +52,7 @@ impl State {
             platform,
             layers: BTreeMap::new(),
             created,
+            bytes: 0,
         };
         let config = state.config();
         if !config.env.iter().any(|text| text.starts_with("PATH=")) {
@@ -84,6 +90,8 @@ impl State {
 
     /// A history entry of an instruction that makes no layer.
     pub(super) fn commit(&mut self, created_by: String) {
+        // The entry, and what it says in the configuration and among the variables.
+        self.bytes += 3 * created_by.len() + ENTRY_BYTES;
         self.image.history.push(History {
             created: self.created.clone(),
             created_by,

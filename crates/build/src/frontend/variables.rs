@@ -1,9 +1,17 @@
 //! Variables in the order in which they were set.
 
+use std::collections::{BTreeMap, HashMap};
+
+/// What a text takes besides its bytes.
+const TEXT_BYTES: usize = 32;
+
 /// Variables; a name that is set again moves to the end.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Variables {
-    variables: Vec<(String, String)>,
+    by_place: BTreeMap<usize, (String, String)>,
+    places: HashMap<String, usize>,
+    next: usize,
+    bytes: usize,
 }
 
 impl Variables {
@@ -19,24 +27,34 @@ impl Variables {
 
     /// The value of a variable.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        let found = self.variables.iter().find(|(key, _)| key == name);
-        found.map(|(_, value)| value.as_str())
+        let place = self.places.get(name)?;
+        self.by_place.get(place).map(|(_, value)| value.as_str())
     }
 
     /// Sets a variable.
     pub(super) fn set(&mut self, name: &str, value: &str) {
-        self.variables.retain(|(key, _)| key != name);
-        self.variables.push((name.to_owned(), value.to_owned()));
+        let before = self.places.insert(name.to_owned(), self.next);
+        if let Some((name, value)) = before.and_then(|place| self.by_place.remove(&place)) {
+            self.bytes -= name.len() + value.len();
+        }
+        self.by_place.insert(self.next, (name.to_owned(), value.to_owned()));
+        self.bytes += name.len() + value.len();
+        self.next += 1;
     }
 
     /// The names, in order.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.variables.iter().map(|(name, _)| name.as_str())
+        self.by_place.values().map(|(name, _)| name.as_str())
     }
 
     /// As `NAME=value` texts.
     pub(super) fn texts(&self) -> Vec<String> {
-        self.variables.iter().map(|(name, value)| format!("{name}={value}")).collect()
+        self.by_place.values().map(|(name, value)| format!("{name}={value}")).collect()
+    }
+
+    /// What the texts come to.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes + self.by_place.len() * TEXT_BYTES
     }
 }
 

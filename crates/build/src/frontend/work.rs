@@ -2,7 +2,7 @@
 
 use gantry_build_proto::ContextSource;
 use gantry_dockerfile::{
-    Instruction, InstructionKind, Names, Span, Written,
+    Instruction, InstructionKind, Span,
     check::{self, StageCheck},
 };
 use gantry_oci::Platform;
@@ -13,7 +13,6 @@ use super::{
     foreign::{Image, Resolved},
     naming::{Naming, upper},
     outline::Outline,
-    places,
     planner::Planner,
     stages::{Command, Entry, Origin, Table, total},
     state::{self, State},
@@ -81,7 +80,7 @@ pub(super) fn stage<'p>(
     // The only stage needs no name.
     let shown = if table.entries.len() == 1 { "" } else { &entry.shown };
     let mut naming = Naming::of(shown, total(entry), shown_platform);
-    let mut finished = begin(planner, table, done, entry, &platform, &mut naming);
+    let mut finished = begin(planner, table, done, entry, &platform, &mut naming)?;
     finished.outline.uses(&entry.used);
     let Finished { state, outline, check } = finished;
     let mut work = Work {
@@ -116,14 +115,15 @@ fn begin<'p>(
     entry: &Entry<'p>,
     platform: &Platform,
     naming: &mut Naming,
-) -> Finished {
+) -> Result<Finished, At> {
     let created = planner.created.clone();
     if let Some(base) = table.stage_of(entry.base).and_then(|number| done[number].as_ref()) {
-        return Finished {
+        planner.hold(base.state.bytes)?;
+        return Ok(Finished {
             state: base.state.child(),
             outline: base.outline.clone(),
             check: StageCheck::of_stage(&base.check),
-        };
+        });
     }
     let nothing = |planner: &mut Planner<'p>, platform: &Platform| {
         let vertex = planner.vertices.scratch();
@@ -161,7 +161,7 @@ fn begin<'p>(
         }
     };
     let check = StageCheck::of_image(!state.config().shell.is_empty());
-    Finished { state, outline: planner.outline.clone(), check }
+    Ok(Finished { state, outline: planner.outline.clone(), check })
 }
 
 impl Work<'_, '_> {
@@ -170,9 +170,12 @@ impl Work<'_, '_> {
         self.trigger = command.trigger;
         let before = self.state.vertex;
         let expanded = self.expand(instruction)?;
-        let Findings { linter, ignored } = &mut self.planner.findings;
-        self.check.instruction(instruction, &expanded, linter);
-        check::check_ignored_sources(instruction, &expanded, ignored, linter);
+        if self.planner.findings.is_open() {
+            let Findings { linter, ignored } = &mut self.planner.findings;
+            self.check.instruction(instruction, &expanded, linter);
+            check::check_ignored_sources(instruction, &expanded, ignored, linter);
+        }
+        let held = self.state.bytes;
         match &expanded {
             InstructionKind::Add(add) => self.add(add, instruction)?,
             InstructionKind::Arg(args) => self.arg(args, instruction)?,
@@ -192,6 +195,7 @@ impl Work<'_, '_> {
             InstructionKind::Volume(words) => self.volume(words)?,
             InstructionKind::Workdir(path) => self.workdir(&path.text, instruction)?,
         }
+        self.planner.hold(self.state.bytes - held)?;
         let vertex = (self.state.vertex != before).then_some(self.state.vertex);
         let written = &instruction.written;
         self.step(&written.text, written.span, vertex, command.trigger);
@@ -202,20 +206,12 @@ impl Work<'_, '_> {
     fn expand(&mut self, instruction: &Instruction) -> Result<InstructionKind, At> {
         let escape = self.planner.dockerfile.escape;
         let (kind, names) = words::instruction(&instruction.kind, escape, &self.state.variables)?;
-        self.check_variables(&names, &instruction.written);
+        self.planner.findings.variables(&names, &self.state, &instruction.written);
         Ok(kind)
     }
 
-    /// Tells of variables that nothing sets.
-    pub(super) fn check_variables(&mut self, names: &Names, written: &Written) {
-        let declared: Vec<_> = self.state.build_args.iter().map(|(name, _)| name.clone()).collect();
-        let set: Vec<&str> = self.state.variables.names().collect();
-        let linter = &mut self.planner.findings.linter;
-        check::check_variables(written, names, &declared, set, linter);
-    }
-
     fn step(&mut self, instruction: &str, span: Span, vertex: Option<VertexId>, trigger: bool) {
-        let place = Some(places::of(span, self.planner.file, self.planner.text));
+        let place = Some(self.planner.text.place(span));
         let instruction = instruction.to_owned();
         self.planner.steps.push((span, PlannedStep { instruction, vertex, place, trigger }));
     }
@@ -269,7 +265,7 @@ impl<'p> Planner<'p> {
         Shown {
             name: String::new(),
             instruction: instruction.to_owned(),
-            place: Some(places::of(span, self.file, self.text)),
+            place: Some(self.text.place(span)),
         }
     }
 
@@ -330,7 +326,7 @@ impl<'p> Planner<'p> {
             mode: None,
             parents: false,
             exclude: Vec::new(),
-            epoch_s: self.settings.epoch_s,
+            epoch_s: self.epoch_s,
         };
         self.vertices.push(Op::Copy(Box::new(copy)), shown, false)
     }

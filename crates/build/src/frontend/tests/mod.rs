@@ -167,3 +167,21 @@ fn many_stages_need_no_deep_stack() {
     let plan = runtime.block_on(DockerfileFrontend.plan(input, &fake::Images)).unwrap();
     assert_eq!((plan.graph.vertices.len(), plan.steps.len()), (1, 3_000));
 }
+
+#[test]
+fn what_multiplies_is_bounded() {
+    let args: String = (0..20_000).map(|number| format!("ARG A{number}=x\n")).collect();
+    let runs = "RUN y $B\n".repeat(20_000);
+    let stages: String = (0..5_000).map(|number| format!("FROM big AS s{number}\n")).collect();
+    let copies: String = (0..5_000).map(|number| format!("COPY --from=s{number} / /\n")).collect();
+    for text in [
+        format!("FROM base\n{args}{runs}"),
+        format!("FROM base AS big\n{args}{stages}FROM base\n{copies}"),
+    ] {
+        let request = request(&[]);
+        let input = Input { name: "Dockerfile", text: &text, request: &request };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let failure = runtime.block_on(DockerfileFrontend.plan(input, &fake::Images)).unwrap_err();
+        assert!(failure.message.contains("comes to more than 64 MiB"), "{}", failure.message);
+    }
+}
