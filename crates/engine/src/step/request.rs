@@ -13,19 +13,22 @@ use gantry_snapshot::Rootfs;
 
 use crate::CreateError;
 use crate::container::mounting;
-use crate::create::{check, networking};
+use crate::create::{self, check, networking};
 use crate::engine::Inner;
 use crate::error::Invalid;
 use crate::events::now_ns;
-use crate::record::{ContainerRecord, MountKind, MountRecord};
+use crate::record::{ContainerRecord, MountKind, MountRecord, NetworkMode};
 
 /// Takes out the variable that containers have and BuildKit's steps do not.
 const NO_HOSTNAME: &str = "HOSTNAME";
 
+/// Digits of a short id.
+const SHORT: usize = 12;
+
 /// A step to run.
 #[derive(Debug)]
 pub struct StepRequest {
-    /// Its id, hexadecimal digits: nothing else of this engine has it.
+    /// Its id, twelve hexadecimal digits at least: nothing else of this engine has it.
     pub id: String,
     /// Its file system, with nothing of its own yet: what the step changes is in `upper` afterwards,
     /// and is not brought to disk by it.
@@ -40,7 +43,8 @@ pub struct StepRequest {
     pub working_directory: String,
     /// `user[:group]`, by name or number; empty is root.
     pub user: String,
-    /// Host name; empty for the first digits of the id.
+    /// Host name; empty for the first digits of the id, or the host's name on its network. With the
+    /// network of a container it is that one's.
     pub hostname: String,
     /// Mounts.
     pub mounts: Vec<StepMount>,
@@ -121,17 +125,16 @@ impl StepRequest {
     /// # Errors
     /// What is asked for and cannot be, in Docker's words.
     pub(super) fn record(&mut self, engine: &Inner) -> Result<ContainerRecord, CreateError> {
-        if self.id.is_empty() || !self.id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        if self.id.len() < SHORT || !self.id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(Invalid(format!("invalid id of a step: {:?}", self.id)).into());
         }
         let (path, args) = self.args.split_first().ok_or(CreateError::NoCommand)?;
-        let short_id = self.id.get(..12).unwrap_or(&self.id).to_owned();
-        let hostname = match self.hostname.as_str() {
-            "" => short_id.clone(),
-            own => own.to_owned(),
-        };
-        let config = ContainerConfig {
-            hostname,
+        let short_id = self.id[..SHORT].to_owned();
+        let shares =
+            matches!(NetworkMode::parse(&self.host.network_mode), NetworkMode::Container(_));
+        let mut config = ContainerConfig {
+            // It is the other's there, as its network is.
+            hostname: if shares { String::new() } else { std::mem::take(&mut self.hostname) },
             user: std::mem::take(&mut self.user),
             env: Some([&[NO_HOSTNAME.to_owned()], &self.env[..]].concat()),
             cmd: Some(self.args.clone()),
@@ -152,6 +155,7 @@ impl StepRequest {
         };
         check::fill_host(engine, &mut host);
         check::check(engine, &config, &host)?;
+        create::name_host(engine, &mut config, &host, &short_id)?;
         let endpoints = networking::endpoints(engine, &host, BTreeMap::new())?;
         Ok(ContainerRecord {
             id: self.id.clone(),

@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 use gantry_api_types::host_config::{HostConfig, Ulimit};
 use gantry_api_types::network::NetworkCreateBody;
 use gantry_engine::{
-    Engine, StartError, StepEnd, StepError, StepMount, StepRequest, StepSource, StepStream,
+    Engine, RemoveOptions, StartError, StepEnd, StepError, StepMount, StepRequest, StepSource,
+    StepStream,
 };
 use gantry_oci::Digest;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::bed::{Bed, on_host};
+use crate::bed::{Bed, create, on_host, script};
 
 /// What a step left and said.
 struct Done {
@@ -207,6 +208,18 @@ fn networks_and_privileges() {
         engine.remove_network("own").await.unwrap();
         let gone = run(&engine, with("exit 0", &mode)).await.end.unwrap_err();
         assert!(gantry_fault::chain(&gone).contains("network own not found"), "{gone}");
+        let other = create(&engine, script("exec busybox sleep 100", |_| {})).await;
+        other.start().await.unwrap();
+        let mode = |host: &mut HostConfig| host.network_mode = format!("container:{}", other.id());
+        let with_other = "busybox hostname; busybox ip -o -4 addr show eth0; cat /etc/hosts";
+        let with_other = with_other.replace("cat", "busybox cat");
+        let mut request = with(&with_other, &mode);
+        request.hostname = "sandbox".into();
+        let shared = run(&engine, request).await;
+        let address = other.inspect(false).network_settings.networks["bridge"].ip_address.clone();
+        assert!(shared.out.starts_with(&other.id()[..12]), "{}{}", shared.out, shared.err);
+        assert!(shared.out.contains(&format!(" {address}/")), "{}", shared.out);
+        other.remove(RemoveOptions { force: true, volumes: false }).await.unwrap();
         let status = "busybox grep -E 'CapEff|Seccomp:' /proc/self/status; test -e /dev/kmsg";
         let all = run(&engine, with(status, &|host| host.privileged = true)).await;
         assert!(all.out.contains("Seccomp:\t0"), "{}", all.out);

@@ -8,6 +8,7 @@
 mod agree;
 mod archives;
 mod bad_input;
+mod build_doors;
 mod clients;
 mod crash;
 mod crash_networks;
