@@ -77,6 +77,7 @@ pub(crate) async fn build(call: &Call<'_>) -> Outcome {
         End::Done(built) => done(&options, &built),
         End::Failed(failure) => {
             failed(&failure, options.mode);
+            hint(&failure, &options);
             if options.shell && !failure.kept.is_empty() {
                 shell::run(call, client, &failure).await?;
             }
@@ -132,6 +133,14 @@ fn failed(failure: &BuildFailure, mode: Mode) {
         text = format!("------\n{}\n------\n", lines.collect::<Vec<_>>().join("\n"));
     }
     err(text + &excerpt::failure(failure));
+}
+
+/// Tells who sits there how to look at what a step left.
+fn hint(failure: &BuildFailure, options: &Options) {
+    let known = options.shell || !failure.hint.is_empty() || failure.exit_code == 0;
+    if !known && term::stderr_is_terminal() {
+        err("hint: --on-error=shell starts a shell in what the step left\n");
+    }
 }
 
 fn done(options: &Options, built: &Built) -> Outcome {

@@ -71,8 +71,11 @@ fn directory(path: &Path, content: &mut dyn Read) -> Result<(), String> {
     }
     let root = gantry_archive::open_root(path).map_err(|error| chain(&error))?;
     let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
-    let options =
-        ExtractOptions { owner: Some((user.as_raw(), group.as_raw())), ..ExtractOptions::plain() };
+    let options = ExtractOptions {
+        owner: Some((user.as_raw(), group.as_raw())),
+        unprivileged: !user.is_root(),
+        ..ExtractOptions::plain()
+    };
     extract(content, root.as_fd(), &options)
         .map(drop)
         .map_err(|error| format!("{}: {}", path.display(), chain(&error)))

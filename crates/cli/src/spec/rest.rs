@@ -184,6 +184,8 @@ macro_rules! later {
 later! {
     BAKE "Build from a file";
     BUILDERS "Manage builders";
+    BUILD_DEBUG "Debug builds";
+    BUILD_POLICY "Work on policies for sources";
     BUILD_HISTORY "Show earlier builds";
     IMAGE_TOOLS "Work on images in registries";
     PUSH "Upload an image to a registry";

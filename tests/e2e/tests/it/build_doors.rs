@@ -238,3 +238,46 @@ fn the_cache_is_counted_and_pruned() {
     let (status, _) = client.http("POST", "/gantry/build", None).unwrap();
     assert_eq!(status, 426);
 }
+
+#[test]
+fn a_killed_daemon_leaves_nothing_of_its_builds() {
+    let mut daemon = crate::gantry();
+    let client = daemon.client();
+    let text = "FROM busybox\nRUN echo kept > /kept\n\
+                RUN --mount=type=tmpfs,target=/new/point touch /half; sleep 1000\n";
+    let directory = context(&daemon, "ctx", &[("Dockerfile", text)]);
+    let tasks = daemon.root.join("exec/tasks");
+    let running = || fs::read_dir(&tasks).map_or(0, Iterator::count);
+    for round in 0..3 {
+        let mut command = client.command(Path::new("docker"));
+        command.env("DOCKER_BUILDKIT", "0").args(["build", directory.to_str().unwrap()]);
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let limit = Duration::from_secs(20);
+        client.eventually("the last step runs", limit, |_| {
+            running() == 1 && !processes_of(&tasks).is_empty()
+        });
+        std::thread::sleep(Duration::from_millis(100 * round));
+        daemon.kill().unwrap();
+        child.wait().unwrap();
+        let _ = daemon.launch().unwrap();
+        client.eventually("the step is gone", limit, |_| running() == 0);
+        let left = |path: &str| {
+            let entries = fs::read_dir(daemon.root.join(path)).into_iter().flatten().flatten();
+            entries.map(|entry| entry.file_name()).collect::<Vec<_>>()
+        };
+        for path in ["data/containers", "data/snapshots/containers", "exec/subpaths"] {
+            assert!(left(path).is_empty(), "{path}: {:?}", left(path));
+        }
+        let groups = gantry_rig::daemon::cgroups_named(&daemon.name);
+        let children = groups.iter().flat_map(|group| fs::read_dir(group).into_iter().flatten());
+        let children = children.flatten().filter(|entry| entry.path().is_dir());
+        assert_eq!(children.count(), 0, "control groups are left");
+        assert_eq!(client.docker(&["images", "-aq"]).ok().lines().count(), 1, "busybox alone");
+        assert_eq!(client.docker(&["ps", "-aq"]).ok(), "");
+    }
+    // What was done before the kill is there.
+    let again =
+        context(&daemon, "again", &[("Dockerfile", "FROM busybox\nRUN echo kept > /kept\n")]);
+    let again = build(&client, &[again.to_str().unwrap()]);
+    assert!(again.ok().contains(" ---> Using cache"), "{}", again.stdout);
+}

@@ -8,6 +8,7 @@
 mod agree;
 mod archives;
 mod bad_input;
+mod build_cli;
 mod build_doors;
 mod checks;
 mod clients;

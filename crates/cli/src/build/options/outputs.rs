@@ -165,6 +165,13 @@ impl Written {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(format!("invalid destination file: {}: {}", path.display(), reason(&error)))
             }
+            _ if path
+                .parent()
+                .is_some_and(|above| !above.as_os_str().is_empty() && !above.is_dir()) =>
+            {
+                // Said now, and not after all the work.
+                Err(format!("failed to open {}: no such file or directory", path.display()))
+            }
             _ => Ok(Place::File(path.to_owned())),
         }
     }

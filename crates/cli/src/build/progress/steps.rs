@@ -6,6 +6,9 @@ use gantry_build_proto::{Cached, Completed, Progress};
 
 use super::log::{Kept, Lines};
 
+/// Clocks that differ by less are taken to agree: messages take some time, too.
+const SKEW_MIN_NS: i64 = 1_000_000_000;
+
 /// A part of a step: a transfer, a layer that is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Part {
@@ -93,12 +96,23 @@ pub(crate) struct Steps {
     pub(crate) all: BTreeMap<u32, Step>,
     lines_max: usize,
     bytes_max: usize,
+    /// How far the daemon's clock is behind this one, once it has told a time.
+    skew_ns: Option<i64>,
 }
 
 impl Steps {
     /// None yet; of each one's output so many lines and bytes will be kept.
     pub(crate) fn new(lines_max: usize, bytes_max: usize) -> Self {
-        Self { all: BTreeMap::new(), lines_max, bytes_max }
+        Self { all: BTreeMap::new(), lines_max, bytes_max, skew_ns: None }
+    }
+
+    /// A time of the daemon's by this machine's clock; two clocks that agree are left alone.
+    fn here(&mut self, at_ns: i64, now_ns: i64) -> i64 {
+        let skew = *self.skew_ns.get_or_insert_with(|| {
+            let skew = now_ns.saturating_sub(at_ns);
+            if skew.abs() > SKEW_MIN_NS { skew } else { 0 }
+        });
+        at_ns.saturating_add(skew)
     }
 
     fn step(&mut self, vertex: u32) -> &mut Step {
@@ -122,7 +136,8 @@ impl Steps {
                 Change::Nothing
             }
             Progress::Started(started) => {
-                self.step(started.vertex).started_ns = Some(started.at_ns);
+                let at = self.here(started.at_ns, now_ns);
+                self.step(started.vertex).started_ns = Some(at);
                 Change::Step(started.vertex)
             }
             Progress::Status { vertex, name, current, total, done } => {
@@ -131,16 +146,17 @@ impl Steps {
                 Change::Part(vertex, self.part(vertex, part))
             }
             Progress::Log(log) => {
+                let at = self.here(log.at_ns, now_ns);
                 let step = self.step(log.vertex);
-                let lines = step.lines.take(&log.text, log.at_ns);
-                let started = step.started_ns.unwrap_or(log.at_ns);
+                let lines = step.lines.take(&log.text, at);
+                let started = step.started_ns.unwrap_or(at);
                 let lines: Vec<_> =
                     lines.into_iter().map(|(at, line)| (at - started, line)).collect();
                 Change::Lines(log.vertex, lines)
             }
             Progress::Completed(completed) => {
                 let vertex = completed.vertex;
-                self.complete(completed);
+                self.complete(completed, now_ns);
                 Change::Step(vertex)
             }
             Progress::Warning(_) => Change::Nothing,
@@ -163,7 +179,8 @@ impl Steps {
         }
     }
 
-    fn complete(&mut self, completed: Completed) {
+    fn complete(&mut self, completed: Completed, now_ns: i64) {
+        let at = self.here(completed.at_ns, now_ns);
         let step = self.step(completed.vertex);
         let end = match (completed.error, completed.cached) {
             (Some(error), _) if is_cancel(&error) => End::Canceled,
@@ -171,7 +188,7 @@ impl Steps {
             (None, Cached::Hit) => End::Cached,
             (None, _) => End::Done,
         };
-        step.ended = Some((completed.at_ns, end));
+        step.ended = Some((at, end));
         step.why = completed.why;
         if !step.failed() {
             step.kept.clear();
@@ -187,4 +204,25 @@ fn is_cancel(error: &str) -> bool {
 /// Names of heredocs have several lines.
 fn one_line(name: &str) -> String {
     super::text::safe(&name.replace(['\n', '\r'], " "), false)
+}
+
+#[cfg(test)]
+mod tests {
+    use gantry_build_proto::Started;
+
+    use super::*;
+
+    #[test]
+    fn times_are_those_of_this_clock() {
+        let hour = 3600 * SKEW_MIN_NS;
+        for (theirs, ours, want) in
+            [(10, 20, (10, 5)), (hour, 2 * hour, (2 * hour, 5)), (2 * hour, hour, (hour, 5))]
+        {
+            let mut steps = Steps::new(1, 1);
+            steps.event(Progress::Started(Started { vertex: 1, at_ns: theirs }), ours);
+            steps.event(Progress::Started(Started { vertex: 2, at_ns: theirs + 5 }), ours + 9);
+            let started = |vertex| steps.all[&vertex].started_ns.expect("started");
+            assert_eq!((started(1), started(2) - started(1)), want, "{theirs} here {ours}");
+        }
+    }
 }

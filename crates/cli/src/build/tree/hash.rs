@@ -16,7 +16,8 @@ const KEPT: usize = 16;
 
 /// The beginning of a digest as text.
 pub(super) fn hex(digest: &[u8]) -> String {
-    digest.iter().take(KEPT).fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+    let digits = digest.iter().take(KEPT).flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.filter_map(|digit| char::from_digit(u32::from(digit), 16)).collect()
 }
 
 /// What changes whenever a file's content may have.

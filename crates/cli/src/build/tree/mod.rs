@@ -120,7 +120,8 @@ impl Tree {
     }
 
     fn own_entries(&self, directory: &str) -> Result<Vec<Entry>, String> {
-        let scan::Scanned { mut entries, half_hidden, .. } = scan::scan(self, directory)?;
+        let scan::Scanned { mut entries, half_hidden, .. } =
+            scan::scan(self, directory, &mut scan::Buffers::new())?;
         // Of a hidden directory only what is shown again is offered: maybe nothing is.
         entries.retain(|entry| {
             !half_hidden.contains(&entry.name) || self.walked(&join(directory, &entry.name)).is_ok()

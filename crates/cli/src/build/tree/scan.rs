@@ -33,19 +33,24 @@ pub(super) struct Scanned {
 }
 
 /// Buffers that are used again for each entry.
-struct Buffers {
+pub(super) struct Buffers {
     names: Vec<u8>,
     value: Vec<u8>,
 }
 
+impl Buffers {
+    pub(super) fn new() -> Self {
+        Self { names: vec![0; XATTR_LIST_MAX], value: vec![0; XATTR_VALUE_MAX] }
+    }
+}
+
 /// Looks at a directory.
-pub(super) fn scan(tree: &Tree, path: &str) -> Result<Scanned, String> {
+pub(super) fn scan(tree: &Tree, path: &str, buffers: &mut Buffers) -> Result<Scanned, String> {
     let directory = tree
         .open_beneath(path, OFlags::RDONLY | OFlags::DIRECTORY)
         .map_err(|errno| failed("open", path, errno))?;
     let read = |errno| failed("read", path, errno);
     let mut scanned = Scanned { path: path.to_owned(), ..Scanned::default() };
-    let mut buffers = Buffers { names: vec![0; XATTR_LIST_MAX], value: vec![0; XATTR_VALUE_MAX] };
     let known = tree.hidden.enter(path);
     let mut list = Dir::read_from(&directory).map_err(read)?;
     while let Some(found) = list.read() {
@@ -53,7 +58,7 @@ pub(super) fn scan(tree: &Tree, path: &str) -> Result<Scanned, String> {
         let name = found.file_name();
         if !matches!(name.to_bytes(), b"." | b"..") {
             let at = At { tree, directory: &directory, known: &known };
-            one(&at, name, &mut scanned, &mut buffers)?;
+            one(&at, name, &mut scanned, buffers)?;
         }
     }
     scanned.entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));

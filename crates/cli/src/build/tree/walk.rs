@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use gantry_build_proto::EntryKind;
 
-use super::scan::{Scanned, scan};
+use super::scan::{Buffers, Scanned, scan};
 use super::{Tree, Walked, join};
 use crate::build::hidden::Sight;
 
@@ -59,12 +59,12 @@ pub(super) fn walk(
 impl Walk<'_> {
     /// Takes directories until none is left and nobody can find more.
     fn work(&self) -> Vec<Scanned> {
-        let mut all = Vec::new();
-        let mut found = Vec::new();
+        let (mut all, mut found) = (Vec::new(), Vec::new());
+        let mut buffers = Buffers::new();
         let mut busy = false;
         while let Some((path, only_if_filled)) = self.next(&mut found, busy) {
             busy = true;
-            match scan(self.tree, &path) {
+            match scan(self.tree, &path, &mut buffers) {
                 Ok(mut scanned) => {
                     scanned.only_if_filled = only_if_filled;
                     self.directories(&scanned, &mut found);
