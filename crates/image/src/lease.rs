@@ -26,7 +26,8 @@ impl LayerLease {
     /// # Errors
     /// The layer that is not here.
     pub fn keep(&mut self, layers: &[Digest]) -> Result<(), Digest> {
-        let _activity = self.images.activity();
+        let images = self.images.clone();
+        let _activity = images.activity();
         if let Some(missing) = layers.iter().find(|layer| !self.images.0.snapshots.has_layer(layer)) {
             return Err(missing.clone());
         }
@@ -44,7 +45,8 @@ impl LayerLease {
         diff_id: &Digest,
         size_bytes: u64,
     ) -> Result<(), ImageError> {
-        let _activity = self.images.activity();
+        let images = self.images.clone();
+        let _activity = images.activity();
         writer.commit(diff_id, size_bytes)?;
         self.hold(std::slice::from_ref(diff_id));
         Ok(())
