@@ -14,7 +14,6 @@ pub(crate) const OPAQUE: &str = "trusted.overlay.opaque";
 const VALUE_MAX: usize = 64 << 10;
 
 /// Names and values.
-pub(crate) type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// Whether an attribute is taken from and into archives.
 ///
