@@ -13,8 +13,6 @@ pub(crate) const OPAQUE: &str = "trusted.overlay.opaque";
 /// Largest attribute value; the kernel's `XATTR_SIZE_MAX`.
 const VALUE_MAX: usize = 64 << 10;
 
-/// Names and values.
-
 /// Whether an attribute is taken from and into archives.
 ///
 /// Overlayfs' own would let an image point into other layers. SELinux labels belong to the host.
