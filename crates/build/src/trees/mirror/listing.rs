@@ -49,6 +49,8 @@ impl Listing {
         let mut items: Vec<Item> = items.collect();
         items.sort_by(|a, b| a.entry.name.as_bytes().cmp(b.entry.name.as_bytes()));
         items.dedup_by(|a, b| a.entry.name == b.entry.name);
+        // A client that gives no hash is asked again the next time.
+        let hash = if hash.is_empty() { "?".to_owned() } else { hash };
         let (deep, shallow) = if deep { (hash, String::new()) } else { (String::new(), hash) };
         let changed = AtomicBool::new(true);
         Self { path: path.to_owned(), deep, shallow, items, digest: OnceLock::new(), changed }
