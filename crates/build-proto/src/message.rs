@@ -47,7 +47,8 @@ pub enum FromDaemon {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ask {
-    /// Entries of a directory of a context, answered by [`FromClient::Listing`].
+    /// Entries of a directory of a context, answered by [`FromClient::Listing`], or, if that is too
+    /// long for a frame, by data frames and an end that make up the [`Listing`]'s JSON.
     List {
         /// The context's name.
         context: String,

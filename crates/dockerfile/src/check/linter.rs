@@ -1,6 +1,6 @@
 //! What rules find.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use thiserror::Error;
 
@@ -10,7 +10,7 @@ use crate::ast::{DirectiveName, Written};
 use crate::lex::directive_of_comment;
 
 /// Something that a rule found.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Finding {
     /// The rule.
     pub rule: Rule,
@@ -33,6 +33,7 @@ pub struct Violations(
 pub struct Linter {
     config: CheckConfig,
     findings: Vec<Finding>,
+    seen: HashSet<Finding>,
 }
 
 impl Finding {
@@ -48,7 +49,7 @@ impl Linter {
     /// One with these rules on.
     #[must_use]
     pub fn new(config: CheckConfig) -> Self {
-        Self { config, findings: Vec::new() }
+        Self { config, ..Self::default() }
     }
 
     /// Takes what a rule found in an instruction. A comment `# check=skip=RULE` above it turns the
@@ -79,7 +80,7 @@ impl Linter {
 
     /// The same thing is found again for each platform that is built for.
     fn keep(&mut self, finding: Finding) {
-        if !self.findings.contains(&finding) {
+        if self.seen.insert(finding.clone()) {
             self.findings.push(finding);
         }
     }

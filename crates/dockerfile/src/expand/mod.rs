@@ -85,6 +85,10 @@ pub enum ExpandProblem {
         /// What is wrong with it.
         reason: String,
     },
+    /// The value is far longer than the word: variables that hold each other several times grow
+    /// without bounds.
+    #[error("the value is longer than {0} bytes")]
+    Length(usize),
     /// Substitutions within substitutions, more than anybody means.
     #[error("substitutions are nested more than {0} deep")]
     Depth(usize),

@@ -50,18 +50,38 @@ pub(super) fn trim(
     Ok(after(&regex, value).to_owned())
 }
 
+/// How much is replaced, and how long the result may be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Extent {
+    /// All matches, not the first alone.
+    pub(super) all: bool,
+    /// Bytes.
+    pub(super) limit: usize,
+}
+
 /// The value with the first match, or all, replaced.
 pub(super) fn replace(
     value: &str,
     pattern: &str,
     replacement: &str,
-    all: bool,
+    extent: Extent,
 ) -> Result<String, ExpandProblem> {
     let wrong = |reason| wrong(pattern, reason);
     let parts = parts(pattern).map_err(wrong)?;
     let regex = compile(&parts, Reach::Longest, "").map_err(wrong)?;
-    let limit = usize::from(!all);
-    Ok(regex.replacen(value, limit, regex::NoExpand(replacement)).into_owned())
+    let mut replaced = String::new();
+    let mut done = 0;
+    let count = if extent.all { usize::MAX } else { 1 };
+    for found in regex.find_iter(value).take(count) {
+        replaced.push_str(&value[done..found.start()]);
+        replaced.push_str(replacement);
+        done = found.end();
+        if replaced.len() > extent.limit {
+            return Err(ExpandProblem::Length(extent.limit));
+        }
+    }
+    replaced.push_str(&value[done..]);
+    Ok(replaced)
 }
 
 fn wrong(pattern: &str, reason: String) -> ExpandProblem {

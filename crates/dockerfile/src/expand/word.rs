@@ -7,6 +7,10 @@ use super::{Environment, ExpandProblem, Names};
 /// holds.
 const MAX_DEPTH: usize = 64;
 
+/// How much longer than itself a word may become, bytes: more than any variable that Linux lets a
+/// process have (128 KiB).
+const MAX_GROWTH_BYTES: usize = 1 << 20;
+
 /// How a word is read.
 #[derive(Debug, Clone)]
 pub(crate) struct Rules {
@@ -51,7 +55,8 @@ pub(crate) fn expand(
     names: &mut Names,
 ) -> Result<Expansion, ExpandProblem> {
     let raw_escapes = rules.raw_escapes;
-    let mut reader = Reader { rest: word, rules, environment, names, raw_escapes, depth: 0 };
+    let limit = word.len() + MAX_GROWTH_BYTES;
+    let mut reader = Reader { rest: word, rules, environment, names, raw_escapes, depth: 0, limit };
     reader.until(None)
 }
 
@@ -62,6 +67,7 @@ struct Reader<'a> {
     names: &'a mut Names,
     raw_escapes: bool,
     depth: usize,
+    limit: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -83,6 +89,15 @@ impl<'a> Reader<'a> {
         found
     }
 
+    /// Adds a value to a text.
+    fn grow(&self, text: &mut String, value: &str) -> Result<(), ExpandProblem> {
+        if text.len() + value.len() > self.limit {
+            return Err(ExpandProblem::Length(self.limit));
+        }
+        text.push_str(value);
+        Ok(())
+    }
+
     /// Reads up to a character that is neither quoted nor escaped, or to the end. When the
     /// character does not come, the problem is [`ExpandProblem::Brace`] or `Slash`.
     fn until(&mut self, stop: Option<char>) -> Result<Expansion, ExpandProblem> {
@@ -96,13 +111,13 @@ impl<'a> Reader<'a> {
                 }
                 '\'' | '"' if !self.rules.skip_quotes => {
                     let part = if char == '"' { self.double()? } else { self.single()? };
+                    self.grow(&mut text, &part)?;
                     words.push_quoted(&part);
-                    text.push_str(&part);
                 }
                 '$' => {
                     let value = self.dollar()?;
+                    self.grow(&mut text, &value)?;
                     words.push(&value);
-                    text.push_str(&value);
                 }
                 _ if char == self.rules.escape => {
                     self.next();
@@ -159,7 +174,10 @@ impl<'a> Reader<'a> {
         loop {
             match self.peek().ok_or(ExpandProblem::DoubleQuote)? {
                 '"' => break,
-                '$' => text.push_str(&self.dollar()?),
+                '$' => {
+                    let value = self.dollar()?;
+                    self.grow(&mut text, &value)?;
+                }
                 char => {
                     self.next();
                     if char == self.rules.escape {
@@ -291,7 +309,7 @@ impl<'a> Reader<'a> {
             }
             None => "",
         };
-        pattern::replace(value, &pattern, &replacement, all)
+        pattern::replace(value, &pattern, &replacement, pattern::Extent { all, limit: self.limit })
     }
 
     /// A name: letters, digits and `_`; or digits alone; or one of the shell's special ones.

@@ -57,8 +57,8 @@ impl Glob {
     /// When it is no pattern.
     pub fn any_depth(pattern: &str) -> Result<Self, GlobError> {
         let mut tokens = tokens(pattern, true)?;
-        // `**name` is whatever ends with the name, although `**na*` is what is called so: ignore
-        // files have always been read like this.
+        // `**name` is whatever ends with the name, although `**na*` is what is called so: Docker
+        // reads ignore files like this since its version 23 (moby/patternmatcher).
         if let [Token::Optional, Token::Directories, rest @ ..] = tokens.as_slice() {
             let literal = rest.iter().all(|token| matches!(token, Token::Char(_)));
             if literal && !pattern.starts_with("**/") && !pattern.contains('\\') {

@@ -43,6 +43,8 @@ pub(crate) struct Lexed {
     pub(crate) keyword: Option<Keyword>,
     /// Its arguments.
     pub(crate) arguments: Arguments,
+    /// Spaces at its end, which a trigger keeps.
+    pub(crate) trailing: String,
     /// Its heredocs.
     pub(crate) heredocs: Vec<Heredoc>,
 }
@@ -189,10 +191,12 @@ fn split(
     let keyword = Keyword::of(name.text());
     let arguments =
         arguments::read(keyword, &rest.trim(), escape).map_err(|problem| problem.at(head))?;
+    let text = part.text();
     Ok(Lexed {
+        trailing: text[text.trim_end().len()..].to_owned(),
         written: Written {
             keyword: name.text().to_owned(),
-            text: part.text().trim().to_owned(),
+            text: text.trim().to_owned(),
             span: head,
             head,
             comments,

@@ -1,5 +1,7 @@
 //! `ADD` and `COPY`.
 
+use std::collections::HashMap;
+
 use super::{Request, Wrong, flags};
 use crate::ast::{Add, Copy, Heredoc, InlineFile, Sources, Word};
 use crate::error::Problem;
@@ -65,28 +67,29 @@ fn sources_and_destination(request: &Request) -> Result<(Vec<Word>, Word), Wrong
 
 fn sources(request: &Request, words: (Vec<Word>, Word)) -> Result<Sources, Wrong> {
     let (words, destination) = words;
-    if opened_by(request, &destination).is_some() {
+    if opened_by(&destination).is_some() {
         return Err(Problem::HeredocDestination(request.name()).of(destination.span));
     }
+    // Of several with one name, the last has been read last, and its content is that of all.
+    let heredocs = request.lexed.heredocs.iter();
+    let contents: HashMap<&str, &str> =
+        heredocs.map(|heredoc| (heredoc.name.as_str(), heredoc.content.as_str())).collect();
     let mut sources = Sources { destination, ..Sources::default() };
     for word in words {
-        match opened_by(request, &word) {
-            Some(heredoc) => {
-                let content = heredoc.text();
-                let Heredoc { name, expand, .. } = heredoc;
-                sources.inline.push(InlineFile { name, content, expand });
-            }
-            None => sources.paths.push(word),
-        }
+        let Some(mut heredoc) = opened_by(&word) else {
+            sources.paths.push(word);
+            continue;
+        };
+        let content = contents.get(heredoc.name.as_str()).copied();
+        content.unwrap_or_default().clone_into(&mut heredoc.content);
+        let content = heredoc.text();
+        let Heredoc { name, expand, .. } = heredoc;
+        sources.inline.push(InlineFile { name, content, expand });
     }
     Ok(sources)
 }
 
-/// The heredoc that a word opens, with its content. Of several with one name, the last has been
-/// read last, and its content is that of all.
-fn opened_by(request: &Request, word: &Word) -> Option<Heredoc> {
-    let opened = heredoc_of_word(&word.text).ok().flatten()?;
-    let read = request.lexed.heredocs.iter().rfind(|heredoc| heredoc.name == opened.name);
-    let content = read.map(|heredoc| heredoc.content.clone()).unwrap_or_default();
-    Some(Heredoc { content, ..opened })
+/// The heredoc that a word opens, without its content.
+fn opened_by(word: &Word) -> Option<Heredoc> {
+    heredoc_of_word(&word.text).ok().flatten()
 }

@@ -55,8 +55,8 @@ pub(super) fn check<'r>(request: &'r Request, known: &[Known]) -> Result<Flags<'
             let hint = closest(&flag.name, known.iter().map(|known| known.name), Case::Counts);
             return Err(wrong(Problem::UnknownFlag { name: flag.name.clone(), hint }));
         };
-        let seen = flags[..index].iter().any(|before| before.name == flag.name);
-        if seen && *takes != Takes::Values {
+        let is_name = |before: &Flag| before.name == flag.name;
+        if *takes != Takes::Values && flags[..index].iter().any(is_name) {
             return Err(wrong(Problem::DuplicateFlag(flag.name.clone())));
         }
         match (takes, flag.value.as_deref()) {

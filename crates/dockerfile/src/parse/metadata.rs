@@ -63,7 +63,8 @@ pub(super) fn shell(request: &Request) -> Result<Vec<String>, Wrong> {
     }
 }
 
-/// The text of a trigger: the instruction as written, and its heredocs.
+/// The text of a trigger: the instruction as written, spaces at its end and all, and its heredocs.
+/// It is part of what an image is, so BuildKit's and ours must be the same to the byte.
 pub(super) fn onbuild(request: &Request) -> Result<String, Wrong> {
     let Arguments::Trigger { name, .. } = &request.lexed.arguments else {
         return Err(Problem::AtLeastOneArgument(request.name()).into());
@@ -71,6 +72,7 @@ pub(super) fn onbuild(request: &Request) -> Result<String, Wrong> {
     flags::none(request)?;
     check_trigger(&name.text).map_err(|problem| problem.of(name.span))?;
     let mut text = without_name(&request.written().text).to_owned();
+    text.push_str(&request.lexed.trailing);
     for heredoc in &request.lexed.heredocs {
         text.push('\n');
         text.push_str(&heredoc.content);

@@ -277,6 +277,24 @@ fn depth_has_a_limit() {
 }
 
 #[test]
+fn values_do_not_grow_without_bounds() {
+    let mut environment: BTreeMap<String, String> =
+        [("a".to_owned(), "0123456789".repeat(10_000))].into();
+    for word in ["$a$a$a$a$a$a$a$a$a$a$a", "\"$a$a$a$a$a$a$a$a$a$a$a\"", "${a//?/$a}"] {
+        let error = Expander::new('\\', &environment).word(word).expect_err(word);
+        let limit = (1 << 20) + word.len();
+        assert_eq!(error.problem.to_string(), format!("the value is longer than {limit} bytes"));
+    }
+    let grown = Expander::new('\\', &environment).word("$a$a").expect("that is not too much");
+    environment.insert("a".to_owned(), grown);
+    let twice = Expander::new('\\', &environment).word("$a$a").expect("that is not too much");
+    assert_eq!(twice.len(), 400_000);
+    // What is long as written is not too long.
+    let long = "x".repeat(2 << 20);
+    assert_eq!(Expander::new('\\', &environment).word(&long).expect("it has no variable"), long);
+}
+
+#[test]
 fn environments() {
     let list = ["A=1", "B", "A=2", "C=x=y"].map(str::to_owned).to_vec();
     for (name, want) in [("A", Some("2")), ("B", Some("")), ("C", Some("x=y")), ("D", None)] {

@@ -46,7 +46,7 @@ fn answer(daemon: &Daemon, gantry: &Path, case: &BuildCase) -> Result<Ran, Chore
     let client = daemon.client();
     let setup = client.shell(&format!("cd {} || exit 1\n{}", context.display(), case.context));
     if setup.code != 0 {
-        return Err(ChoreError::Text(format!("{}: its context: {}", case.name, setup.stderr)));
+        return Ok(Ran { stdout: String::new(), ..setup });
     }
     let ours = daemon.kind == Kind::Gantry;
     let dockerfile = case.docker.as_ref().filter(|_| !ours).unwrap_or(&case.dockerfile);
@@ -54,7 +54,7 @@ fn answer(daemon: &Daemon, gantry: &Path, case: &BuildCase) -> Result<Ran, Chore
         std::fs::write(context.join("Dockerfile"), dockerfile).map_err(io("the Dockerfile"))?;
     }
     let built = build(&client, &context, case, ours.then_some(gantry));
-    let text = describe(&client, &built, case)?;
+    let text = describe(&client, &context, &built, case)?;
     let clean = |text: &str| normal::normalise(text, &case.replace, &directory);
     let ran = Ran { code: i32::from(built.code != 0), stdout: clean(&text), stderr: String::new() };
     let _ = client.shell(
@@ -78,7 +78,12 @@ fn build(client: &Client, context: &Path, case: &BuildCase, gantry: Option<&Path
     client.shell(&format!("cd {} && {command} -t {BUILT} {args}{end}", context.display()))
 }
 
-fn describe(client: &Client, built: &Ran, case: &BuildCase) -> Result<String, ChoreError> {
+fn describe(
+    client: &Client,
+    context: &Path,
+    built: &Ran,
+    case: &BuildCase,
+) -> Result<String, ChoreError> {
     let mut text = String::new();
     if case.output {
         text.push_str(&words::output(&built.stdout));
@@ -89,7 +94,7 @@ fn describe(client: &Client, built: &Ran, case: &BuildCase) -> Result<String, Ch
     }
     text.push_str(&image::describe(client, BUILT, case).map_err(ChoreError::Text)?);
     if let Some(script) = &case.run {
-        let ran = client.shell(&format!("IMAGE={BUILT}\n{script}"));
+        let ran = client.shell(&format!("cd {}; IMAGE={BUILT}\n{script}", context.display()));
         text.push_str(&format!("run: {}\n{}{}", ran.code, ran.stdout, ran.stderr));
     }
     Ok(text)

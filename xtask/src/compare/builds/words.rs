@@ -15,6 +15,7 @@ const PREFIXES: &[&str] = &[
     "failed to compute cache key: ",
     "failed to calculate checksum of ref <ref>: ",
     "Error response from daemon: ",
+    "failed to parse Dockerfile: ",
 ];
 
 fn rules(list: &[(&str, &'static str)]) -> Vec<(Regex, &'static str)> {
@@ -31,6 +32,12 @@ static ERRORS: LazyLock<Vec<(Regex, &'static str)>> = LazyLock::new(|| {
             r"^executor failed running \[(.*)\]: exit code: (\d+)$",
             "process \"$1\" did not complete successfully: exit code: $2",
         ),
+        (
+            r"^(executor failed running \[.*\]|process .* did not complete successfully): unable",
+            "unable",
+        ),
+        (r"^secret (\S+) not found: not found$", "secret $1: not found"),
+        ("^\"(.*)\" not found: not found$", "\"$1\": not found"),
         (
             r"^The command '(.*)' returned a non-zero code: (\d+)$",
             "process \"$1\" did not complete successfully: exit code: $2",
@@ -70,10 +77,11 @@ pub(super) fn error(stderr: &str) -> String {
     lower_first(&line)
 }
 
+/// Newer Docker begins its errors in lower case; names of instructions keep their capitals.
 fn lower_first(line: &str) -> String {
     let mut letters = line.chars();
-    match letters.next() {
-        Some(first) if !line.starts_with("COPY ") && !line.starts_with("ADD ") => {
+    match (letters.next(), letters.clone().next()) {
+        (Some(first), Some(second)) if second.is_lowercase() => {
             first.to_lowercase().chain(letters).collect()
         }
         _ => line.to_owned(),
@@ -109,6 +117,10 @@ mod tests {
             (
                 "executor failed running [/bin/sh -c exit 3]: exit code: 3\n",
                 "process \"/bin/sh -c exit 3\" did not complete successfully: exit code: 3",
+            ),
+            (
+                "executor failed running [/bin/sh -c id]: unable to find user nosuch: no matching entries in passwd file",
+                "unable to find user nosuch: no matching entries in passwd file",
             ),
             (
                 "x\nERROR: failed to build: failed to solve: Invalid signal: SIGFOO",
