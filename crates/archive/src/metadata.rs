@@ -13,9 +13,6 @@ pub(crate) const OPAQUE: &str = "trusted.overlay.opaque";
 /// Largest attribute value; the kernel's `XATTR_SIZE_MAX`.
 const VALUE_MAX: usize = 64 << 10;
 
-/// Names and values.
-pub type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
-
 /// Whether an attribute is taken from and into archives.
 ///
 /// Overlayfs' own would let an image point into other layers. SELinux labels belong to the host.
@@ -32,7 +29,7 @@ pub(crate) fn travels(name: &[u8]) -> bool {
 ///
 /// # Errors
 /// The kernel's; a file system without attributes is none.
-pub fn read(file: BorrowedFd<'_>) -> Result<Xattrs, Errno> {
+pub fn read(file: BorrowedFd<'_>) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Errno> {
     let mut probe = [0_u8; 1024];
     let list = match flistxattr(file, &mut probe[..]) {
         Ok(length) => probe[..length].to_vec(),
