@@ -10,6 +10,7 @@ mod archives;
 mod bad_input;
 mod build_cli;
 mod build_doors;
+mod build_engine;
 mod checks;
 mod clients;
 mod crash;
