@@ -113,7 +113,9 @@ impl Text {
 fn moment(text: &str) -> Option<Timestamp> {
     if let Some(seconds) = duration_s(text) {
         // Whole seconds are exact enough for what is measured in hours.
-        return Timestamp::now().checked_sub(jiff::SignedDuration::try_from_secs_f64(seconds).ok()?).ok();
+        return Timestamp::now()
+            .checked_sub(jiff::SignedDuration::try_from_secs_f64(seconds).ok()?)
+            .ok();
     }
     if let Ok(moment) = text.parse() {
         return Some(moment);
@@ -133,7 +135,8 @@ fn duration_s(text: &str) -> Option<f64> {
         let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let number: f64 = rest[..digits].parse().ok()?;
         rest = &rest[digits..];
-        let units = [("ns", 1e-9), ("us", 1e-6), ("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
+        let units =
+            [("ns", 1e-9), ("us", 1e-6), ("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
         let (unit, scale) = units.into_iter().find(|(unit, _)| rest.starts_with(unit))?;
         total += number * scale;
         rest = &rest[unit.len()..];

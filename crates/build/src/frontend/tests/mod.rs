@@ -185,3 +185,95 @@ fn what_multiplies_is_bounded() {
         assert!(failure.message.contains("comes to more than 64 MiB"), "{}", failure.message);
     }
 }
+
+/// A small generator: the same numbers each time.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % limit.max(1) as u64).unwrap()
+    }
+}
+
+/// What damage puts into texts: what has a meaning somewhere.
+const PIECES: [&str; 28] = [
+    "$",
+    "${",
+    "}",
+    ":-",
+    "\\",
+    "\n",
+    "\"",
+    "'",
+    "[",
+    "]",
+    "--from=",
+    "--mount=",
+    "=",
+    " ",
+    "<<EOF\n",
+    "FROM ",
+    "ONBUILD ",
+    "ARG A=$A$A\n",
+    "/./",
+    "../",
+    "*",
+    "COPY ",
+    "RUN ",
+    "\u{feff}",
+    "é",
+    "\r",
+    "999999999999999999999",
+    "://",
+];
+
+fn damage(text: &str, numbers: &mut Numbers) -> String {
+    let mut letters: Vec<char> = text.chars().collect();
+    for _ in 0..=numbers.below(6) {
+        let at = numbers.below(letters.len() + 1);
+        match numbers.below(4) {
+            0 => drop(letters.drain(at..(at + numbers.below(9)).min(letters.len()))),
+            1 => drop(letters.splice(at..at, PIECES[numbers.below(PIECES.len())].chars())),
+            2 => {
+                let from = numbers.below(letters.len() + 1);
+                let part: Vec<char> = letters[from..].iter().take(40).copied().collect();
+                drop(letters.splice(at..at, part));
+            }
+            _ => letters.truncate(at.max(4)),
+        }
+    }
+    letters.into_iter().collect()
+}
+
+#[test]
+fn damaged_texts_end_in_a_plan_or_an_error() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
+    for file in files() {
+        let (_, cases) = parse(&std::fs::read_to_string(&file).unwrap());
+        for case in cases {
+            let request = request(&case.options);
+            for _ in 0..40 {
+                let text = damage(&case.text, &mut numbers);
+                let input = Input { name: "Dockerfile", text: &text, request: &request };
+                let lines = text.split('\n').count();
+                match runtime.block_on(DockerfileFrontend.plan(input, &fake::Images)) {
+                    Ok(plan) => {
+                        for (number, vertex) in plan.graph.vertices.iter().enumerate() {
+                            let place = vertex.place.as_ref().map_or(1, |place| place.last);
+                            assert!(place <= lines, "vertex {number} of {text:?}");
+                        }
+                    }
+                    Err(failure) => {
+                        assert!(!failure.message.is_empty(), "{text:?}");
+                        let place = failure.place.map_or(1, |place| place.last);
+                        assert!(place <= lines, "{text:?}");
+                    }
+                }
+            }
+        }
+    }
+}
