@@ -6,9 +6,10 @@
 //! follows the links that the layer and the base have, and never leaves them.
 
 use std::{
+    cell::RefCell,
     collections::HashSet,
     fs::File,
-    io,
+    io::{self, Read},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
@@ -22,10 +23,14 @@ use rustix::{
     io::Errno,
 };
 
+use tokio_util::sync::CancellationToken;
+
 use crate::trees::{Kind, Node, Xattrs, components, join, shown, split};
 
 /// Links followed on the way to one place.
 const LINKS_MAX: usize = 40;
+/// Bytes that are copied between two looks at whether to go on.
+const PIECE: u64 = 64 << 20;
 
 /// Why something cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +41,9 @@ pub(crate) enum UpperError {
     /// A directory stands where a file is to go.
     #[error("cannot replace to directory {0} with file")]
     Directory(String),
+    /// The build was cancelled.
+    #[error("context canceled")]
+    Stopped,
     /// Links lead in a circle.
     #[error("{0}: too many levels of symbolic links")]
     Links(String),
@@ -83,18 +91,39 @@ pub(crate) struct Attributes {
 pub(crate) struct Upper<'a> {
     layer: BorrowedFd<'a>,
     base: Option<OwnedFd>,
+    stop: CancellationToken,
     /// Directories that are in the layer already.
     made: HashSet<Vec<u8>>,
     /// Times of directories, set last: every file made in one changes its own.
     times: Vec<(Vec<u8>, (i64, u32))>,
     /// The directory that was written to last.
     last: Option<(Vec<u8>, OwnedFd)>,
+    /// The directory that was looked into last.
+    near: RefCell<Option<Near>>,
+}
+
+/// A directory, open in the layer and in the base where they show it.
+struct Near {
+    path: Vec<u8>,
+    layer: Option<OwnedFd>,
+    base: Option<OwnedFd>,
 }
 
 impl<'a> Upper<'a> {
-    pub(crate) fn new(layer: BorrowedFd<'a>, base: Option<OwnedFd>) -> Result<Self, UpperError> {
-        let upper =
-            Self { layer, base, made: HashSet::new(), times: Vec::new(), last: None };
+    pub(crate) fn new(
+        layer: BorrowedFd<'a>,
+        base: Option<OwnedFd>,
+        stop: &CancellationToken,
+    ) -> Result<Self, UpperError> {
+        let upper = Self {
+            layer,
+            base,
+            stop: stop.clone(),
+            made: HashSet::new(),
+            times: Vec::new(),
+            last: None,
+            near: RefCell::new(None),
+        };
         if let Some(base) = &upper.base {
             // The root shows the attributes of the topmost layer's.
             upper.copy_attributes(base.as_fd(), layer, b"")?;
@@ -105,21 +134,43 @@ impl<'a> Upper<'a> {
     /// What is at a canonical path, links not followed.
     pub(crate) fn look(&self, path: &[u8]) -> Result<Option<Stat>, UpperError> {
         let failed = UpperError::io::<Errno>("looking at", path);
-        if let Some(found) = stat_below(self.layer, path).map_err(&failed)? {
+        let (above, name) = split(path);
+        let name = if name.is_empty() { b".".as_slice() } else { name };
+        let mut near = self.near.borrow_mut();
+        if near.as_ref().is_none_or(|near| near.path != above) {
+            *near = Some(self.near(above).map_err(&failed)?);
+        }
+        let Some(near) = near.as_ref() else { return Ok(None) };
+        if let Some(layer) = &near.layer
+            && let Some(found) = stat_in(layer.as_fd(), name).map_err(&failed)?
+        {
             return Ok((!is_whiteout(&found)).then_some(found));
         }
-        let Some(base) = &self.base else { return Ok(None) };
-        if self.is_hidden(path).map_err(&failed)? {
-            return Ok(None);
+        match &near.base {
+            Some(base) => stat_in(base.as_fd(), name).map_err(failed),
+            None => Ok(None),
         }
-        stat_below(base.as_fd(), path).map_err(failed)
     }
 
-    /// Whether the layer hides what the base has at a path: a directory above is opaque, or something
-    /// else. Only an archive that was unpacked leaves that.
+    /// A directory as the layer and the base have it.
+    fn near(&self, path: &[u8]) -> Result<Near, Errno> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        let open = |root: BorrowedFd<'_>| match open_in_root(root, path, flags) {
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+            opened => opened.map(Some),
+        };
+        let base = match &self.base {
+            Some(base) if !self.is_hidden(path)? => open(base.as_fd())?,
+            _ => None,
+        };
+        Ok(Near { path: path.to_vec(), layer: open(self.layer)?, base })
+    }
+
+    /// Whether the layer hides what the base has in a directory: that or one above it is opaque, or is
+    /// something else. Only an archive that was unpacked leaves that.
     fn is_hidden(&self, path: &[u8]) -> Result<bool, Errno> {
         let mut above = Vec::new();
-        for part in components(split(path).0) {
+        for part in components(path) {
             above = join(&above, part);
             match open_in_root(self.layer, &above, OFlags::RDONLY | OFlags::DIRECTORY) {
                 Ok(dir) if gantry_archive::is_opaque(dir.as_fd()) => return Ok(true),
@@ -183,18 +234,15 @@ impl<'a> Upper<'a> {
         if path.is_empty() || self.made.contains(path) {
             return Ok(());
         }
-        let (above, name) = split(path);
-        self.ensure(above, made)?;
-        let found = self.look(path)?;
-        match found {
+        self.ensure(split(path).0, made)?;
+        match self.look(path)? {
             Some(stat) if FileType::from_raw_mode(stat.st_mode) != FileType::Directory => {
                 return Err(UpperError::NotADirectory(shown(path)));
             }
             Some(_) if self.in_layer(path)? => {}
             Some(_) => self.take_from_base(path)?,
             None => {
-                let parent = self.parent(above)?;
-                make_directory(parent, name).map_err(UpperError::io("creating", path))?;
+                self.make(path)?;
                 let time = made.time.unwrap_or_else(now);
                 let (mode, uid, gid) = (made.mode, made.uid, made.gid);
                 let attributes = Attributes { mode, uid, gid, time, xattrs: Vec::new() };
@@ -213,7 +261,6 @@ impl<'a> Upper<'a> {
         attributes: &Attributes,
         keep: bool,
     ) -> Result<bool, UpperError> {
-        let (above, name) = split(path);
         match self.look(path)? {
             Some(stat) if FileType::from_raw_mode(stat.st_mode) != FileType::Directory => {
                 Err(UpperError::NotADirectory(shown(path)))
@@ -229,8 +276,7 @@ impl<'a> Upper<'a> {
                 Ok(false)
             }
             None => {
-                let parent = self.parent(above)?;
-                make_directory(parent, name).map_err(UpperError::io("creating", path))?;
+                self.make(path)?;
                 self.made.insert(path.to_vec());
                 self.dress_directory(path, attributes)?;
                 Ok(true)
@@ -253,10 +299,25 @@ impl<'a> Upper<'a> {
         let file = openat(parent, name, flags, Mode::from_raw_mode(attributes.mode & 0o777))
             .map_err(UpperError::io("creating", path))?;
         let mut file = File::from(file);
-        io::copy(content, &mut file).map_err(UpperError::io("writing", path))?;
+        self.fill(&mut file, content, path)?;
         dress(file.as_fd(), attributes).map_err(UpperError::io("setting attributes of", path))?;
         futimens(&file, &timestamps(attributes.time))
             .map_err(UpperError::io("setting time of", path))
+    }
+
+    /// Copies a file's content, in pieces between which the work can be stopped.
+    fn fill(&self, file: &mut File, content: &mut File, path: &[u8]) -> Result<(), UpperError> {
+        loop {
+            // The kernel copies, without a way through our memory.
+            let copied = io::copy(&mut content.take(PIECE), file)
+                .map_err(UpperError::io("writing", path))?;
+            if copied < PIECE {
+                return Ok(());
+            }
+            if self.stop.is_cancelled() {
+                return Err(UpperError::Stopped);
+            }
+        }
     }
 
     /// Makes another name of a file that this layer has.
@@ -306,6 +367,17 @@ impl<'a> Upper<'a> {
     pub(crate) fn forget(&mut self) {
         self.made.clear();
         self.last = None;
+        self.near.replace(None);
+    }
+
+    /// Makes a directory that is nowhere yet, or that only the base has.
+    fn make(&mut self, path: &[u8]) -> Result<(), UpperError> {
+        let (above, name) = split(path);
+        let parent = self.parent(above)?;
+        make_directory(parent, name).map_err(UpperError::io("creating", path))?;
+        // What was looked at before did not have it.
+        self.near.replace(None);
+        Ok(())
     }
 
     /// Sets the times of directories; the layer is complete.
@@ -339,9 +411,9 @@ impl<'a> Upper<'a> {
         let Some(base) = &self.base else { return Err(failed(Errno::NOENT)) };
         let like = open_in_root(base.as_fd(), path, OFlags::RDONLY | OFlags::DIRECTORY)
             .map_err(failed)?;
+        self.make(path)?;
         let (above, name) = split(path);
         let parent = self.parent(above)?;
-        make_directory(parent, name).map_err(UpperError::io("creating", path))?;
         let fresh = open_dir(parent, name).map_err(UpperError::io("opening", path))?;
         let time = self.copy_attributes(like.as_fd(), fresh.as_fd(), path)?;
         self.times.push((path.to_vec(), time));
@@ -452,11 +524,14 @@ fn is_whiteout(stat: &Stat) -> bool {
 fn stat_below(root: BorrowedFd<'_>, path: &[u8]) -> Result<Option<Stat>, Errno> {
     let (above, name) = split(path);
     let name = if name.is_empty() { b".".as_slice() } else { name };
-    let parent = match open_in_root(root, above, OFlags::PATH | OFlags::DIRECTORY) {
-        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
-        parent => parent?,
-    };
-    match statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+    match open_in_root(root, above, OFlags::PATH | OFlags::DIRECTORY) {
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        parent => stat_in(parent?.as_fd(), name),
+    }
+}
+
+fn stat_in(parent: BorrowedFd<'_>, name: &[u8]) -> Result<Option<Stat>, Errno> {
+    match statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
         Err(Errno::NOENT) => Ok(None),
         found => found.map(Some),
     }
