@@ -173,6 +173,7 @@ impl<'a> Copying<'a> {
         let place = unpack::Place {
             writer: self.writer,
             base: &self.job.base,
+            below: self.upper.base(),
             directory: &target,
             owner: self.owner,
         };
@@ -185,8 +186,10 @@ impl<'a> Copying<'a> {
         if self.job.stop.is_cancelled() {
             return Err(OpError::Cancelled);
         }
-        if node.kind == Kind::Directory {
-            return self.inside(source, spot);
+        match node.kind {
+            Kind::Directory => return self.inside(source, spot),
+            Kind::Socket => return Ok(()),
+            _ => {}
         }
         if let Some(inode) = node.inode {
             if let Some(first) = self.linked.get(&inode).cloned() {

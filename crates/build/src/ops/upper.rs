@@ -363,6 +363,11 @@ impl<'a> Upper<'a> {
             .map_err(UpperError::io("setting time of", path))
     }
 
+    /// The base's files.
+    pub(crate) fn base(&self) -> Option<BorrowedFd<'_>> {
+        self.base.as_ref().map(AsFd::as_fd)
+    }
+
     /// Forgets what it knows of the layer's directories: something else has written to it.
     pub(crate) fn forget(&mut self) {
         self.made.clear();
