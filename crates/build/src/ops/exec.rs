@@ -17,7 +17,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    OpError,
+    KeptRoot, OpError,
     layer::{MadeLayer, SharedLease, publish},
     step_mounts::{Confidant, Sources, StepMounts, Wanted, Workshop},
 };
@@ -155,12 +155,13 @@ impl Runner {
         ended: Ended,
         last_output: String,
     ) -> OpError {
-        let mut kept = Vec::new();
+        let mut kept = None;
         if job.keep_failed.load(Ordering::Relaxed) {
             match self.take(root, &job.lease, &CancellationToken::new()).await {
                 Ok(made) => {
-                    kept.clone_from(&job.base);
-                    kept.extend(made.map(|made| made.layer(None)));
+                    let mut layers = job.base.clone();
+                    layers.extend(made.map(|made| made.layer(None)));
+                    kept = Some(KeptRoot { layers, lease: Arc::clone(&job.lease) });
                 }
                 Err(error) => {
                     let error = gantry_fault::chain(&error);

@@ -9,9 +9,11 @@ use std::{
 use gantry_image::LayerLease;
 use gantry_oci::{Digest, Hasher};
 use gantry_snapshot::LayerWriter;
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::OpError;
+use crate::cache::record::Layer;
 
 /// A lease that work on other threads adds to.
 pub(crate) type SharedLease = Arc<Mutex<LayerLease>>;
@@ -25,6 +27,19 @@ pub(crate) struct MadeLayer {
     pub size_bytes: u64,
     /// Bytes of its tar.
     pub tar_bytes: u64,
+}
+
+impl MadeLayer {
+    /// The layer as a result has it, made now.
+    pub(crate) fn layer(self, made_by: Option<Digest>) -> Layer {
+        Layer {
+            diff_id: self.diff_id,
+            size_bytes: self.size_bytes,
+            tar_bytes: self.tar_bytes,
+            made_by,
+            created_ms: Timestamp::now().as_millisecond(),
+        }
+    }
 }
 
 /// Makes a layer visible and keeps it for the lease's time. None if there is nothing in it. Blocks.

@@ -20,14 +20,31 @@ use gantry_oci::Digest;
 use gantry_snapshot::SnapshotError;
 use gantry_store::StoreError;
 
-use self::{git::GitError, http::HttpError, owner::OwnerError, upper::UpperError};
+use self::{
+    git::GitError, http::HttpError, layer::SharedLease, owner::OwnerError, upper::UpperError,
+};
 use crate::{
     ClientError,
+    cache::record::Layer,
     trees::{TreeError, mirror::MirrorError},
 };
 
 /// An error that several builds may be told.
 pub(crate) type Shared = Arc<OpError>;
+
+/// The file system of a step that failed.
+pub(crate) struct KeptRoot {
+    /// Its layers.
+    pub layers: Vec<Layer>,
+    /// Keeps them.
+    pub lease: SharedLease,
+}
+
+impl std::fmt::Debug for KeptRoot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("KeptRoot").field(&self.layers.len()).finish()
+    }
+}
 
 /// Why an operation gave no result.
 #[derive(Debug, thiserror::Error)]
@@ -41,8 +58,8 @@ pub(crate) enum OpError {
         code: i32,
         /// It ran out of memory.
         oom_killed: bool,
-        /// The layers of its file system with what it had changed, if that was to be kept.
-        kept: Vec<crate::cache::record::Layer>,
+        /// Its file system with what it had changed, if that was to be kept.
+        kept: Option<KeptRoot>,
         /// What it had printed last.
         last_output: String,
     },
