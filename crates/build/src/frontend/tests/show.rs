@@ -3,7 +3,10 @@
 use gantry_build_proto::{Failure, Warning};
 use serde_json::Value;
 
-use crate::{graph::Target, plan::Plan};
+use crate::{
+    graph::{Op, Target},
+    plan::Plan,
+};
 
 pub(super) fn plan(plan: &Plan) -> String {
     let mut text = String::new();
@@ -11,6 +14,11 @@ pub(super) fn plan(plan: &Plan) -> String {
         let op = short(serde_json::to_value(&vertex.op).unwrap());
         let fresh = if vertex.no_cache { " (fresh)" } else { "" };
         text.push_str(&format!("{number}{fresh} {}\n  {op}\n", vertex.name));
+        if let Op::Exec(exec) = &vertex.op
+            && !exec.silent_env.is_empty()
+        {
+            text.push_str(&format!("  ~ {}\n", exec.silent_env.join(" ")));
+        }
     }
     for target in &plan.targets {
         text.push_str(&self::target(target));
