@@ -134,7 +134,7 @@ impl Fetcher {
         let mut program =
             Program::begin(self, source, checkout.confidant, sink.clone(), stop).await?;
         program.run("init", &["init", "--quiet", "--template=", "."]).await?;
-        program.run("remote", &["remote", "add", "origin", "--", &source.url]).await?;
+        program.run("remote", &["remote", "add", "--", "origin", &source.url]).await?;
         self.fetch(&mut program, source, checkout.commit).await?;
         let target = format!("{}^{{commit}}", checkout.commit);
         program.run("checkout", &["checkout", "--quiet", "--detach", &target, "--"]).await?;
@@ -167,9 +167,9 @@ impl Fetcher {
         commit: &str,
     ) -> Result<(), OpError> {
         let named = if source.reference.is_empty() { "HEAD" } else { &source.reference };
-        let quick = ["fetch", "--quiet", "--no-tags", "--depth=1", "origin"];
+        let quick = ["fetch", "--quiet", "--no-tags", "--depth=1", "--", "origin"];
         for wanted in [commit, named] {
-            let args: Vec<&str> = quick.iter().copied().chain(["--", wanted]).collect();
+            let args: Vec<&str> = quick.iter().copied().chain([wanted]).collect();
             let fetched = program.run("fetch", &args).await;
             if fetched.is_ok() && self.has(program, commit).await {
                 return Ok(());

@@ -197,6 +197,7 @@ fn environment(directory: &Path) -> Vec<(String, String)> {
                -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR";
     let fixed = [
         ("PATH", PATH),
+        ("HOME", "/nonexistent"),
         ("LC_ALL", "C"),
         ("GIT_CONFIG_NOSYSTEM", "1"),
         ("GIT_CONFIG_GLOBAL", "/dev/null"),
@@ -208,7 +209,9 @@ fn environment(directory: &Path) -> Vec<(String, String)> {
     ];
     let mut env: Vec<(String, String)> =
         fixed.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    env.push(("HOME".to_owned(), directory.display().to_string()));
+    // No repository of the host's that lies above is taken for ours.
+    let above = directory.parent().unwrap_or(directory);
+    env.push(("GIT_CEILING_DIRECTORIES".to_owned(), above.display().to_string()));
     for name in INHERITED {
         env.extend(std::env::var(name).ok().map(|value| (name.to_owned(), value)));
     }
