@@ -15,7 +15,7 @@ use crate::{
     Client,
     builder::Inner,
     cache::{Users, record::Layer},
-    contexts::Context,
+    contexts::{Context, Transfer},
     imports::Imports,
     ops::{OpError, Shared, layer::SharedLease, step_mounts::Confidant},
     reporter::Reporter,
@@ -36,6 +36,7 @@ pub(crate) struct Build {
     /// Caches that were named by the request.
     pub imports: Imports,
     contexts: Mutex<HashMap<String, Arc<OnceCell<Result<Context, Shared>>>>>,
+    transfers: Mutex<HashMap<String, Transfer>>,
     images: Mutex<Vec<(Arc<Image>, ImageLease)>>,
     /// Tars that were fetched for this build.
     taken: Mutex<Vec<Taken>>,
@@ -54,6 +55,7 @@ impl Build {
             reporter: Reporter::new(Arc::clone(&client)),
             imports: Imports::default(),
             contexts: Mutex::default(),
+            transfers: Mutex::default(),
             images: Mutex::default(),
             taken: Mutex::default(),
             inner,
@@ -76,6 +78,12 @@ impl Build {
             }
         });
         opened.await.clone()
+    }
+
+    /// Who is told of what a context sends.
+    pub(crate) fn transfer(&self, context: &str) -> Transfer {
+        let mut transfers = self.transfers.lock().unwrap_or_else(PoisonError::into_inner);
+        transfers.entry(context.to_owned()).or_default().clone()
     }
 
     /// Keeps an image for the build's time.
