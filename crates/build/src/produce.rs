@@ -119,7 +119,8 @@ impl Build {
             return Ok((known.layers.clone(), true));
         }
         let product = Product {
-            private: false,
+            // It is fetched with what its client may see.
+            private: true,
             definition: key.digest.clone(),
             contents: vec![key.digest],
             kind: RecordKind::SourceGit,
