@@ -26,7 +26,7 @@ use std::{
 use futures_util::future::join_all;
 use gantry_build_proto::{Cached, Vertex as Told};
 use gantry_oci::Digest;
-use tokio::task::JoinSet;
+use tokio::{sync::Notify, task::JoinSet};
 
 use self::slot::Slot;
 use crate::{
@@ -52,6 +52,8 @@ pub(crate) struct Solver {
     tasks: Mutex<JoinSet<()>>,
     /// The first failure, and whose it is.
     failure: Mutex<Option<(VertexId, Shared)>>,
+    /// There is one.
+    failed: Notify,
     /// Records of imported caches that were used.
     imported: Mutex<Vec<Arc<Record>>>,
 }
@@ -138,6 +140,7 @@ impl Solver {
             nodes,
             tasks: Mutex::default(),
             failure: Mutex::default(),
+            failed: Notify::new(),
             imported: Mutex::default(),
         });
         solver.count_takers();
@@ -159,7 +162,7 @@ impl Solver {
         let results = join_all(targets.iter().map(|target| self.demand(*target)));
         let outcome = tokio::select! {
             results = results => results.into_iter().collect::<Result<Vec<_>, _>>(),
-            () = self.failed() => Err(Arc::new(OpError::Cancelled)),
+            () = self.failed.notified() => Err(Arc::new(OpError::Cancelled)),
             () = self.build.stop.cancelled() => Err(Arc::new(OpError::Cancelled)),
         };
         match outcome {
@@ -248,8 +251,15 @@ impl Solver {
         }
     }
 
+    /// Works on something until it is done or the build is cancelled.
     fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).spawn(work);
+        let stop = self.build.stop.clone();
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).spawn(async move {
+            tokio::select! {
+                () = work => {}
+                () = stop.cancelled() => {}
+            }
+        });
     }
 
     /// Notes a failure, unless it only follows from another.
@@ -261,21 +271,9 @@ impl Solver {
         if failure.is_none() {
             *failure = Some((id, Arc::clone(error)));
             drop(failure);
-            self.complete(
-                id,
-                End { error: Some(gantry_fault::chain(&**error)), ..End::default() },
-            );
-        }
-    }
-
-    /// Returns when something has failed.
-    async fn failed(&self) {
-        // Failures are seldom, and nobody waits for long: a second look is cheap.
-        loop {
-            if self.failure.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
-                return;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            let error = Some(gantry_fault::chain(&**error));
+            self.complete(id, End { error, ..End::default() });
+            self.failed.notify_one();
         }
     }
 
@@ -347,13 +345,6 @@ impl Solver {
                 self.node(from).takers.fetch_add(1, Ordering::Relaxed);
             }
         }
-    }
-}
-
-impl Drop for Solver {
-    fn drop(&mut self) {
-        // Tasks hold the solver themselves: this comes when all have ended.
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
     }
 }
 
