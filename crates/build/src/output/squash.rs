@@ -48,6 +48,7 @@ pub(super) async fn squash(
         let writer = snapshots.begin_layer()?;
         for id in &ids {
             let from = open_root(&snapshots.layer_path(id))?;
+            dress(from.as_fd(), writer.dir()).map_err(io::Error::from)?;
             put_upon(from.as_fd(), writer.dir(), 0).map_err(io::Error::from)?;
         }
         Ok(publish(writer, &lease, &stop)?)
@@ -119,6 +120,7 @@ fn set_back(
     to: BorrowedFd<'_>,
 ) -> Result<u64, OutputError> {
     let from = open_root(&snapshots.layer_path(id))?;
+    dress(from.as_fd(), to).map_err(io::Error::from)?;
     let (mut reader, mut writer) = io::pipe()?;
     std::thread::scope(|scope| {
         let packing =
@@ -175,7 +177,7 @@ fn directory(
         if !same || opaque {
             // What was hidden below stays hidden.
             let lower = if same { open_dir(to, name).ok() } else { None };
-            hides |= is_whiteout(&stat) || lower.is_some_and(|lower| is_opaque(lower.as_fd()));
+            hides |= !same || lower.is_some_and(|lower| is_opaque(lower.as_fd()));
             remove(to, name)?;
             mkdirat(to, name, Mode::RWXU)?;
         }
@@ -184,9 +186,7 @@ fn directory(
     }
     let merged = open_dir(to, name)?;
     let stat = fstat(&upper)?;
-    fchown(&merged, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)))?;
-    write_xattrs(merged.as_fd(), &read_xattrs(upper.as_fd())?)?;
-    fchmod(&merged, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
+    dress(upper.as_fd(), merged.as_fd())?;
     if hides {
         fsetxattr(&merged, OPAQUE, b"y", XattrFlags::empty())?;
     }
@@ -194,6 +194,14 @@ fn directory(
     let last_access = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
     let last_modification = Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec };
     futimens(&merged, &Timestamps { last_access, last_modification })
+}
+
+/// Gives a directory the owner, attributes and mode of another.
+fn dress(like: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<(), Errno> {
+    let stat = fstat(like)?;
+    fchown(to, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)))?;
+    write_xattrs(to, &read_xattrs(like)?)?;
+    fchmod(to, Mode::from_raw_mode(stat.st_mode & 0o7777))
 }
 
 fn remove(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
