@@ -11,7 +11,7 @@
 //! never a record without its layers.
 
 mod filter;
-mod prune;
+pub(crate) mod prune;
 pub(crate) mod record;
 
 use std::{

@@ -197,9 +197,11 @@ impl Solver {
             let found = cache.by_definition(&definition).map(|hit| hit.record);
             let found = found.or_else(|| self.build.imports.by_definition(&definition));
             if let Some(record) = found
-                && seen.insert(definition)
+                && seen.insert(definition.clone())
             {
-                records.push(Record::clone(&record));
+                let mut record = Record::clone(&record);
+                record.definitions.retain(|known| known.key == definition);
+                records.push(record);
             }
         }
         records
