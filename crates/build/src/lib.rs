@@ -12,14 +12,39 @@
 
 #![forbid(unsafe_code)]
 
+mod build;
 mod builder;
 pub mod cache;
 mod client;
+mod contexts;
 pub mod executor;
+mod exports;
+mod failure;
 pub mod frontend;
 pub mod graph;
+mod imports;
+mod kept;
+mod layout;
+mod mounts;
+mod ops;
+mod output;
 pub mod plan;
+mod produce;
 pub mod remote;
+mod reporter;
+mod resolver;
+mod runs;
+mod scratch;
+mod solve;
+mod streams;
+mod taken;
+mod trees;
+mod web;
+mod whole;
 
-pub use builder::{Builder, Failed, Kept, Options, Parts, Taken};
+use streams::blocking;
+
+pub use builder::{Builder, Failed, Options, Parts};
 pub use client::{Bytes, Client, ClientError, Connection, Instruction, Output};
+pub use kept::Kept;
+pub use taken::Taken;

@@ -378,7 +378,7 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
 }
 
 /// Joins each connection with one of the client's agent.
-async fn serve_agent(listener: UnixListener, client: Arc<dyn Client>, id: String) {
+pub(crate) async fn serve_agent(listener: UnixListener, client: Arc<dyn Client>, id: String) {
     let mut connections = tokio::task::JoinSet::new();
     while let Ok((mut near, _)) = listener.accept().await {
         // Those that have ended are let go of.
