@@ -32,7 +32,7 @@ pub use error::ArchiveError;
 pub use extract::{Extracted, extract};
 pub use options::{ExtractOptions, Limits, Mode};
 pub use metadata::{is_opaque, read as read_xattrs, write as write_xattrs};
-pub use pack::{Packed, pack, pack_upper, pack_upper_until};
+pub use pack::{Packed, pack, pack_until, pack_upper, pack_upper_until};
 pub use reader::{Entry, EntryKind, Reader};
 pub use root::{names, open_dir, open_in_root, open_root, remove_tree};
 pub use walk::{Usage, usage};

@@ -24,7 +24,21 @@ use crate::{
 /// # Errors
 /// When a file cannot be read or `out` not written.
 pub fn pack(root: BorrowedFd<'_>, prefix: &[u8], out: &mut dyn Write) -> Result<(), ArchiveError> {
+    pack_until(root, prefix, None, out)
+}
+
+/// As [`pack`]; what was changed later than `latest_s`, seconds since 1970, is given that time.
+///
+/// # Errors
+/// As [`pack`].
+pub fn pack_until(
+    root: BorrowedFd<'_>,
+    prefix: &[u8],
+    latest_s: Option<i64>,
+    out: &mut dyn Write,
+) -> Result<(), ArchiveError> {
     let mut packer = Packer::new(out, prefix, false);
+    packer.latest_s = latest_s;
     walk(root, &mut |found| packer.found(found))?;
     packer.finish()
 }

@@ -1,18 +1,37 @@
 //! The builder: what the doors speak to.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    collections::HashMap,
+    io::{self, Read},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
+use gantry_archive::ArchiveError;
 use gantry_build_proto::{BuildRequest, Built, Failure};
 use gantry_content::Content;
 use gantry_image::Images;
 use gantry_snapshot::Snapshots;
 use gantry_store::Store;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Client,
-    cache::{Cache, CacheError, Prune, Pruned, Usage},
+    Client, Taken,
+    build::Build,
+    cache::{Cache, CacheError, Prune, Pruned, Usage, prune::Holdings},
     executor::Executor,
+    kept::{self, Kept},
+    mounts::CacheMounts,
+    ops::{exec::Runner, git::Fetcher, step_mounts::Workshop},
     plan::Frontend,
+    runs::Runs,
+    scratch,
+    taken::TakenTars,
+    trees::mirror::Mirror,
 };
 
 /// What a builder is made of.
@@ -47,20 +66,29 @@ pub struct Options {
     pub steps_max: usize,
     /// Bytes that the cache may take before the least recently used goes.
     pub cache_bytes_max: u64,
-    /// `buildkitd`'s version words, for `moby.buildkit…` metadata; empty for none.
-    pub version: String,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { steps_max: 64, cache_bytes_max: 20 << 30, version: String::new() }
+        Self { steps_max: 64, cache_bytes_max: 20 << 30 }
     }
 }
 
 /// Builds; clones share it.
 #[derive(Clone)]
-pub struct Builder {
-    parts: Arc<Parts>,
+pub struct Builder(Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub parts: Parts,
+    pub mirror: Mirror,
+    pub taken: TakenTars,
+    pub fetcher: Fetcher,
+    pub runner: Runner,
+    pub runs: Runs,
+    holdings: Holdings,
+    /// Builds under way, by the ids that they were given.
+    active: Mutex<HashMap<String, CancellationToken>>,
+    collecting: AtomicBool,
 }
 
 /// Why a build gave nothing.
@@ -73,21 +101,17 @@ pub struct Failed {
     pub kept: Option<Kept>,
 }
 
-/// An image of a failed step's file system; it is removed on drop.
-#[derive(Debug)]
-pub struct Kept {}
-
-/// A tar that was taken in; it is deleted on drop.
-#[derive(Debug)]
-pub struct Taken {
-    number: u64,
+/// Takes a build off the list, and cancels what is left of it.
+struct Active {
+    inner: Arc<Inner>,
+    id: String,
+    stop: CancellationToken,
 }
 
-impl Taken {
-    /// Its number, for [`ContextSource::Taken`](gantry_build_proto::ContextSource::Taken).
-    #[must_use]
-    pub fn number(&self) -> u64 {
-        self.number
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        self.inner.active().remove(&self.id);
     }
 }
 
@@ -96,19 +120,57 @@ impl Builder {
     ///
     /// # Errors
     /// When its directories cannot be made or read.
-    pub fn open(parts: Parts) -> std::io::Result<Self> {
-        Ok(Self { parts: Arc::new(parts) })
+    pub fn open(parts: Parts) -> io::Result<Self> {
+        let dir = &parts.directory;
+        make_private(dir)?;
+        scratch::open(&parts.scratch)?;
+        let mirror = Mirror::open(&dir.join("mirror"))?;
+        let mounts = CacheMounts::open(&dir.join("caches"))?;
+        let taken = TakenTars::open(&dir.join("taken"))?;
+        let git = dir.join("git");
+        empty(&git)?;
+        for name in parts.snapshots.containers().map_err(io::Error::other)? {
+            if name.starts_with("build-") {
+                parts.snapshots.remove(&name).map_err(io::Error::other)?;
+            }
+        }
+        kept::sweep(&parts.store, &parts.images).map_err(io::Error::other)?;
+        let workshop = Workshop {
+            snapshots: parts.snapshots.clone(),
+            mounts: mounts.clone(),
+            scratch: parts.scratch.clone(),
+        };
+        let inner = Inner {
+            fetcher: Fetcher { directory: git, snapshots: parts.snapshots.clone() },
+            runner: Runner {
+                workshop,
+                executor: Arc::clone(&parts.executor),
+                permits: Arc::new(Semaphore::new(parts.options.steps_max.max(1))),
+            },
+            runs: Runs::default(),
+            holdings: Holdings {
+                cache: parts.cache.clone(),
+                images: parts.images.clone(),
+                mirror: mirror.clone(),
+                mounts,
+            },
+            mirror,
+            taken,
+            active: Mutex::default(),
+            collecting: AtomicBool::new(false),
+            parts,
+        };
+        Ok(Self(Arc::new(inner)))
     }
 
     /// Takes in a tar of any compression, to be used as
     /// [`ContextSource::Taken`](gantry_build_proto::ContextSource::Taken) with the number that the
-    /// guard has; it is deleted when the guard is dropped. Blocks.
+    /// answer has; it is deleted when the answer is dropped. Blocks.
     ///
     /// # Errors
-    /// When it is no tar, leads outside, or cannot be written.
-    pub fn take(&self, tar: Box<dyn std::io::Read + Send>) -> std::io::Result<Taken> {
-        drop(tar);
-        Ok(Taken { number: 0 })
+    /// When it is no tar, leads outside, or cannot be written; nothing is left then.
+    pub fn take(&self, tar: Box<dyn Read + Send>) -> Result<Taken, ArchiveError> {
+        self.0.taken.take(tar)
     }
 
     /// Builds. Dropping the future cancels it, as [`Builder::cancel`] with `id` does: within a second
@@ -122,30 +184,80 @@ impl Builder {
         request: BuildRequest,
         client: Arc<dyn Client>,
     ) -> Result<Built, Box<Failed>> {
-        let _ = (id, request, client, &self.parts);
-        Err(Box::new(Failed { failure: Failure::default(), kept: None }))
+        let stop = CancellationToken::new();
+        self.0.active().insert(id.to_owned(), stop.clone());
+        let _active =
+            Active { inner: Arc::clone(&self.0), id: id.to_owned(), stop: stop.clone() };
+        let build = Build::new(Arc::clone(&self.0), request, client, stop);
+        let outcome = crate::whole::run(build).await;
+        self.collect_behind();
+        outcome
     }
 
     /// Cancels the build that was given this id; whether there was one.
     pub fn cancel(&self, id: &str) -> bool {
-        let _ = id;
-        false
+        let active = self.0.active();
+        active.get(id).map(CancellationToken::cancel).is_some()
     }
 
-    /// Removes records of the cache that nothing uses.
+    /// Removes what nothing uses of the cache.
     ///
     /// # Errors
-    /// When a filter is wrong or the store fails.
+    /// When a filter is wrong, or something cannot be removed.
     pub async fn prune(&self, prune: &Prune) -> Result<Pruned, CacheError> {
-        let _ = prune;
-        Ok(Pruned::default())
+        self.0.holdings.prune(prune).await
     }
 
-    /// All records of the cache, the least recently used first.
+    /// All that is in the cache, the least recently used first.
     ///
     /// # Errors
-    /// When the store fails.
+    /// When it cannot be read.
     pub async fn usage(&self) -> Result<Vec<Usage>, CacheError> {
-        Ok(Vec::new())
+        let holdings = self.0.holdings.clone();
+        crate::blocking(move || holdings.usage()).await
     }
+
+    /// Brings the cache back within its budget, behind the answer and one at a time.
+    fn collect_behind(&self) {
+        if self.0.collecting.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let inner = Arc::clone(&self.0);
+        tokio::spawn(async move {
+            let collected = inner.holdings.collect(inner.parts.options.cache_bytes_max).await;
+            inner.collecting.store(false, Ordering::Release);
+            match collected {
+                Ok(pruned) if pruned.records.is_empty() => {}
+                Ok(pruned) => {
+                    let (records, bytes) = (pruned.records.len(), pruned.freed_bytes);
+                    tracing::info!(records, bytes, "the build cache was over its budget");
+                }
+                Err(error) => {
+                    let error = gantry_fault::chain(&error);
+                    tracing::warn!(error, "could not bring the build cache within its budget");
+                }
+            }
+        });
+    }
+}
+
+impl Inner {
+    fn active(&self) -> std::sync::MutexGuard<'_, HashMap<String, CancellationToken>> {
+        self.active.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Set-uid files of contexts must be out of reach of the host's users.
+fn make_private(dir: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::create_dir_all(dir)?;
+    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))
+}
+
+fn empty(dir: &Path) -> io::Result<()> {
+    match std::fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    std::fs::create_dir_all(dir)
 }

@@ -144,6 +144,29 @@ impl Images {
         Ok(())
     }
 
+    /// Layers with their blobs compressed, and what keeps those: for exports of layers without an
+    /// image. Each is written by [`Images::write_blob_of`].
+    ///
+    /// # Errors
+    /// When a layer is not here, or cannot be compressed.
+    pub fn compressed_layers(
+        &self,
+        layers: &[LayerRecord],
+        compression: Compression,
+    ) -> Result<(Vec<LayerRecord>, Lease), ImageError> {
+        let mut lease = self.0.content.lease();
+        let layers = self.compressed(layers, compression, &mut lease)?;
+        Ok((layers, lease))
+    }
+
+    /// Writes the blob of a layer: exactly its size.
+    ///
+    /// # Errors
+    /// When it is not here any more, or `out` cannot be written.
+    pub fn write_blob_of(&self, layer: &LayerRecord, out: &mut dyn Write) -> Result<(), ImageError> {
+        self.write_layer(layer, out)
+    }
+
     /// Layers with their blobs compressed; those that came compressed stay as they are.
     fn compressed(
         &self,

@@ -138,6 +138,10 @@ impl Cache {
         let Some(record) = self.state().records.get(id).map(|record| Record::clone(record)) else {
             return Ok(());
         };
+        let content = content.filter(|key| !record.contents.contains(key));
+        if content.is_none() && record.definitions.contains(&definition) {
+            return Ok(());
+        }
         let mut record = record;
         record.define(definition);
         content.into_iter().for_each(|key| record.contain(key));

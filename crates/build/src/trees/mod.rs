@@ -3,6 +3,7 @@
 //! A path in a tree is relative to its top and canonical: no `.`, no `..`, no link in it but perhaps
 //! its last component. Links are followed by [`resolve`], which never leaves the tree.
 
+pub(crate) mod any;
 pub(crate) mod digest;
 pub(crate) mod directory;
 pub(crate) mod inline;

@@ -27,6 +27,7 @@ use std::{
 };
 
 use futures_util::StreamExt;
+use gantry_build_proto::{Entry, EntryKind};
 use gantry_oci::{Digest, Hasher};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,8 @@ use crate::{Bytes, ClientError};
 const SMALL_MAX: usize = 1 << 20;
 /// Digits of the hashes that name contexts and directories.
 const NAME_DIGITS: usize = 32;
+/// ns in a second.
+const NS: i64 = 1_000_000_000;
 
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
@@ -71,6 +74,19 @@ pub(crate) struct Known {
     pub last_used: Timestamp,
     /// How often.
     pub uses: u64,
+}
+
+/// A file that goes by a name of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct KeptFile {
+    /// Tells whether it changed where it came from.
+    pub tag: String,
+    /// Digest of its content.
+    pub digest: Digest,
+    /// Its length.
+    pub size_bytes: u64,
+    /// When it was changed, s since 1970.
+    pub mtime_s: i64,
 }
 
 /// Why the mirror does not take or give something.
@@ -218,6 +234,39 @@ impl Mirror {
         };
         self.write_small(&path, &serde_json::to_vec(&known)?)?;
         Ok(dir)
+    }
+
+    /// A file that goes by a name of its own, such as a URL, if it was kept.
+    pub(crate) fn kept_file(&self, identity: &str) -> Option<KeptFile> {
+        let listing = Listing::load(&self.tree_path(identity).join(file_name(b"file")))?;
+        let item = listing.items.first()?;
+        let digest = item.digest.get()?.clone();
+        self.file_path(&digest).exists().then_some(KeptFile {
+            tag: listing.deep,
+            digest,
+            size_bytes: item.entry.size_bytes,
+            mtime_s: item.entry.mtime_ns / NS,
+        })
+    }
+
+    /// Keeps a file whose content was put in.
+    pub(crate) fn keep_file(&self, identity: &str, file: &KeptFile) -> io::Result<()> {
+        let dir = self.touch(identity)?;
+        let entry = Entry {
+            name: "file".to_owned(),
+            kind: EntryKind::File,
+            mode: 0o600,
+            size_bytes: file.size_bytes,
+            mtime_ns: file.mtime_s.saturating_mul(NS),
+            target: String::new(),
+            hash: file.digest.to_string(),
+            xattrs: std::collections::BTreeMap::new(),
+        };
+        let listing = Listing::new("", true, file.tag.clone(), vec![entry]);
+        if let Some(item) = listing.items.first() {
+            let _ = item.digest.set(file.digest.clone());
+        }
+        self.write_small(&dir.join(file_name(b"file")), &serde_json::to_vec(&listing)?)
     }
 
     /// Bytes of the contents that a context has, those of several contexts counted for each.
