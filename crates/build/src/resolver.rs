@@ -91,6 +91,32 @@ impl Sources for Resolver {
             task.end(read.map_err(source_error))
         })
     }
+
+    fn runs(&self, platform: &Platform) -> bool {
+        let host = Platform::host();
+        let native = host.matches(platform)
+            || host.architecture == "amd64" && platform.architecture == "386";
+        native || platform.os == "linux" && has_handler(&platform.architecture)
+    }
+}
+
+/// Whether binfmt_misc knows who runs programs of an architecture, here in Go's words.
+fn has_handler(architecture: &str) -> bool {
+    let name = match architecture {
+        "amd64" => "x86_64",
+        "arm64" => "aarch64",
+        "386" => "i386",
+        "mips64le" => "mips64el",
+        "mipsle" => "mipsel",
+        "loong64" => "loongarch64",
+        other => other,
+    };
+    let folder = std::path::Path::new("/proc/sys/fs/binfmt_misc");
+    let enabled = |handler: String| {
+        std::fs::read_to_string(folder.join(handler)).is_ok_and(|text| text.starts_with("enabled"))
+    };
+    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        && (enabled(format!("qemu-{name}")) || enabled(name.to_owned()))
 }
 
 fn source_error(error: Shared) -> SourceError {

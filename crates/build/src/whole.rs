@@ -63,6 +63,7 @@ async fn solve(build: &Arc<Build>, plan: Plan) -> Outcome<Built> {
     let steps = plan.steps.iter().map(|step| Instruction {
         text: step.instruction.clone(),
         vertex: step.vertex.map(|vertex| solver.number(vertex)),
+        trigger: step.trigger,
     });
     build.client.planned(&steps.collect::<Vec<_>>());
     let solved = match solver.solve(&targets).await {
