@@ -1,7 +1,7 @@
 //! Repositories: `ADD` of one, and contexts that are one.
 //!
 //! The host's `git` fetches, the one program that a daemon starts besides shims
-//! (`docs/adr/0007-git-in-builds.md` has the reasons). It gets no configuration but ours, speaks only
+//! (`docs/adr/0008-git-in-builds.md` has the reasons). It gets no configuration but ours, speaks only
 //! http, https, git and ssh, and runs no hook; what it checked out is taken into a layer by
 //! descriptors, with the time of its commit, so that the same commit gives the same layer.
 
