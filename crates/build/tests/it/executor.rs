@@ -4,7 +4,7 @@
 use std::{
     fs, io,
     os::{
-        fd::{AsFd, AsRawFd, OwnedFd},
+        fd::{AsFd, OwnedFd},
         unix::process::CommandExt,
     },
     path::{Path, PathBuf},
@@ -24,7 +24,7 @@ use rustix::{
         MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount, mount_change,
         mount_remount, move_mount, open_tree,
     },
-    thread::{UnshareFlags, unshare_unsafe},
+    thread::UnshareFlags,
 };
 use tokio::{io::AsyncReadExt, sync::mpsc};
 use tokio_util::sync::CancellationToken;
@@ -112,7 +112,6 @@ async fn copy(
     }
 }
 
-#[allow(unsafe_code, reason = "a namespace of the thread's own needs it")]
 fn spawn(step: Step) -> io::Result<(std::process::Child, PathBuf)> {
     // Copied here: a mount that is attached nowhere may only be copied where it was made.
     let mut sources = Vec::new();
@@ -124,9 +123,7 @@ fn spawn(step: Step) -> io::Result<(std::process::Child, PathBuf)> {
     }
     let place = step.rootfs.upper.with_file_name("root");
     fs::create_dir_all(&place)?;
-    // SAFETY: this thread shares its namespace and working directory with no other afterwards, and
-    // only ends.
-    unsafe { unshare_unsafe(UnshareFlags::NEWNS | UnshareFlags::FS)? };
+    gantry_sys::namespace::unshare(UnshareFlags::NEWNS | UnshareFlags::FS)?;
     mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)?;
     let lower: Vec<String> =
         step.rootfs.lower.iter().map(|path| path.display().to_string()).collect();
@@ -181,6 +178,5 @@ fn attach(target: &Path, source: Option<OwnedFd>, read_only: bool) -> io::Result
     if read_only {
         mount_remount(target, MountFlags::BIND | MountFlags::RDONLY, "")?;
     }
-    let _ = source.as_raw_fd();
     Ok(())
 }
