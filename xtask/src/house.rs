@@ -33,7 +33,7 @@ const FLOORS: &[&[&str]] = &[
         "runtime",
         "shim-proto",
     ],
-    &["image", "task"],
+    &["image", "task", "build"],
     &["engine"],
     &["api", "client", "cli"],
 ];
@@ -53,6 +53,7 @@ const SAME_FLOOR: &[(&str, &str)] = &[
     ("volume", "archive"),
     ("runtime", "cgroup"),
     ("shim-proto", "logs"),
+    ("build", "image"),
     ("cli", "client"),
 ];
 

@@ -14,6 +14,7 @@ const PACKAGES: &[&str] = &[
     "nftables",
     "procps",
     "python3-docker",
+    "python3-venv",
     "runc",
     "util-linux",
 ];

@@ -8,7 +8,8 @@
 //!
 //! A client may close its sending half and still read, so the end of input ends nothing by
 //! itself. For answers that only make sense while the client is there (events, logs, ...), the
-//! socket is watched while they are under way, and its end drops them.
+//! socket is watched while they are under way, from the end of the request's body on, and its end
+//! drops them.
 
 use std::any::Any;
 use std::convert::Infallible;
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
+use futures_util::task::AtomicWaker;
 use http_body_util::BodyExt;
 use hyper::Request;
 use hyper::body::Incoming;
@@ -63,6 +65,7 @@ where
     let mut stopping = pin!(shutdown.cancelled());
     let mut stopped = false;
     let step = poll_fn(|context| {
+        link.waker.register(context.waker());
         if !stopped && stopping.as_mut().poll(context).is_ready() {
             stopped = true;
             Pin::new(&mut connection).graceful_shutdown();
@@ -187,6 +190,8 @@ where
 struct Link {
     watch: AtomicBool,
     takeover: Mutex<Option<Takeover>>,
+    /// Of the loop.
+    waker: AtomicWaker,
 }
 
 impl Link {
@@ -195,15 +200,16 @@ impl Link {
     }
 }
 
-/// Watches the client as long as it lives.
-struct Watch(Arc<Link>);
-
-impl Watch {
-    fn begin(link: &Arc<Link>) -> Self {
-        link.watch.store(true, Ordering::Relaxed);
-        Self(Arc::clone(link))
+impl Link {
+    /// Begins to watch the client, until the answer's [`Watch`] is dropped.
+    fn watch(&self) {
+        self.watch.store(true, Ordering::Relaxed);
+        self.waker.wake();
     }
 }
+
+/// The client is watched no longer than this lives.
+struct Watch(Arc<Link>);
 
 impl Drop for Watch {
     fn drop(&mut self) {
@@ -228,10 +234,18 @@ impl Service<Request<Incoming>> for Requests {
         let bodiless = hyper::body::Body::is_end_stream(request.body());
         // A client that asks first sends no body when it is refused.
         let asks_first = request.headers().contains_key(hyper::header::EXPECT);
+        let watches = router.ends_with_client(request.method(), request.uri().path());
+        let at_end = {
+            let link = Arc::clone(&link);
+            (watches && !bodiless).then(|| Box::new(move || link.watch()) as Box<_>)
+        };
         let (head, incoming) = request.into_parts();
-        let (incoming, left) = drain::lend(incoming);
+        let (incoming, left) = drain::lend(incoming, at_end);
         let request = Request::from_parts(head, incoming);
-        let watch = (bodiless && router.ends_with_client(&request)).then(|| Watch::begin(&link));
+        if watches && bodiless {
+            link.watch();
+        }
+        let watch = watches.then(|| Watch(Arc::clone(&link)));
         Box::pin(async move {
             let mut response = router.call(request).await;
             if let Some(Handover(slot)) = response.extensions_mut().remove() {

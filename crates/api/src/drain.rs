@@ -25,16 +25,20 @@ const LEFT_LIMIT: Duration = Duration::from_secs(2);
 #[derive(Clone, Default)]
 pub(crate) struct Left(Arc<Mutex<Option<Incoming>>>);
 
+/// What is done when a handler has read its body to the end.
+type AtEnd = Box<dyn FnOnce() + Send>;
+
 /// A body on loan to a handler.
 struct Lent {
     body: Option<Incoming>,
     left: Left,
+    at_end: Option<AtEnd>,
 }
 
-/// Lends a body to a handler.
-pub(crate) fn lend(body: Incoming) -> (Body, Left) {
+/// Lends a body to a handler; `at_end` is called when that has read it to the end.
+pub(crate) fn lend(body: Incoming, at_end: Option<AtEnd>) -> (Body, Left) {
     let left = Left::default();
-    let lent = Lent { body: Some(body), left: left.clone() };
+    let lent = Lent { body: Some(body), left: left.clone(), at_end };
     (lent.map_err(io::Error::other).boxed_unsync(), left)
 }
 
@@ -70,10 +74,16 @@ impl HttpBody for Lent {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        match &mut self.body {
-            Some(body) => Pin::new(body).poll_frame(context),
-            None => Poll::Ready(None),
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let frame = std::task::ready!(Pin::new(&mut *body).poll_frame(context));
+        let ended = match &frame {
+            None => true,
+            Some(frame) => frame.is_ok() && body.is_end_stream(),
+        };
+        if ended && let Some(at_end) = self.at_end.take() {
+            at_end();
         }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -10,6 +10,7 @@
 
 mod absent;
 mod body;
+mod build;
 mod call;
 mod connection;
 mod containers;
@@ -35,6 +36,7 @@ mod volumes;
 mod websocket;
 
 pub use body::{Body, Response};
+pub use build::Builds;
 pub use connection::serve_connection;
 pub use gantry_api_types::ApiVersion;
 pub use router::{Router, router};
@@ -49,6 +51,8 @@ pub struct Api {
     pub engine: Engine,
     /// The images.
     pub images: Images,
+    /// The builds.
+    pub builds: Builds,
     /// What the daemon is.
     pub version: ServerVersion,
     /// Oldest API version that is spoken.

@@ -105,10 +105,10 @@ impl Router {
     }
 
     /// Whether the answer to this request is of no use without its client.
-    pub(crate) fn ends_with_client(&self, request: &Request<Body>) -> bool {
-        let Ok(path) = decode(request.uri().path()) else { return false };
+    pub(crate) fn ends_with_client(&self, method: &Method, path: &str) -> bool {
+        let Ok(path) = decode(path) else { return false };
         let (_, path) = split_version(&path);
-        routes::find(request.method(), path).is_some_and(|(route, _)| route.ends_with_client)
+        routes::find(method, path).is_some_and(|(route, _)| route.ends_with_client)
     }
 
     fn find(&self, request: Request<Body>) -> Result<Asked, ApiError> {
@@ -198,6 +198,22 @@ fn split_version(path: &str) -> (Option<&str>, &str) {
 pub(crate) mod tests {
     use super::*;
     use http_body_util::BodyExt;
+
+    /// A router whose handlers read the whole body and then are all this function.
+    pub(crate) fn reading(
+        answer: impl Fn(&'static str) -> Response + Send + Sync + 'static,
+    ) -> Router {
+        let answer = Arc::new(answer);
+        let answer = move |asked: Asked| -> BoxFuture<'static, Result<Response, ApiError>> {
+            let answer = Arc::clone(&answer);
+            Box::pin(async move {
+                let mut body = asked.upload.into_stream();
+                while futures_util::StreamExt::next(&mut body).await.is_some() {}
+                Ok(answer(asked.route.pattern))
+            })
+        };
+        Router { answer: Arc::new(answer), ..fake(|_| body::status(StatusCode::OK)) }
+    }
 
     /// A router whose handlers are all this function.
     pub(crate) fn fake(

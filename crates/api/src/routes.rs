@@ -10,7 +10,7 @@ use crate::absent::Refusal;
 use crate::body::Response;
 use crate::call::Call;
 use crate::error::ApiError;
-use crate::{containers, events, exec, images, networks, pattern, system, volumes};
+use crate::{build, containers, events, exec, images, networks, pattern, system, volumes};
 
 /// A handler.
 pub(crate) type Handler = fn(Call) -> BoxFuture<'static, Result<Response, ApiError>>;
@@ -123,9 +123,9 @@ const ROUTES: &[Route] = routes! {
     POST "/commit" => handle(images::change::commit);
     GET "/distribution/{name}/json" => later("asking registries about images");
 
-    POST "/build" => later("building images");
-    POST "/build/prune" => handle(images::change::prune_build_cache);
-    POST "/build/cancel" => later("building images");
+    POST "/build" => handle(build::build) + client;
+    POST "/build/prune" => handle(build::prune);
+    POST "/build/cancel" => handle(build::cancel);
     POST "/session" => later("build sessions");
     POST "/grpc" => later("the BuildKit interface");
 
@@ -135,6 +135,8 @@ const ROUTES: &[Route] = routes! {
     GET "/volumes/{name}" => handle(volumes::inspect);
     PUT "/volumes/{name}" => refuse(Refusal::NoManager);
     DELETE "/volumes/{name}" => handle(volumes::remove);
+
+    POST "/gantry/build" => handle(build::session::session);
 
     GET "/gantry/volumes/{name}/archive" => handle(volumes::own::backup) + client;
     PUT "/gantry/volumes/{name}/archive" => handle(volumes::own::restore);

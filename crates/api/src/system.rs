@@ -97,7 +97,10 @@ pub(crate) async fn info(call: Call) -> Result<Response, ApiError> {
 pub(crate) async fn disk_usage(call: Call) -> Result<Response, ApiError> {
     let kinds = kinds(&call.query.all("type"), call.version)?;
     let verbose = call.query.flag("verbose");
-    let usage = call.api.engine.disk_usage(kinds).await?;
+    let mut usage = call.api.engine.disk_usage(kinds).await?;
+    if kinds.build_cache {
+        usage.build_cache = Some(call.api.builds.records().await?);
+    }
     body::ok(&shape::disk_usage(usage, call.version, verbose))
 }
 

@@ -5,6 +5,7 @@
 //! existed is removed, as it may have been on the way to one.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     io::Read,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
@@ -338,6 +339,9 @@ impl<'a> Extractor<'a> {
                 limit: self.options.limits.devices,
             });
         }
+        if self.options.unprivileged && kind != FileType::Fifo {
+            return Ok(());
+        }
         let device: Dev =
             if kind == FileType::Fifo { 0 } else { makedev(entry.major, entry.minor) };
         let mode = rustix::fs::Mode::from_raw_mode(entry.mode & 0o777);
@@ -413,11 +417,15 @@ impl<'a> Extractor<'a> {
             fchown(file, Some(uid), Some(gid)).map_err(failed("setting owner of"))?;
             chowned = true;
         }
-        if !entry.xattrs.is_empty() {
-            metadata::write(file, &entry.xattrs).map_err(failed("setting attributes of"))?;
+        let mut xattrs = Cow::Borrowed(&entry.xattrs);
+        if self.options.unprivileged {
+            xattrs.to_mut().retain(|(name, _)| name.starts_with(b"user."));
+        }
+        if !xattrs.is_empty() {
+            metadata::write(file, &xattrs).map_err(failed("setting attributes of"))?;
         }
         let special = entry.mode & 0o7000 != 0;
-        if made.st_mode & 0o7777 != entry.mode || special && chowned || !entry.xattrs.is_empty() {
+        if made.st_mode & 0o7777 != entry.mode || special && chowned || !xattrs.is_empty() {
             fchmod(file, rustix::fs::Mode::from_raw_mode(entry.mode))
                 .map_err(failed("setting mode of"))?;
         }

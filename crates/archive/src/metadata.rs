@@ -13,9 +13,6 @@ pub(crate) const OPAQUE: &str = "trusted.overlay.opaque";
 /// Largest attribute value; the kernel's `XATTR_SIZE_MAX`.
 const VALUE_MAX: usize = 64 << 10;
 
-/// Names and values.
-pub(crate) type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
-
 /// Whether an attribute is taken from and into archives.
 ///
 /// Overlayfs' own would let an image point into other layers. SELinux labels belong to the host.
@@ -28,8 +25,11 @@ pub(crate) fn travels(name: &[u8]) -> bool {
     known && !overlay && !name.contains(&0)
 }
 
-/// The attributes of an open file that travel, sorted by name.
-pub(crate) fn read(file: BorrowedFd<'_>) -> Result<Xattrs, Errno> {
+/// The extended attributes of an open file that travel, sorted by name.
+///
+/// # Errors
+/// The kernel's; a file system without attributes is none.
+pub fn read(file: BorrowedFd<'_>) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Errno> {
     let mut probe = [0_u8; 1024];
     let list = match flistxattr(file, &mut probe[..]) {
         Ok(length) => probe[..length].to_vec(),
@@ -66,13 +66,17 @@ pub(crate) fn value(file: BorrowedFd<'_>, name: &[u8]) -> Result<Option<Vec<u8>>
 }
 
 /// Whether an open directory of an overlay hides what is below it.
-pub(crate) fn is_opaque(dir: BorrowedFd<'_>) -> bool {
+#[must_use]
+pub fn is_opaque(dir: BorrowedFd<'_>) -> bool {
     let mut value = [0_u8; 2];
     fgetxattr(dir, OPAQUE, &mut value[..]).is_ok_and(|length| value[..length] == *b"y")
 }
 
-/// Writes the attributes that travel. A file system without attributes is no error.
-pub(crate) fn write(file: BorrowedFd<'_>, xattrs: &[(Vec<u8>, Vec<u8>)]) -> Result<(), Errno> {
+/// Writes those extended attributes that travel. A file system without attributes is no error.
+///
+/// # Errors
+/// The kernel's.
+pub fn write(file: BorrowedFd<'_>, xattrs: &[(Vec<u8>, Vec<u8>)]) -> Result<(), Errno> {
     for (name, value) in xattrs.iter().filter(|(name, _)| travels(name)) {
         match fsetxattr(file, name.as_slice(), value, XattrFlags::empty()) {
             Ok(()) | Err(Errno::OPNOTSUPP) => {}

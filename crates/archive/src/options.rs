@@ -36,6 +36,8 @@ pub struct ExtractOptions {
     pub no_overwrite_dir_non_dir: bool,
     /// Give everything to this user and group instead of the archive's.
     pub owner: Option<(u32, u32)>,
+    /// Leave out what takes privileges to make: device nodes, attributes other than `user.*`.
+    pub unprivileged: bool,
     /// Give the root directory what the archive says of it; layers always do.
     pub root: bool,
 }
@@ -49,6 +51,7 @@ impl ExtractOptions {
             limits: Limits::default(),
             no_overwrite_dir_non_dir: false,
             owner: None,
+            unprivileged: false,
             root: false,
         }
     }

@@ -24,25 +24,65 @@ use crate::{
 /// # Errors
 /// When a file cannot be read or `out` not written.
 pub fn pack(root: BorrowedFd<'_>, prefix: &[u8], out: &mut dyn Write) -> Result<(), ArchiveError> {
+    pack_until(root, prefix, None, out)
+}
+
+/// As [`pack`]; what was changed later than `latest_s`, seconds since 1970, is given that time.
+///
+/// # Errors
+/// As [`pack`].
+pub fn pack_until(
+    root: BorrowedFd<'_>,
+    prefix: &[u8],
+    latest_s: Option<i64>,
+    out: &mut dyn Write,
+) -> Result<(), ArchiveError> {
     let mut packer = Packer::new(out, prefix, false);
+    packer.latest_s = latest_s;
     walk(root, &mut |found| packer.found(found))?;
     packer.finish()
+}
+
+/// What was packed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Packed {
+    /// Entries, whiteouts among them.
+    pub entries: u64,
+    /// Bytes of file content, files with several names once.
+    pub size_bytes: u64,
 }
 
 /// Packs an overlay's upper directory as a layer: whiteouts become `.wh.` entries again.
 ///
 /// # Errors
 /// As [`pack`].
-pub fn pack_upper(upper: BorrowedFd<'_>, out: &mut dyn Write) -> Result<(), ArchiveError> {
+pub fn pack_upper(upper: BorrowedFd<'_>, out: &mut dyn Write) -> Result<Packed, ArchiveError> {
+    pack_upper_until(upper, None, out)
+}
+
+/// As [`pack_upper`]; what was changed later than `latest_s`, seconds since 1970, is given that time.
+///
+/// # Errors
+/// As [`pack`].
+pub fn pack_upper_until(
+    upper: BorrowedFd<'_>,
+    latest_s: Option<i64>,
+    out: &mut dyn Write,
+) -> Result<Packed, ArchiveError> {
     let mut packer = Packer::new(out, b"", true);
+    packer.latest_s = latest_s;
     walk(upper, &mut |found| packer.found(found))?;
-    packer.finish()
+    let packed = packer.packed;
+    packer.finish()?;
+    Ok(packed)
 }
 
 pub(crate) struct Packer<'a> {
     tar: TarWriter<BufWriter<&'a mut dyn Write>>,
     prefix: &'a [u8],
     upper: bool,
+    latest_s: Option<i64>,
+    packed: Packed,
     /// First name of each file with several.
     linked: HashMap<(u64, u64), Vec<u8>>,
 }
@@ -50,7 +90,8 @@ pub(crate) struct Packer<'a> {
 impl<'a> Packer<'a> {
     pub(crate) fn new(out: &'a mut dyn Write, prefix: &'a [u8], upper: bool) -> Self {
         let tar = TarWriter::new(BufWriter::with_capacity(256 << 10, out));
-        Self { tar, prefix, upper, linked: HashMap::new() }
+        let packed = Packed::default();
+        Self { tar, prefix, upper, latest_s: None, packed, linked: HashMap::new() }
     }
 
     pub(crate) fn finish(self) -> Result<(), ArchiveError> {
@@ -161,7 +202,15 @@ impl<'a> Packer<'a> {
     }
 
     fn write(&mut self, header: &Header<'_>, content: &mut dyn Read) -> Result<(), ArchiveError> {
-        self.tar.entry(header, content).map_err(ArchiveError::Write)
+        self.packed.entries += 1;
+        self.packed.size_bytes += header.size;
+        let mut header = header.clone();
+        if let Some(latest) = self.latest_s
+            && header.mtime_s >= latest
+        {
+            (header.mtime_s, header.mtime_ns) = (latest, 0);
+        }
+        self.tar.entry(&header, content).map_err(ArchiveError::Write)
     }
 }
 

@@ -45,7 +45,10 @@ pub fn open_in_root(root: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> Result<
 }
 
 /// Opens a directory that must not be a link.
-pub(crate) fn open_dir(parent: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno> {
+///
+/// # Errors
+/// The kernel's: `ENOTDIR` or `ELOOP` for what is none.
+pub fn open_dir(parent: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     openat(parent, name, flags, Mode::empty())
 }
@@ -79,7 +82,10 @@ pub(crate) fn split(path: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// Names in a directory, sorted by bytes.
-pub(crate) fn names(dir: BorrowedFd<'_>) -> Result<Vec<Vec<u8>>, Errno> {
+///
+/// # Errors
+/// The kernel's.
+pub fn names(dir: BorrowedFd<'_>) -> Result<Vec<Vec<u8>>, Errno> {
     let mut names = Vec::new();
     for entry in Dir::read_from(dir)? {
         let entry = entry?;

@@ -91,6 +91,24 @@ impl<W: Write> TarWriter<W> {
         self.entry(&Header { size: content.len() as u64, ..header.clone() }, &mut &*content)
     }
 
+    /// Writes an entry whose content `write` writes: exactly the header's size.
+    ///
+    /// # Errors
+    /// Those of `write`, or when it writes another number of bytes.
+    pub fn written<E: From<io::Error>>(
+        &mut self,
+        header: &Header<'_>,
+        write: impl FnOnce(&mut dyn Write) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.header(header)?;
+        let mut counted = Counted { out: &mut self.out, left: header.size };
+        write(&mut counted)?;
+        if counted.left > 0 {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        }
+        Ok(self.pad(header.size)?)
+    }
+
     /// Ends the archive and gives the output back.
     ///
     /// # Errors
@@ -129,6 +147,27 @@ impl<W: Write> TarWriter<W> {
 
     fn zeros(&mut self, count: u64) -> io::Result<()> {
         io::copy(&mut io::repeat(0).take(count), &mut self.out).map(drop)
+    }
+}
+
+/// Takes no more bytes than were promised.
+struct Counted<'a, W> {
+    out: &'a mut W,
+    left: u64,
+}
+
+impl<W: Write> Write for Counted<'_, W> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        if data.len() as u64 > self.left {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "content is longer than told"));
+        }
+        let written = self.out.write(data)?;
+        self.left -= written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
     }
 }
 

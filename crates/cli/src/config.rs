@@ -1,5 +1,6 @@
 //! The configuration file, contexts and where the daemon is.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use gantry_client::TlsOptions;
@@ -58,6 +59,29 @@ impl Config {
         let decoded = String::from_utf8(decoded).ok()?;
         let (user, password) = decoded.split_once(':')?;
         Some(json!({"username": user, "password": password, "serveraddress": registry}))
+    }
+
+    /// Variables for proxies that containers and builds get, in both cases of their names: those
+    /// of the daemon at `host`, or the default ones.
+    pub(crate) fn proxies(&self, host: &str) -> BTreeMap<String, String> {
+        const NAMES: [(&str, &str); 5] = [
+            ("httpProxy", "HTTP_PROXY"),
+            ("httpsProxy", "HTTPS_PROXY"),
+            ("noProxy", "NO_PROXY"),
+            ("ftpProxy", "FTP_PROXY"),
+            ("allProxy", "ALL_PROXY"),
+        ];
+        let mut all = BTreeMap::new();
+        let proxies = self.file.get("proxies");
+        let of = |name: &str| proxies.and_then(|proxies| proxies.get(name));
+        let Some(chosen) = of(host).or_else(|| of("default")) else { return all };
+        for (key, name) in NAMES {
+            let value = chosen.get(key).and_then(Value::as_str).filter(|value| !value.is_empty());
+            for name in value.iter().flat_map(|_| [name.to_owned(), name.to_lowercase()]) {
+                all.insert(name, value.unwrap_or_default().to_owned());
+            }
+        }
+        all
     }
 
     /// Sets a text, or removes it if empty, and writes the file.

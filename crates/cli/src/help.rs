@@ -52,7 +52,8 @@ pub(crate) fn group(program: &str, group: &Group) -> String {
 
 /// Help on a command.
 pub(crate) fn command(program: &str, path: &str, command: &'static Command) -> String {
-    let mut text = format!("Usage:  {path} {}\n\n{}\n", command.usage, command.about);
+    let usage = format!("{path} {}", command.usage);
+    let mut text = format!("Usage:  {}\n\n{}\n", usage.trim_end(), command.about);
     let names = names_of(command);
     if names.len() > 1 {
         let names: Vec<String> = names.iter().map(|name| format!("{program} {name}")).collect();
@@ -131,4 +132,33 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
         lines.push(line.trim_end().to_owned());
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The command under a group's name.
+    fn command_of(group: &str, name: &str) -> &'static Command {
+        let group = GROUPS.iter().find(|known| known.name == group).expect("group");
+        group.entries.iter().find(|entry| entry.name == name).expect("command").command
+    }
+
+    #[test]
+    fn help_on_builds_is_as_recorded() {
+        let mut all = String::new();
+        for (group, name) in
+            [("buildx", "build"), ("builder", "prune"), ("buildx", "prune"), ("buildx", "du")]
+        {
+            let path = format!("docker {group} {name}");
+            all.push_str(&command("docker", &path, command_of(group, name)));
+            all.push_str("==\n");
+        }
+        if std::env::var_os("GOLDEN").is_some() {
+            let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/build/help.txt");
+            std::fs::write(path, &all).expect("written");
+            return;
+        }
+        assert_eq!(all, include_str!("../tests/golden/build/help.txt"));
+    }
 }

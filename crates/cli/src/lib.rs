@@ -4,6 +4,7 @@
 //! spec    commands and flags as tables          flags   pflag's grammar over them
 //! app     configuration, host, client, errors   format  templates, tables, sizes, times
 //! container, image, system, inspect, prune      one function a command
+//! build   images from Dockerfiles: what a build asks of this machine, and how it is shown
 //! ```
 //!
 //! Output goes to standard output only when it is a command's answer; hints and errors go to
@@ -12,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod app;
+mod build;
 mod config;
 mod container;
 mod flags;

@@ -2,7 +2,7 @@
 
 use std::io::BufRead as _;
 
-use gantry_client::Query;
+use gantry_client::{Client, Query};
 use serde_json::Value;
 
 use crate::app::{Call, Failure, Outcome};
@@ -10,7 +10,7 @@ use crate::format::{self, units};
 use crate::output::out;
 
 /// Asks; anything but a yes is a no.
-fn confirmed(call: &Call<'_>, warning: &str) -> Result<bool, Failure> {
+pub(crate) fn confirmed(call: &Call<'_>, warning: &str) -> Result<bool, Failure> {
     if call.flags.is_on("force") {
         return Ok(true);
     }
@@ -90,12 +90,28 @@ async fn prune_images(call: &Call<'_>) -> Result<Done, Failure> {
     Ok(Done { text, bytes: answer["SpaceReclaimed"].as_u64().unwrap_or(0) })
 }
 
-async fn prune_cache(call: &Call<'_>, all: bool) -> Result<Done, Failure> {
-    let mut query = query(call, &[])?.with_flag("all", all);
-    if call.flags.is_given("keep-storage") {
-        query = query.with("keep-storage", call.flags.bytes("keep-storage").to_string());
+/// What a prune of the build cache is asked with.
+pub(crate) fn cache_query(call: &Call<'_>, client: &Client) -> Result<Query, Failure> {
+    let mut query = query(call, &[])?.with_flag("all", call.flags.is_on("all"));
+    for name in ["keep-storage", "reserved-space"] {
+        if call.flags.is_given(name) {
+            let bytes = call.flags.bytes(name).to_string();
+            // It has had two names.
+            let known = if client.speaks("1.48") { "reserved-space" } else { "keep-storage" };
+            query = query.with(known, bytes);
+        }
     }
-    let answer: Value = call.client().await?.build_prune(&query).await?;
+    for name in ["max-used-space", "min-free-space"] {
+        if call.flags.is_given(name) {
+            query = query.with(name, call.flags.bytes(name).to_string());
+        }
+    }
+    Ok(query)
+}
+
+async fn prune_cache(call: &Call<'_>) -> Result<Done, Failure> {
+    let client = call.client().await?;
+    let answer: Value = client.build_prune(&cache_query(call, client)?).await?;
     Ok(done(&answer, "CachesDeleted", "Deleted build cache objects"))
 }
 
@@ -160,7 +176,7 @@ pub(crate) async fn builder(call: &Call<'_>) -> Outcome {
     if !confirmed(call, warning)? {
         return Ok(0);
     }
-    print_one(&prune_cache(call, all).await?)
+    print_one(&prune_cache(call).await?)
 }
 
 /// `system prune`.
@@ -196,7 +212,7 @@ pub(crate) async fn system(call: &Call<'_>) -> Outcome {
         steps.push(prune_volumes(call, false).await?);
     }
     steps.push(prune_images(call).await?);
-    steps.push(prune_cache(call, all).await?);
+    steps.push(prune_cache(call).await?);
     for step in steps {
         bytes += step.bytes;
         if !step.text.is_empty() {

@@ -23,6 +23,12 @@ pub(crate) fn size() -> Option<(u16, u16)> {
     (size.ws_row > 0 && size.ws_col > 0).then_some((size.ws_row, size.ws_col))
 }
 
+/// As [`size`], of the terminal that standard error is.
+pub(crate) fn stderr_size() -> Option<(u16, u16)> {
+    let size = tcgetwinsize(stderr()).ok()?;
+    (size.ws_row > 0 && size.ws_col > 0).then_some((size.ws_row, size.ws_col))
+}
+
 /// Standard input in raw mode; dropping it brings the old mode back.
 pub(crate) struct RawMode(Termios);
 

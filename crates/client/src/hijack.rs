@@ -1,4 +1,4 @@
-//! Taking a connection over: attach and exec.
+//! Taking a connection over: attach, exec and builds.
 //!
 //! The request is written by hand, because a daemon may answer `101` or, in the older way,
 //! `200`, and in both cases the connection becomes a raw stream in both directions.
@@ -18,7 +18,7 @@ const MAX_HEAD_BYTES: usize = 64 << 10;
 /// Longest body of an error answer.
 const MAX_ERROR_BYTES: u64 = 1 << 20;
 
-/// A connection that belongs to a container's streams.
+/// A connection that belongs to streams from now on.
 #[derive(Debug)]
 pub struct Hijacked {
     /// Media type of the stream: raw or multiplexed; older daemons do not say.
@@ -81,10 +81,24 @@ impl Client {
         query: &Query,
         body: &[u8],
     ) -> Result<Hijacked, ClientError> {
+        self.upgrade(path, query, "tcp", body).await
+    }
+
+    /// As [`Client::hijack`], to a protocol of this name.
+    ///
+    /// # Errors
+    /// As [`Client::hijack`].
+    pub(crate) async fn upgrade(
+        &self,
+        path: &str,
+        query: &Query,
+        protocol: &str,
+        body: &[u8],
+    ) -> Result<Hijacked, ClientError> {
         let target = self.target(path, query).await?;
         let mut stream = self.dial().await?;
         let head = format!(
-            "POST {target} HTTP/1.1\r\n{}Connection: Upgrade\r\nUpgrade: tcp\r\n\
+            "POST {target} HTTP/1.1\r\n{}Connection: Upgrade\r\nUpgrade: {protocol}\r\n\
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
             self.head_lines(),
             body.len()

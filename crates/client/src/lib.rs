@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+mod build;
 mod connect;
 mod containers;
 mod error;
@@ -21,6 +22,7 @@ mod request;
 mod system;
 mod tls;
 
+pub use build::{BuildEvent, BuildHost, BuildSession, Destination};
 pub use connect::Stream;
 pub use containers::{ArchiveStat, LogsOptions};
 pub use error::ClientError;

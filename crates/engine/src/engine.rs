@@ -18,6 +18,7 @@ use crate::registry::Registry;
 use crate::seccomp_cache::SeccompCache;
 use crate::spec::mounts::Shm;
 use crate::spec::resources::Machine;
+use crate::step::LiveSteps;
 use crate::{Container, Exec, LookupError, StartError, error::Invalid};
 
 /// The containers; clones share them.
@@ -31,6 +32,8 @@ pub(crate) struct Inner {
     pub(crate) events: Events,
     pub(crate) registry: Registry,
     pub(crate) execs: Execs,
+    /// Steps of builds that run.
+    pub(crate) steps: LiveSteps,
     pub(crate) seccomp: SeccompCache,
     pub(crate) users: UserCache,
     pub(crate) facts: Facts,

@@ -25,6 +25,7 @@ pub mod events;
 pub mod exec;
 pub mod files;
 mod identity;
+mod launch;
 mod list;
 pub mod names;
 mod net;
@@ -35,6 +36,7 @@ mod recover;
 mod registry;
 mod seccomp_cache;
 mod spec;
+pub mod step;
 pub mod system;
 
 pub use config::{BUILT_IN_RUNTIME, EngineConfig, Parts};
@@ -54,6 +56,7 @@ pub use files::archive::{ArchiveDownload, ArchivePutOptions};
 pub use files::commit::CommitOptions;
 pub use list::ListOptions;
 pub use observe::stats::StatsStream;
+pub use step::{StepEnd, StepError, StepMount, StepOutput, StepRequest, StepSource, StepStream};
 pub use system::disk_usage::DiskUsageKinds;
 
 /// Bytes that come over time, such as an archive.

@@ -182,10 +182,11 @@ impl Inner {
         }
     }
 
-    /// Whether an endpoint's container is there and runs, or starts.
+    /// Whether an endpoint's container, or step, is there and runs, or starts.
     fn stays(&self, endpoint: &EndpointInfo) -> bool {
         let cell = self.registry.find(&endpoint.container_id);
         cell.is_ok_and(|cell| cell.phase().is_up() || cell.phase() == Phase::Created)
+            || self.steps.has(&endpoint.container_id)
     }
 
     /// The id of a network; empty when it is not there.

@@ -4,6 +4,8 @@
 //!
 //! ```text
 //! create, before the record       root file system, directory     removed
+//! step of a build                  root file system, directory,    killed, removed
+//!                                  task
 //! create, not complete            note of it, anonymous volumes    removed
 //! create, record written          created container               stays
 //! start, before the task          state "up", no task              exited (255)
@@ -328,6 +330,7 @@ fn inner(parts: Parts, config: EngineConfig) -> Result<Inner, RecoverError> {
         events: Events::default(),
         registry: Default::default(),
         execs: Default::default(),
+        steps: Default::default(),
         seccomp,
         users: Default::default(),
         facts,

@@ -135,6 +135,12 @@ impl ImageError {
     }
 }
 
+impl From<io::Error> for ImageError {
+    fn from(source: io::Error) -> Self {
+        Self::Archive(ArchiveError::Write(source))
+    }
+}
+
 impl Fault for ImageError {
     fn kind(&self) -> Kind {
         match self {

@@ -7,6 +7,15 @@ use gantry_oci::ChainId;
 use crate::{ImageError, Images, RemoveError};
 
 impl Images {
+    /// Deletes blobs and layers that nothing needs any more; called after something that a keeper
+    /// named was let go of.
+    ///
+    /// # Errors
+    /// When they cannot be listed or removed.
+    pub fn sweep(&self) -> Result<(), ImageError> {
+        Ok(self.collect()?)
+    }
+
     /// Deletes blobs and layers that neither an image, nor a container, nor a lease needs; later if
     /// something is being made just now.
     pub(crate) fn collect(&self) -> Result<(), CollectError> {
@@ -19,6 +28,8 @@ impl Images {
             chains.extend(ChainId::of(&image.lowers()).map(|chain| chain.0.hex().to_owned()));
         }
         self.0.content.collect(&blobs, false)?;
+        layers.extend(self.0.keepers.iter().flat_map(|keeper| keeper()));
+        layers.extend(self.state().layer_leases.keys().cloned());
         // A container keeps its layers, even when its image was removed by force.
         for container in self.0.snapshots.containers()? {
             layers.extend(self.0.snapshots.container_layers(&container).unwrap_or_default());

@@ -156,7 +156,8 @@ impl Images {
     pub(crate) fn known_layer(&self, digest: &Digest) -> Option<Ingested> {
         let known = self.list().into_iter().flat_map(|image| image.layers.clone());
         let record = known.into_iter().find(|layer| layer.digest == *digest)?;
-        let here = self.0.snapshots.has_layer(&record.diff_id) && self.0.content.contains(digest);
+        let blob = record.digest == record.diff_id || self.0.content.contains(digest);
+        let here = blob && self.0.snapshots.has_layer(&record.diff_id);
         here.then_some(Ingested { record, writer: None })
     }
 }
@@ -192,7 +193,7 @@ pub(crate) fn copy(
     }
 }
 
-fn media_type(compression: Compression) -> String {
+pub(crate) fn media_type(compression: Compression) -> String {
     match compression {
         Compression::None => media::LAYER.to_owned(),
         Compression::Gzip => media::LAYER_GZIP.to_owned(),

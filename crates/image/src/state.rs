@@ -36,6 +36,7 @@ pub(crate) struct Inner {
     change: Mutex<()>,
     /// Shared by all work whose blobs and layers are in no record yet; garbage is collected alone.
     activity: RwLock<()>,
+    pub(crate) keepers: Vec<Keeper>,
     pub(crate) syncing: AtomicBool,
 }
 
@@ -46,7 +47,12 @@ pub(crate) struct State {
     pub(crate) names: BTreeMap<String, Digest>,
     /// How many leases an image has.
     pub(crate) leases: HashMap<Digest, usize>,
+    /// How many leases a layer has.
+    pub(crate) layer_leases: HashMap<Digest, usize>,
 }
+
+/// Names layers, by diff ID, that are needed though no image has them.
+pub type Keeper = Arc<dyn Fn() -> Vec<Digest> + Send + Sync>;
 
 /// An image to be put in.
 pub(crate) struct NewImage {
@@ -99,6 +105,20 @@ impl Images {
         snapshots: Snapshots,
         on_event: OnEvent,
     ) -> Result<Self, ImageError> {
+        Self::open_keeping(store, content, snapshots, on_event, Vec::new())
+    }
+
+    /// As [`Images::open`]; garbage collection keeps the layers that `keepers` name.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn open_keeping(
+        store: Store,
+        content: Content,
+        snapshots: Snapshots,
+        on_event: OnEvent,
+        keepers: Vec<Keeper>,
+    ) -> Result<Self, ImageError> {
         let images = Self(Arc::new(Inner {
             store,
             content,
@@ -107,6 +127,7 @@ impl Images {
             state: RwLock::default(),
             change: Mutex::new(()),
             activity: RwLock::new(()),
+            keepers,
             syncing: AtomicBool::new(false),
         }));
         images.read_all()?;

@@ -8,6 +8,7 @@ pub mod image;
 mod platform;
 mod reference;
 pub mod runtime;
+pub mod signal;
 
 pub use digest::{Algorithm, ChainId, Digest, DigestError, Hasher};
 pub use image::{

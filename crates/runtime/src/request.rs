@@ -19,6 +19,8 @@ pub enum Rootfs {
         upper: PathBuf,
         /// Overlayfs' own directory, on the file system of `upper`.
         work: PathBuf,
+        /// Nothing is brought to disk: for changes that are of no use after a power cut.
+        volatile: bool,
     },
 }
 

@@ -60,6 +60,8 @@ pub struct Run {
     pub upper: PathBuf,
     /// overlayfs' work directory.
     pub work: PathBuf,
+    /// Whether nothing of the writable layer is brought to disk.
+    pub volatile: bool,
     /// Whether the first descriptor is the network namespace to join.
     pub netns: bool,
     /// The standard streams.

@@ -12,7 +12,7 @@ use std::{
 
 use gantry_oci::Digest;
 
-use crate::{SnapshotError, Snapshots};
+use crate::{SnapshotError, Snapshots, mount};
 
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
@@ -36,6 +36,33 @@ impl LayerWriter {
             .map_err(SnapshotError::io("creating", &diff))?;
         let dir = gantry_archive::open_root(&diff).map_err(SnapshotError::io("opening", &diff))?;
         Ok(Self { snapshots, path, dir })
+    }
+
+    /// Takes the directory of a container's own changes for a layer; what else the container had is
+    /// deleted, once nothing has it mounted any more.
+    pub(crate) fn of_container(snapshots: Snapshots, container: &Path) -> Result<Self, SnapshotError> {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = snapshots.path("ingest", &format!("{}-{number}", std::process::id()));
+        fs::create_dir(&path).map_err(SnapshotError::io("creating", &path))?;
+        let (upper, diff) = (container.join("upper"), path.join("diff"));
+        fs::rename(&upper, &diff).map_err(SnapshotError::io("taking", &upper))?;
+        let dir = gantry_archive::open_root(&diff).map_err(SnapshotError::io("opening", &diff))?;
+        Ok(Self { snapshots, path, dir })
+    }
+
+    /// Shows this directory over `layers`, bottom first: what is changed there is changed in here,
+    /// as a container's changes are. Until the answer is dropped nothing else may write in here.
+    ///
+    /// # Errors
+    /// When the kernel refuses the mount.
+    pub fn merged(&self, layers: &[Digest]) -> Result<Merged, SnapshotError> {
+        let work = self.path.with_extension("work");
+        fs::create_dir(&work).map_err(SnapshotError::io("creating", &work))?;
+        let mut merged = Merged { root: None, work, snapshots: self.snapshots.clone() };
+        let lower = self.snapshots.lower_paths(layers);
+        let upper = self.path.join("diff");
+        merged.root = Some(mount::volatile_overlay(&lower, &upper, &merged.work, mount::GUARD)?);
+        Ok(merged)
     }
 
     /// The directory to unpack into.
@@ -66,6 +93,32 @@ impl LayerWriter {
                 Err(SnapshotError::io("publishing", &target)(source))
             }
             _ => Ok(()),
+        }
+    }
+}
+
+/// A layer being written, shown over others.
+#[derive(Debug)]
+pub struct Merged {
+    root: Option<OwnedFd>,
+    work: PathBuf,
+    snapshots: Snapshots,
+}
+
+impl Merged {
+    /// Its root.
+    #[must_use]
+    pub fn root(&self) -> BorrowedFd<'_> {
+        self.root.as_ref().expect("it is mounted until it is dropped").as_fd()
+    }
+}
+
+impl Drop for Merged {
+    fn drop(&mut self) {
+        // The mount goes first; its scratch directory is of no use to another.
+        drop(self.root.take());
+        if let Err(error) = self.snapshots.0.trash.throw(&self.work) {
+            tracing::warn!(%error, "could not remove an overlay's work directory");
         }
     }
 }

@@ -22,6 +22,7 @@ mod error;
 mod init;
 mod layer;
 mod mount;
+mod scratch;
 mod trash;
 
 use std::{
@@ -38,9 +39,14 @@ use std::{
 pub use gantry_archive::Usage;
 use gantry_archive::{Change, ExtractOptions};
 use gantry_oci::Digest;
+use rustix::mount::MountAttrFlags;
 
-use crate::trash::Trash;
-pub use crate::{error::SnapshotError, layer::LayerWriter};
+use crate::{mount::GUARD, trash::Trash};
+pub use crate::{
+    error::SnapshotError,
+    layer::{LayerWriter, Merged},
+    scratch::Scratch,
+};
 
 /// The snapshots; clones share them.
 #[derive(Clone, Debug)]
@@ -250,6 +256,20 @@ impl Snapshots {
         self.names("containers")
     }
 
+    /// Makes a layer of a container's own changes, whose process has ended, and removes the container.
+    ///
+    /// # Errors
+    /// [`SnapshotError::NoContainer`] when it was not prepared.
+    pub fn take_upper(&self, container_id: &str) -> Result<LayerWriter, SnapshotError> {
+        let dir = self.container_dir(container_id)?;
+        if !dir.exists() {
+            return Err(SnapshotError::NoContainer(container_id.to_owned()));
+        }
+        let writer = LayerWriter::of_container(self.clone(), &dir)?;
+        self.0.trash.throw(&dir)?;
+        Ok(writer)
+    }
+
     /// Removes a container's directories; a missing one is no error.
     ///
     /// The id is free when this returns; the files are deleted behind it.
@@ -287,7 +307,20 @@ impl Snapshots {
     /// # Errors
     /// When they cannot be read or `out` not written.
     pub fn pack_upper(&self, container_id: &str, out: &mut dyn Write) -> Result<(), SnapshotError> {
-        Ok(gantry_archive::pack_upper(self.upper(container_id)?.as_fd(), out)?)
+        Ok(gantry_archive::pack_upper(self.upper(container_id)?.as_fd(), out).map(drop)?)
+    }
+
+    /// Writes a layer as a tar again: the one that it was unpacked from if that was packed here.
+    ///
+    /// # Errors
+    /// When it is not here, cannot be read, or `out` not written.
+    pub fn pack_layer(&self, diff_id: &Digest, out: &mut dyn Write) -> Result<(), SnapshotError> {
+        let path = self.layer_path(diff_id);
+        let dir = gantry_archive::open_root(&path).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => SnapshotError::NoLayer(diff_id.clone()),
+            _ => SnapshotError::io("opening", &path)(source),
+        })?;
+        Ok(gantry_archive::pack_upper(dir.as_fd(), out).map(drop)?)
     }
 
     /// Mounts an overlay without attaching it anywhere; it goes with the descriptor.
@@ -297,7 +330,18 @@ impl Snapshots {
     /// # Errors
     /// When the kernel refuses the mount.
     pub fn mount_detached(&self, rootfs: &Rootfs) -> Result<OwnedFd, SnapshotError> {
-        mount::overlay(&rootfs.lower, Some((&rootfs.upper, &rootfs.work)))
+        mount::overlay(&rootfs.lower, Some((&rootfs.upper, &rootfs.work)), GUARD)
+    }
+
+    /// Mounts what lies below a container's own changes, read-only and without attaching it anywhere.
+    ///
+    /// # Errors
+    /// When the kernel refuses the mount.
+    pub fn mount_lower(&self, rootfs: &Rootfs) -> Result<OwnedFd, SnapshotError> {
+        // Overlayfs wants two lower directories at least when there is no upper one.
+        let empty = self.0.dir.join("empty");
+        let lower: Vec<PathBuf> = rootfs.lower.iter().cloned().chain([empty]).collect();
+        mount::overlay(&lower, None, GUARD)
     }
 
     /// Mounts layers, bottom first, read-only and without attaching them anywhere.
@@ -305,14 +349,33 @@ impl Snapshots {
     /// # Errors
     /// When the kernel refuses the mount.
     pub fn mount_layers(&self, layers: &[Digest]) -> Result<OwnedFd, SnapshotError> {
+        self.mount_lowers(layers, GUARD)
+    }
+
+    /// As [`Snapshots::mount_layers`], to be seen in a container: programs may be executed.
+    ///
+    /// # Errors
+    /// When the kernel refuses the mount.
+    pub fn mount_layers_for_use(&self, layers: &[Digest]) -> Result<OwnedFd, SnapshotError> {
+        self.mount_lowers(layers, MountAttrFlags::MOUNT_ATTR_NODEV)
+    }
+
+    fn mount_lowers(
+        &self,
+        layers: &[Digest],
+        attributes: MountAttrFlags,
+    ) -> Result<OwnedFd, SnapshotError> {
         let empty = self.0.dir.join("empty");
         if layers.is_empty() {
             return gantry_archive::open_root(&empty).map_err(SnapshotError::io("opening", &empty));
         }
-        // Overlayfs wants two lower directories at least when there is no upper one.
-        let lower: Vec<PathBuf> =
-            layers.iter().rev().map(|layer| self.layer_path(layer)).chain([empty]).collect();
-        mount::overlay(&lower, None)
+        mount::overlay(&self.lower_paths(layers), None, attributes)
+    }
+
+    /// Directories of layers, top first. Overlayfs wants two at least when there is no upper one.
+    fn lower_paths(&self, layers: &[Digest]) -> Vec<PathBuf> {
+        let empty = self.0.dir.join("empty");
+        layers.iter().rev().map(|layer| self.layer_path(layer)).chain([empty]).collect()
     }
 
     /// Waits until everything removed so far is deleted.

@@ -24,7 +24,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, OpenTreeFlags,
-    fsconfig_create, fsconfig_set_string, fsmount, fsopen, mount, mount_change, open_tree,
+    fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount, mount_change, open_tree,
 };
 use rustix::thread::UnshareFlags;
 
@@ -41,6 +41,9 @@ pub struct Overlay<'a> {
     pub upper: Option<(&'a Path, &'a Path)>,
     /// Attributes of the mount.
     pub attributes: MountAttrFlags,
+    /// Nothing is brought to disk, not even when the mount ends: for directories that are of no use
+    /// after a power cut. Linux 5.10.
+    pub volatile: bool,
 }
 
 /// The kernel refused the mount.
@@ -80,6 +83,8 @@ const VALUE_MAX: usize = 255;
 const PAGE_MAX: usize = 4095;
 /// The upper directory must read as a layer: no renames by reference, no data left below.
 const OPTIONS: [(&str, &str); 3] = [("redirect_dir", "off"), ("metacopy", "off"), ("index", "off")];
+/// The option that brings nothing to disk.
+const VOLATILE: &str = "volatile";
 /// What a mount table shows as the device, as it does for every engine's containers.
 const SOURCE: &str = "overlay";
 
@@ -137,7 +142,7 @@ fn by_each(overlay: Overlay<'_>) -> Result<OwnedFd, Refused> {
         set("upperdir", upper)?;
         set("workdir", work)?;
     }
-    finish(&context, overlay.attributes)
+    finish(&context, overlay)
 }
 
 fn by_list_or_page(overlay: Overlay<'_>) -> Result<OwnedFd, Refused> {
@@ -150,7 +155,7 @@ fn by_list_or_page(overlay: Overlay<'_>) -> Result<OwnedFd, Refused> {
     for (key, value) in named.parameters() {
         fsconfig_set_string(&context, key, value).map_err(Refused::at(key))?;
     }
-    finish(&context, overlay.attributes)
+    finish(&context, overlay)
 }
 
 fn begin() -> Result<OwnedFd, Refused> {
@@ -159,12 +164,16 @@ fn begin() -> Result<OwnedFd, Refused> {
     Ok(context)
 }
 
-fn finish(context: &OwnedFd, attributes: MountAttrFlags) -> Result<OwnedFd, Refused> {
+fn finish(context: &OwnedFd, overlay: Overlay<'_>) -> Result<OwnedFd, Refused> {
     for (key, value) in OPTIONS {
         fsconfig_set_string(context, key, value).map_err(Refused::at(key))?;
     }
+    if overlay.volatile {
+        fsconfig_set_flag(context, VOLATILE).map_err(Refused::at(VOLATILE))?;
+    }
     fsconfig_create(context).map_err(Refused::at("creating"))?;
-    fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).map_err(Refused::at("mounting"))
+    fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, overlay.attributes)
+        .map_err(Refused::at("mounting"))
 }
 
 /// `mount(2)` attaches what it mounts: a thread does it in a mount namespace of its own, which goes
@@ -203,11 +212,13 @@ fn by_page_here(overlay: Overlay<'_>) -> Result<OwnedFd, Refused> {
     mount_change(PLACE, MountPropagationFlags::PRIVATE).map_err(Refused::at("hiding the mount"))?;
     // Only now: a layer's mount has to be one of this namespace.
     let named = Named::open(overlay)?;
+    let volatile = overlay.volatile.then(|| VOLATILE.to_owned());
     let options: Vec<String> = named
         .parameters()
         .into_iter()
         .chain(OPTIONS)
         .map(|(key, value)| format!("{key}={value}"))
+        .chain(volatile)
         .collect();
     let options = CString::new(options.join(",")).map_err(Refused::at("options"))?;
     if options.as_bytes().len() > PAGE_MAX {
@@ -331,7 +342,7 @@ mod tests {
             let (upper, work) = (place.0.join("upper"), place.0.join("work"));
             let guard = MountAttrFlags::MOUNT_ATTR_NOSUID;
             let tree =
-                way(Overlay { lower: &lower, upper: Some((&upper, &work)), attributes: guard })
+                way(Overlay { lower: &lower, upper: Some((&upper, &work)), attributes: guard, volatile: false })
                     .unwrap_or_else(|refused| panic!("{name}: {refused}: {}", refused.source));
             let root = PathBuf::from(by_descriptor(&tree));
             assert_eq!(fs::read_to_string(root.join("top")).unwrap(), "0", "{name}");
@@ -352,7 +363,7 @@ mod tests {
         let lower = place.layers(40);
         let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY;
         for way in [by_each as Way, by_page] {
-            let Ok(tree) = way(Overlay { lower: &lower, upper: None, attributes }) else {
+            let Ok(tree) = way(Overlay { lower: &lower, upper: None, attributes, volatile: false }) else {
                 // An old kernel knows only one of the two.
                 continue;
             };
@@ -369,7 +380,8 @@ mod tests {
         }
         let place = Place::new("many");
         let lower = vec![place.layers(1).remove(0); 300];
-        let overlay = Overlay { lower: &lower, upper: None, attributes: MountAttrFlags::empty() };
+        let attributes = MountAttrFlags::empty();
+        let overlay = Overlay { lower: &lower, upper: None, attributes, volatile: false };
         let refused = by_page(overlay).unwrap_err();
         assert!(refused.is(Errno::TOOBIG), "{refused}: {}", refused.source);
     }
@@ -377,7 +389,8 @@ mod tests {
     #[test]
     fn what_is_missing_is_named() {
         let lower = [PathBuf::from("/nonexistent/1"), PathBuf::from("/nonexistent/2")];
-        let overlay = Overlay { lower: &lower, upper: None, attributes: MountAttrFlags::empty() };
+        let attributes = MountAttrFlags::empty();
+        let overlay = Overlay { lower: &lower, upper: None, attributes, volatile: false };
         let refused = by_list_or_page(overlay).unwrap_err();
         assert_eq!((refused.step, refused.is(Errno::NOENT)), ("lowerdir", true));
     }

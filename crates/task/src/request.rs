@@ -62,6 +62,9 @@ pub struct RootfsMount {
     pub upper: PathBuf,
     /// overlayfs' work directory, on the file system of `upper`.
     pub work: PathBuf,
+    /// Nothing is brought to disk, not even at the end: for changes that are of no use after a
+    /// power cut.
+    pub volatile: bool,
 }
 
 /// The standard streams of a process.

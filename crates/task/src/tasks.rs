@@ -239,6 +239,7 @@ impl Tasks {
             lower: request.rootfs.lower,
             upper: request.rootfs.upper,
             work: request.rootfs.work,
+            volatile: request.rootfs.volatile,
             netns: request.netns.is_some(),
             stdio: convert::stdio(&request.stdio),
             log: request.log,

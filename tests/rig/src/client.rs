@@ -19,6 +19,7 @@ const TIMED_OUT: i32 = 124;
 pub struct Client {
     socket: PathBuf,
     netns: Option<u32>,
+    limit: Duration,
 }
 
 /// What a command did.
@@ -49,13 +50,27 @@ impl Client {
     /// A client of the daemon at `socket`, run in the network namespace of process `netns`.
     #[must_use]
     pub fn new(socket: PathBuf, netns: Option<u32>) -> Self {
-        Self { socket, netns }
+        Self { socket, netns, limit: COMMAND_LIMIT }
+    }
+
+    /// The same client, whose commands may take this long.
+    #[must_use]
+    pub fn patient(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
     }
 
     /// The socket's path.
     #[must_use]
     pub fn socket(&self) -> &Path {
         &self.socket
+    }
+
+    /// A name for files of this client's daemon, told apart from others'.
+    #[must_use]
+    pub fn socket_name(&self) -> String {
+        let directory = self.socket.parent().and_then(Path::file_name).unwrap_or_default();
+        directory.to_string_lossy().into_owned()
     }
 
     /// Whether the daemon answers.
@@ -90,7 +105,7 @@ impl Client {
     pub fn run(&self, program: &Path, args: &[&str], stdin: Option<&[u8]>) -> Ran {
         let mut command = self.command(program);
         command.args(args).stdin(if stdin.is_some() { Stdio::piped() } else { Stdio::null() });
-        finish(command, stdin)
+        finish_within(self.limit, command, stdin)
     }
 
     /// A command with this daemon as `DOCKER_HOST`, in the daemon's network namespace.
@@ -162,7 +177,11 @@ impl Client {
 /// # Panics
 /// When it cannot be started.
 #[must_use]
-pub fn finish(mut command: Command, stdin: Option<&[u8]>) -> Ran {
+pub fn finish(command: Command, stdin: Option<&[u8]>) -> Ran {
+    finish_within(COMMAND_LIMIT, command, stdin)
+}
+
+fn finish_within(limit: Duration, mut command: Command, stdin: Option<&[u8]>) -> Ran {
     let mut child = command
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -177,14 +196,14 @@ pub fn finish(mut command: Command, stdin: Option<&[u8]>) -> Ran {
     });
     let (sender, receiver) = std::sync::mpsc::channel::<io::Result<Output>>();
     std::thread::spawn(move || sender.send(child.wait_with_output()));
-    let output = match receiver.recv_timeout(COMMAND_LIMIT) {
+    let output = match receiver.recv_timeout(limit) {
         Ok(output) => output.expect("a started command can be waited for"),
         Err(_) => {
             // The whole group: a shell's children hold its output open.
             if let Some(group) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) {
                 let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
             }
-            let stderr = format!("did not end in {COMMAND_LIMIT:?}: {command:?}");
+            let stderr = format!("did not end in {limit:?}: {command:?}");
             return Ran { code: TIMED_OUT, stdout: String::new(), stderr };
         }
     };

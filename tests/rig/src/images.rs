@@ -24,6 +24,10 @@ const GROUP: &str = "root:x:0:\ndaemon:x:1:\nuser:x:1000:\nwheel:x:10:root,user\
 /// # Errors
 /// When busybox is not installed.
 pub fn busybox_root() -> io::Result<Vec<u8>> {
+    busybox_tar()?.into_inner()
+}
+
+fn busybox_tar() -> io::Result<tar::Builder<Vec<u8>>> {
     let busybox = ["/bin/busybox", "/usr/bin/busybox"]
         .iter()
         .find(|path| Path::new(path).is_file())
@@ -58,7 +62,7 @@ pub fn busybox_root() -> io::Result<Vec<u8>> {
     }
     add(&mut tar, "etc/passwd", tar::EntryType::Regular, 0o644, PASSWD.as_bytes(), "")?;
     add(&mut tar, "etc/group", tar::EntryType::Regular, 0o644, GROUP.as_bytes(), "")?;
-    tar.into_inner()
+    Ok(tar)
 }
 
 /// Imports the busybox image under the name `busybox`.
@@ -67,6 +71,20 @@ pub fn busybox_root() -> io::Result<Vec<u8>> {
 /// When busybox is not installed or the import fails.
 pub fn import_busybox(client: &Client) -> io::Result<()> {
     import(client, &busybox_root()?, "busybox", &["CMD [\"sh\"]", "ENV PATH=/bin:/usr/bin"])
+}
+
+/// Imports the image `base` that builds are compared upon: busybox, with the files that engines
+/// mount over (`/etc/hosts` and its like), so that no engine leaves places for them in layers.
+///
+/// # Errors
+/// As [`import_busybox`].
+pub fn import_build_base(client: &Client) -> io::Result<()> {
+    let mut tar = busybox_tar()?;
+    for name in ["etc/hosts", "etc/hostname", "etc/resolv.conf"] {
+        add(&mut tar, name, tar::EntryType::Regular, 0o644, b"", "")?;
+    }
+    let root = tar.into_inner()?;
+    import(client, &root, "base", &["CMD [\"sh\"]", "ENV PATH=/bin:/usr/bin"])
 }
 
 /// Imports a root file system as an image.

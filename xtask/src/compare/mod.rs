@@ -5,6 +5,7 @@
 //! differ (ids, times, random ports) is replaced. A difference that is meant carries its reason in
 //! the case file (`#! reason`); one that has a reason but no longer differs fails too.
 
+mod builds;
 mod cases;
 mod normal;
 
@@ -15,46 +16,75 @@ use gantry_rig::{Client, Daemon, Kind, Net, Ran, images};
 use crate::chore::{ChoreError, io};
 use cases::Case;
 
+/// What both sides answered to a case.
+struct Pair {
+    name: String,
+    reason: Option<String>,
+    theirs: Ran,
+    ours: Ran,
+}
+
 /// Runs every case whose name contains `filter`.
 pub(crate) fn run(filter: Option<&str>, verbose: bool) -> Result<(), ChoreError> {
-    let cases = cases::read(filter)?;
+    let (cases, builds) = (cases::read(filter)?, builds::read(filter)?);
+    if cases.is_empty() && builds.is_empty() {
+        return Err(ChoreError::Text("no case has such a name".to_owned()));
+    }
     let start = |kind| Daemon::start(kind, Net::Private, &[]).map_err(io("starting a daemon"));
     let (docker, gantry) = (start(Kind::Docker)?, start(Kind::Gantry)?);
     for daemon in [&docker, &gantry] {
         images::import_busybox(&daemon.client()).map_err(io("importing busybox"))?;
     }
-    let (mut passed, mut failed, mut explained) = (0, 0, 0);
+    let both = |daemon: &Daemon| -> Result<Vec<Ran>, ChoreError> {
+        let mut all = answers(daemon, &cases);
+        if !builds.is_empty() {
+            builds::prepare(daemon)?;
+            all.extend(builds::answers(daemon, &builds)?);
+        }
+        Ok(all)
+    };
     // Both sides run at the same time, each its cases in order.
     let (theirs, ours) = std::thread::scope(|scope| {
-        let theirs = scope.spawn(|| answers(&docker, &cases));
-        let ours = answers(&gantry, &cases);
+        let theirs = scope.spawn(|| both(&docker));
+        let ours = both(&gantry);
         theirs.join().map(|theirs| (theirs, ours))
     })
     .map_err(|_| ChoreError::Text("docker's side of the comparison panicked".to_owned()))?;
-    for (case, (theirs, ours)) in cases.iter().zip(theirs.into_iter().zip(ours)) {
-        match (theirs == ours, &case.reason) {
+    let named = cases.into_iter().map(|case| (case.name, case.reason));
+    let named = named.chain(builds.into_iter().map(|case| (case.name, case.reason)));
+    let pairs: Vec<_> = named
+        .zip(theirs?.into_iter().zip(ours?))
+        .map(|((name, reason), (theirs, ours))| Pair { name, reason, theirs, ours })
+        .collect();
+    judge(&pairs, verbose)
+}
+
+fn judge(pairs: &[Pair], verbose: bool) -> Result<(), ChoreError> {
+    let (mut passed, mut failed, mut explained) = (0, 0, 0);
+    for Pair { name, reason, theirs, ours } in pairs {
+        match (theirs == ours, reason) {
             (true, None) => passed += 1,
             (false, Some(reason)) => {
                 explained += 1;
-                println!("explained  {}: {reason}", case.name);
+                println!("explained  {name}: {reason}");
             }
             (true, Some(reason)) => {
                 failed += 1;
-                println!("NO LONGER DIFFERENT  {} ({reason})", case.name);
+                println!("NO LONGER DIFFERENT  {name} ({reason})");
             }
             (false, None) => {
                 failed += 1;
-                println!("DIFFERENT  {}", case.name);
-                print_difference(&theirs, &ours);
+                println!("DIFFERENT  {name}");
+                print_difference(theirs, ours);
             }
         }
         if verbose {
-            println!("== {}\n{theirs:#?}\n{ours:#?}", case.name);
+            println!("== {name}\n{theirs:#?}\n{ours:#?}");
         }
     }
     println!("compare: {passed} the same, {explained} explained, {failed} different");
     println!("{} passed, {failed} failed", passed + explained);
-    if failed == 0 { Ok(()) } else { Err(ChoreError::Differences(failed, cases.len())) }
+    if failed == 0 { Ok(()) } else { Err(ChoreError::Differences(failed, pairs.len())) }
 }
 
 fn answers(daemon: &Daemon, cases: &[Case]) -> Vec<Ran> {

@@ -9,6 +9,7 @@ mod listen;
 mod options;
 mod pidfile;
 mod settings;
+mod steps;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -17,8 +18,11 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 
-use gantry_api::Api;
+use gantry_api::{Api, Builds};
 use gantry_api_types::ApiVersion;
+use gantry_build::Builder;
+use gantry_build::cache::Cache;
+use gantry_build::frontend::DockerfileFrontend;
 use gantry_content::Content;
 use gantry_engine::{Engine, Parts};
 use gantry_image::Images;
@@ -36,6 +40,7 @@ use listen::Listener;
 use options::{Options, OptionsError};
 use pidfile::PidFile;
 use settings::Settings;
+use steps::Steps;
 
 /// Threads that serve requests: the work is system calls, so few are enough.
 const WORKERS: usize = 2;
@@ -67,6 +72,8 @@ enum DaemonError {
     Snapshots(#[from] gantry_snapshot::SnapshotError),
     #[error("cannot open the images")]
     Images(#[from] gantry_image::ImageError),
+    #[error("cannot open the build cache")]
+    Builder(#[source] io::Error),
     #[error("cannot open the volumes")]
     Volumes(#[from] gantry_volume::VolumeError),
     #[error("cannot set up the default network")]
@@ -170,17 +177,19 @@ async fn serve(settings: Settings) -> Result<(), DaemonError> {
         listeners.extend(Listener::bind(host, &settings.tls, settings.group.as_deref()).await?);
     }
     let hosts = settings.hosts.join(", ");
-    let (parts, image_events) = build(&settings).await?;
+    let Services { parts, content, cache, image_events } = services(&settings).await?;
     let images = parts.images.clone();
     let mut engine_config = settings.engine;
     engine_config.init_binary = crate::embedded_shim::install_init(&settings.data_root.join("bin"))
         .map_err(DaemonError::Shim)?;
     let engine = Engine::recover(parts, engine_config).await?;
     let _ = image_events.set(engine.clone());
+    let builder = builder(&engine, content, cache).map_err(DaemonError::Builder)?;
     gantry_sys::process::let_go_of_constants(crate::embedded_shim::SHIM);
     let api = Api {
         engine: engine.clone(),
         images,
+        builds: Builds::new(builder),
         version: crate::version::server(),
         min_version: ApiVersion::MIN,
         host_names: vec![engine.config().name.clone()],
@@ -195,8 +204,17 @@ async fn serve(settings: Settings) -> Result<(), DaemonError> {
     Ok(())
 }
 
+/// What there is before there is an engine.
+struct Services {
+    parts: Parts,
+    content: Content,
+    cache: Cache,
+    /// Where images tell what happens to them, when there is one to publish it.
+    image_events: Arc<OnceLock<Engine>>,
+}
+
 /// Makes the mechanisms and services below the engine.
-async fn build(settings: &Settings) -> Result<(Parts, Arc<OnceLock<Engine>>), DaemonError> {
+async fn services(settings: &Settings) -> Result<Services, DaemonError> {
     let root = &settings.data_root;
     let shim =
         crate::embedded_shim::install(&settings.exec_root, root).map_err(DaemonError::Shim)?;
@@ -217,7 +235,14 @@ async fn build(settings: &Settings) -> Result<(Parts, Arc<OnceLock<Engine>>), Da
             }
         })
     };
-    let images = Images::open(store.clone(), content, snapshots.clone(), publish)?;
+    let cache = Cache::open(store.clone())?;
+    let images = Images::open_keeping(
+        store.clone(),
+        content.clone(),
+        snapshots.clone(),
+        publish,
+        vec![cache.keeper()],
+    )?;
     hello::put(&images)?;
     let volumes = Volumes::open(&root.join("volumes"), store.clone())?;
     let networks = Networks::open(settings.network.clone(), store.clone()).await?;
@@ -227,7 +252,24 @@ async fn build(settings: &Settings) -> Result<(Parts, Arc<OnceLock<Engine>>), Da
         runtimes: settings.runtimes.clone(),
     })?;
     let parts = Parts { store, images, snapshots, volumes, networks, tasks, cgroups };
-    Ok((parts, engine))
+    Ok(Services { parts, content, cache, image_events: engine })
+}
+
+/// Makes the builder, whose steps the engine runs.
+fn builder(engine: &Engine, content: Content, cache: Cache) -> io::Result<Builder> {
+    let (parts, config) = (engine.parts(), engine.config());
+    Builder::open(gantry_build::Parts {
+        directory: config.data_root.join("build"),
+        scratch: config.exec_root.join("build"),
+        store: parts.store.clone(),
+        content,
+        snapshots: parts.snapshots.clone(),
+        images: parts.images.clone(),
+        cache,
+        executor: Arc::new(Steps(engine.clone())),
+        frontend: Arc::new(DockerfileFrontend),
+        options: gantry_build::Options::default(),
+    })
 }
 
 /// Asks the kernel for fast moves between control groups; held for the daemon's life.

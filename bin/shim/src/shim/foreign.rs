@@ -178,7 +178,7 @@ impl ForeignRuntime {
         if !run.upper.as_os_str().is_empty() {
             let rootfs = bundle.join("rootfs");
             fs::create_dir(&rootfs).map_err(mount)?;
-            overlay::mount(&run.lower, &run.upper, &run.work, &rootfs).map_err(mount)?;
+            overlay::mount(run, &rootfs).map_err(mount)?;
             root = Root { path: rootfs, ..root };
         }
         run.spec.root = Some(root);

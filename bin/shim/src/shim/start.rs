@@ -88,6 +88,7 @@ impl Shim {
                 lower: std::mem::take(&mut run.lower),
                 upper: std::mem::take(&mut run.upper),
                 work: std::mem::take(&mut run.work),
+                volatile: run.volatile,
             };
         }
         let mut created =

@@ -8,7 +8,7 @@ use hyper::HeaderMap;
 use tokio::io::{AsyncReadExt, DuplexStream};
 
 use super::*;
-use crate::router::tests::fake;
+use crate::router::tests::{fake, reading};
 use crate::{ApiVersion, hijack, pump, websocket};
 
 const ATTACH: &str = "POST /v1.42/containers/x/attach HTTP/1.1\r\nHost: d\r\n";
@@ -263,6 +263,48 @@ async fn the_end_of_the_output_is_told_when_all_is_settled() {
     settle.send(()).unwrap();
     assert_eq!(tokio::time::timeout(LIMIT, client.read(&mut byte)).await.unwrap().unwrap(), 0);
     assert_eq!(run.await.unwrap().unwrap(), pump::End::Finished);
+}
+
+/// Tells when it is dropped.
+struct Dropped(Option<tokio::sync::oneshot::Sender<()>>);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        let _ = self.0.take().unwrap().send(());
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_behind_its_body_is_noticed() {
+    for (answers, chunked) in [(true, false), (false, false), (true, true), (false, true)] {
+        let (mut client, server) = UnixStream::pair().unwrap();
+        let (sender, dropped) = tokio::sync::oneshot::channel();
+        let slot = Mutex::new(Some(Dropped(Some(sender))));
+        let router = reading(move |_| {
+            let guard = slot.lock().unwrap().take().unwrap();
+            let lines = futures_util::stream::unfold((0, guard), move |(line, guard)| async move {
+                if line > 0 || !answers {
+                    std::future::pending::<()>().await;
+                }
+                Some((Ok(Bytes::from_static(b"line")), (line + 1, guard)))
+            });
+            body::stream(hyper::header::HeaderValue::from_static("text/plain"), lines)
+        });
+        serve(server, router);
+        let head = "POST /build HTTP/1.1\r\nHost: d\r\n";
+        let request = match chunked {
+            true => format!("{head}Transfer-Encoding: chunked\r\n\r\n3\r\ntar\r\n0\r\n\r\n"),
+            false => format!("{head}Content-Length: 3\r\n\r\ntar"),
+        };
+        client.write_all(request.as_bytes()).await.unwrap();
+        if answers {
+            read_exactly(&mut client, "HTTP/1.1 200 OK\r\n").await;
+        } else {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        drop(client);
+        tokio::time::timeout(Duration::from_secs(1), dropped).await.expect("in time").unwrap();
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,6 @@
 //! Images that come, get names and go: `commit`, `tag`, `rmi`, `prune`.
 
 use gantry_api_types::Filters;
-use gantry_api_types::build::BuildPruneReport;
 use gantry_api_types::container::ContainerConfig;
 use gantry_api_types::image::{IdResponse, ImageDeleteItem, ImagesPruneReport};
 use gantry_engine::CommitOptions;
@@ -72,12 +71,6 @@ pub(crate) async fn prune(call: Call) -> Result<Response, ApiError> {
         images_deleted: (!removed.is_empty()).then(|| items(removed)),
         space_reclaimed: bytes,
     })
-}
-
-/// `POST /build/prune`: there is no builder, so there is no cache.
-pub(crate) async fn prune_build_cache(call: Call) -> Result<Response, ApiError> {
-    call.query.filters()?;
-    body::ok(&BuildPruneReport::default())
 }
 
 struct PruneFilters {

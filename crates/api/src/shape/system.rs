@@ -1,6 +1,7 @@
 //! Differences of the documents about the daemon.
 
 use gantry_api_types::ApiVersion;
+use gantry_api_types::build::BuildCache;
 use gantry_api_types::container::ContainerSummary;
 use gantry_api_types::image::ImageSummary;
 use gantry_api_types::system::{
@@ -55,11 +56,18 @@ pub(crate) fn disk_usage(mut usage: DiskUsage, version: ApiVersion, verbose: boo
     rows(&mut usage.images);
     let containers = usage.containers.iter_mut().flatten();
     containers.for_each(|row| super::container_summary(row, version));
+    let all: i64 = usage.build_cache.iter().flatten().map(|row| row.size).sum();
+    for row in usage.build_cache.iter_mut().flatten() {
+        match version.at_least(42) {
+            true => row.parent.clear(),
+            false => row.parents.clear(),
+        }
+    }
     if version.at_least(52) {
         return sums(usage, verbose);
     }
     DiskUsage {
-        builder_size: (!version.at_least(42)).then_some(0),
+        builder_size: (!version.at_least(42)).then_some(all),
         image_usage: None,
         container_usage: None,
         volume_usage: None,
@@ -73,7 +81,7 @@ fn sums(usage: DiskUsage, verbose: bool) -> DiskUsage {
     let image_usage = usage.images.map(|images| image_sum(images, layers_size, verbose));
     let container_usage = usage.containers.map(|containers| container_sum(containers, verbose));
     let volume_usage = usage.volumes.map(|volumes| volume_sum(volumes, verbose));
-    let build_cache_usage = usage.build_cache.map(|_| BuildCacheUsage::default());
+    let build_cache_usage = usage.build_cache.map(|rows| build_cache_sum(rows, verbose));
     DiskUsage {
         image_usage: usage.image_usage.or(image_usage),
         container_usage: usage.container_usage.or(container_usage),
@@ -121,6 +129,20 @@ fn volume_sum(volumes: Vec<Volume>, verbose: bool) -> VolumesUsage {
         reclaimable: volumes.iter().filter(|volume| !used(volume)).map(size).sum(),
         total_size: volumes.iter().map(size).sum(),
         items: if verbose { volumes } else { Vec::new() },
+    }
+}
+
+/// What images share is counted with them.
+fn build_cache_sum(rows: Vec<BuildCache>, verbose: bool) -> BuildCacheUsage {
+    let own = || rows.iter().filter(|row| !row.shared);
+    let total_size = own().map(|row| row.size).sum();
+    let used: i64 = own().filter(|row| row.in_use).map(|row| row.size).sum();
+    BuildCacheUsage {
+        active_count: count(rows.iter().filter(|row| row.in_use)),
+        total_count: count(rows.iter()),
+        reclaimable: total_size - used,
+        total_size,
+        items: if verbose { rows } else { Vec::new() },
     }
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use gantry_api_types::build::BuildCache;
 use gantry_api_types::container::{Health, HealthSummary};
 use gantry_api_types::events::EventActor;
 use gantry_api_types::image::{Descriptor, ImageConfig};
@@ -171,6 +172,17 @@ fn info_by_version() {
     }
 }
 
+fn cached(size: i64, in_use: bool, shared: bool) -> BuildCache {
+    BuildCache {
+        parent: "p".into(),
+        parents: vec!["p".into()],
+        size,
+        in_use,
+        shared,
+        ..BuildCache::default()
+    }
+}
+
 #[test]
 fn disk_usage_by_version() {
     let usage = || DiskUsage {
@@ -183,10 +195,19 @@ fn disk_usage_by_version() {
             ContainerSummary { state: "running".into(), size_rw: Some(3), ..Default::default() },
             ContainerSummary { state: "exited".into(), size_rw: Some(4), ..Default::default() },
         ]),
+        build_cache: Some(vec![
+            cached(8, true, false),
+            cached(16, false, false),
+            cached(32, false, true),
+        ]),
         ..DiskUsage::default()
     };
     let old = disk_usage(usage(), version(41), true);
-    assert_eq!((old.builder_size, old.images.map(|rows| rows.len())), (Some(0), Some(2)));
+    let rows = old.build_cache.as_deref().unwrap();
+    assert_eq!((rows[0].parent.as_str(), rows[0].parents.len()), ("p", 0));
+    let newer = disk_usage(usage(), version(44), true).build_cache.unwrap();
+    assert_eq!((newer[0].parent.as_str(), newer[0].parents.len()), ("", 1));
+    assert_eq!((old.builder_size, old.images.map(|rows| rows.len())), (Some(56), Some(2)));
     assert_eq!(old.image_usage, None);
     assert_eq!(disk_usage(usage(), version(44), true).builder_size, None);
     let new = disk_usage(usage(), version(52), false);
@@ -195,6 +216,9 @@ fn disk_usage_by_version() {
     let sums = (images.active_count, images.total_count, images.reclaimable, images.total_size);
     assert_eq!(sums, (1, 2, 40, 100));
     assert!(images.items.is_empty());
+    let cache = new.build_cache_usage.unwrap();
+    let sums = (cache.active_count, cache.total_count, cache.reclaimable, cache.total_size);
+    assert_eq!(sums, (1, 3, 16, 24), "what images share is theirs");
     let containers = new.container_usage.unwrap();
     assert_eq!((containers.reclaimable, containers.total_size), (4, 7));
     assert_eq!(disk_usage(usage(), version(52), true).image_usage.unwrap().items.len(), 2);

@@ -1,6 +1,11 @@
 //! What goes in comes out: against GNU tar, and through our own writer.
 
-use std::{fs, os::fd::AsFd, os::unix::fs::MetadataExt, process::Command, time::Instant};
+use std::{
+    fs::{self, File},
+    os::{fd::AsFd, unix::fs::MetadataExt},
+    process::Command,
+    time::Instant,
+};
 
 use gantry_archive::{ChangeKind, ExtractOptions, changes, copy_tree, open_root, pack, pack_upper};
 
@@ -186,4 +191,27 @@ fn unpacking_many_files() {
         data.len() >> 20,
         start.elapsed()
     );
+}
+
+#[test]
+fn who_has_no_privileges_gets_the_rest() {
+    if !root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (source, out) = (dir.path().join("source"), dir.path().join("out"));
+    fs::create_dir(&source).unwrap();
+    make_tree(&source);
+    let mut tar = Vec::new();
+    pack(open_root(&source).unwrap().as_fd(), b"", &mut tar).unwrap();
+    let options =
+        ExtractOptions { owner: Some((0, 0)), unprivileged: true, ..ExtractOptions::plain() };
+    unpack(&tar, &out, &options).unwrap();
+    assert!(!out.join("null").exists() && !out.join("disk").exists());
+    assert!(out.join("pipe").exists() && out.join("usr/bin/su").exists());
+    let mut value = [0; 32];
+    let su = File::open(out.join("usr/bin/su")).unwrap();
+    assert!(rustix::fs::fgetxattr(&su, "security.capability", &mut value[..]).is_err());
+    let data = File::open(out.join("data")).unwrap();
+    assert_eq!(rustix::fs::fgetxattr(&data, "user.note", &mut value[..]), Ok(3));
 }

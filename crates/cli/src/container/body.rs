@@ -334,7 +334,7 @@ fn policies(flags: &Flags, host: &mut HostConfig) -> Result<(), String> {
 }
 
 /// `name=address` in the form that the engine knows, `name:address`.
-fn extra_host(text: &str) -> String {
+pub(crate) fn extra_host(text: &str) -> String {
     let equals = text.find('=').unwrap_or(usize::MAX);
     let colon = text.find(':').unwrap_or(usize::MAX);
     let (name, address) = if equals < colon {

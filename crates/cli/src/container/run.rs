@@ -137,6 +137,17 @@ pub(crate) async fn run(call: &Call<'_>) -> Outcome {
     foreground(call, client, &id, &body, keys, proxy).await
 }
 
+/// Runs a container on this terminal, and removes it if that is asked for.
+pub(crate) async fn interactive(
+    call: &Call<'_>,
+    client: &Client,
+    body: &ContainerCreateBody,
+) -> Outcome {
+    let answer: ContainerCreateResponse =
+        client.container_create(&Query::new(), body).await.map_err(|e| refused(e.into()))?;
+    foreground(call, client, &answer.id, body, term::detach_keys("")?, None).await
+}
+
 async fn foreground(
     call: &Call<'_>,
     client: &Client,

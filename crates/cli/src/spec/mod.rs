@@ -1,5 +1,6 @@
 //! The command line as data: commands, groups, flags and what they take.
 
+mod build;
 mod container;
 mod create;
 mod image;

@@ -182,7 +182,12 @@ macro_rules! later {
 }
 
 later! {
-    BUILD "Build an image from a Dockerfile";
+    BAKE "Build from a file";
+    BUILDERS "Manage builders";
+    BUILD_DEBUG "Debug builds";
+    BUILD_POLICY "Work on policies for sources";
+    BUILD_HISTORY "Show earlier builds";
+    IMAGE_TOOLS "Work on images in registries";
     PUSH "Upload an image to a registry";
     LOGIN "Log in to a registry";
     LOGOUT "Log out from a registry";

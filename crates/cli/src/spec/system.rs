@@ -131,16 +131,3 @@ pub(super) static COMPLETE: Command = command(
     |call| Box::pin(completion::complete(call)),
 )
 .raw();
-
-pub(super) static BUILDER_PRUNE: Command = command(
-    "",
-    "Remove build cache",
-    Arity::None,
-    &[&[
-        flag("all", Bool, "Remove all unused cache, not only dangling parts").short('a'),
-        PRUNE_FILTER,
-        FORCE,
-        flag("keep-storage", Kind::Bytes, "How much to keep").default("0"),
-    ]],
-    |call| Box::pin(crate::prune::builder(call)),
-);

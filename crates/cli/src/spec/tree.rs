@@ -1,6 +1,6 @@
 //! Which command goes by which name.
 
-use super::{Command, container as c, image as i, rest as r, system as s};
+use super::{Command, build as b, container as c, image as i, rest as r, system as s};
 
 /// Where help lists an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub(crate) static TOP: &[Entry] = &[
     common("run", &c::RUN),
     common("exec", &c::EXEC),
     common("ps", &c::LIST),
-    common("build", &r::BUILD),
+    common("build", &b::MAKE),
     common("pull", &i::PULL),
     common("push", &r::PUSH),
     common("images", &i::LIST),
@@ -94,6 +94,7 @@ pub(crate) static TOP: &[Entry] = &[
     plain("unpause", &c::UNPAUSE),
     plain("update", &c::UPDATE),
     plain("wait", &c::WAIT),
+    hidden("bake", &r::BAKE),
     hidden("completion", &s::COMPLETION),
     hidden("__complete", &s::COMPLETE),
 ];
@@ -103,7 +104,36 @@ pub(crate) static GROUPS: &[Group] = &[
     Group {
         name: "builder",
         about: "Manage builds",
-        entries: &[plain("build", &r::BUILD), plain("prune", &s::BUILDER_PRUNE)],
+        entries: &[
+            plain("build", &b::MAKE),
+            hidden("du", &b::USAGE),
+            plain("prune", &b::BUILDER_PRUNE),
+        ],
+    },
+    Group {
+        name: "buildx",
+        about: "Build with all that BuildKit's builder has",
+        entries: &[
+            plain("bake", &r::BAKE),
+            hidden("f", &r::BAKE),
+            plain("build", &b::MAKE),
+            hidden("b", &b::MAKE),
+            plain("create", &r::BUILDERS),
+            hidden("dap", &r::BUILD_DEBUG),
+            hidden("debug", &r::BUILD_DEBUG),
+            hidden("dial-stdio", &r::BUILDERS),
+            plain("du", &b::USAGE),
+            plain("history", &r::BUILD_HISTORY),
+            plain("imagetools", &r::IMAGE_TOOLS),
+            plain("inspect", &r::BUILDERS),
+            plain("ls", &r::BUILDERS),
+            hidden("policy", &r::BUILD_POLICY),
+            plain("prune", &b::BUILDX_PRUNE),
+            plain("rm", &r::BUILDERS),
+            plain("stop", &r::BUILDERS),
+            plain("use", &r::BUILDERS),
+            plain("version", &b::BUILDX_VERSION),
+        ],
     },
     Group {
         name: "container",
@@ -160,7 +190,7 @@ pub(crate) static GROUPS: &[Group] = &[
         name: "image",
         about: "Manage images",
         entries: &[
-            plain("build", &r::BUILD),
+            plain("build", &b::MAKE),
             plain("history", &i::HISTORY),
             plain("import", &i::IMPORT),
             plain("inspect", &i::INSPECT),

@@ -37,9 +37,13 @@ fn sum(list: &[Json], key: &str) -> i64 {
     list.iter().filter_map(|item| item[key].as_i64()).filter(|size| *size > 0).sum()
 }
 
-#[expect(clippy::cast_precision_loss, reason = "four digits of it are printed")]
 fn size(bytes: i64) -> String {
-    units::human_size(bytes as f64, 4)
+    human(bytes, 4)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a few digits of it are printed")]
+fn human(bytes: i64, digits: usize) -> String {
+    units::human_size(bytes as f64, digits)
 }
 
 fn share(part: i64, all: i64) -> String {
@@ -91,9 +95,25 @@ fn volume_row(usage: &Json) -> Row {
     Row::of(["Local Volumes".into(), list.len().to_string(), active.to_string(), size(all), free])
 }
 
+/// Bytes of the build cache that no image has, too.
+fn cache_bytes(list: &[Json]) -> i64 {
+    let own = list.iter().filter(|entry| entry["Shared"] != true);
+    own.filter_map(|entry| entry["Size"].as_i64()).sum()
+}
+
+/// Records of the build cache; those that were used last come last.
+fn cache_sorted(usage: &Json) -> Vec<&Json> {
+    let mut list: Vec<&Json> = items(usage, "BuildCache").iter().collect();
+    list.sort_by_key(|entry| {
+        let used = entry["LastUsedAt"].as_str().and_then(|at| at.parse::<jiff::Timestamp>().ok());
+        (used, entry["ID"].as_str().unwrap_or(""))
+    });
+    list
+}
+
 fn cache_row(usage: &Json) -> Row {
     let list = items(usage, "BuildCache");
-    let all = sum(list, "Size");
+    let all = cache_bytes(list);
     let active = list.iter().filter(|entry| entry["InUse"] == true).count();
     let idle = list.iter().filter(|entry| entry["InUse"] != true && entry["Shared"] != true);
     let free: i64 = idle.filter_map(|entry| entry["Size"].as_i64()).sum();
@@ -147,9 +167,9 @@ fn verbose(usage: &Json, wanted: &str) -> Result<String, String> {
     let all = View { type_name: "", fields: volume::FIELDS, rows };
     text.push_str("\nLocal Volumes space usage:\n\n");
     text.push_str(&format::render(&all, "", "{{.Name}}\t{{.Links}}\t{{.Size}}")?);
-    let cache = items(usage, "BuildCache");
-    text.push_str(&format!("\nBuild cache usage: {}\n\n", size(sum(cache, "Size"))));
-    let rows = cache.iter().map(cache_entry).collect();
+    let bytes = cache_bytes(items(usage, "BuildCache"));
+    text.push_str(&format!("\nBuild cache usage: {}\n\n", size(bytes)));
+    let rows = cache_sorted(usage).into_iter().map(cache_entry).collect();
     let all = View { type_name: "", fields: CACHE_FIELDS, rows };
     text.push_str(&format::render(&all, "", "{{.ID}}\t{{.CacheType}}\t{{.Size}}\t{{.CreatedSince}}\t{{.LastUsedSince}}\t{{.UsageCount}}\t{{.Shared}}")?);
     Ok(text)
@@ -164,10 +184,7 @@ fn cache_entry(entry: &Json) -> Row {
     Row::of([
         id,
         entry["Type"].as_str().unwrap_or("").to_owned(),
-        units::human_size(
-            f64::from(u32::try_from(entry["Size"].as_i64().unwrap_or(0)).unwrap_or(u32::MAX)),
-            3,
-        ),
+        human(entry["Size"].as_i64().unwrap_or(0), 3),
         since("CreatedAt"),
         since("LastUsedAt"),
         entry["UsageCount"].as_i64().unwrap_or(0).to_string(),

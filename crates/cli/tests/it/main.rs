@@ -4,6 +4,8 @@
 //! Needs root, `docker`, `dockerd` and a static `busybox`; without them it says so and passes.
 //! The daemon runs in a network namespace of its own, with its own roots, and is ended after.
 
+mod build;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -256,6 +258,19 @@ impl Daemon {
             }
             let _ = self.docker(line);
         }
+        self.fill_cache();
+    }
+
+    /// Builds something with BuildKit, which docker.io's own command line of the same age can.
+    fn fill_cache(&self) {
+        let text = "FROM busybox\nRUN echo a >/a\nRUN echo b >/b\nCOPY Dockerfile /c\n";
+        let context = self.directory.path().join("context");
+        std::fs::create_dir(&context).expect("context");
+        std::fs::write(context.join("Dockerfile"), text).expect("Dockerfile");
+        let mut build = Command::new("/usr/bin/docker");
+        build.args(["-H", &self.socket(), "build", "-q", "--network", "none", "context"]);
+        build.env("DOCKER_BUILDKIT", "1").stdout(Stdio::null()).stderr(Stdio::null());
+        assert!(self.here(&mut build).success(), "{build:?}");
     }
 
     fn here(&self, command: &mut Command) -> std::process::ExitStatus {

@@ -20,7 +20,7 @@ use crate::error::Invalid;
 use crate::record::{ContainerRecord, MountKind, MountRecord};
 
 /// Mounts with the host path of each.
-pub(super) type Sources = Vec<(MountRecord, PathBuf)>;
+pub(crate) type Sources = Vec<(MountRecord, PathBuf)>;
 
 /// Finds the host path of each mount: makes missing sources of `-v`, mounts volumes. What is
 /// mounted is released again when something fails.
@@ -136,7 +136,7 @@ fn volume(
     Ok(at)
 }
 
-/// Where parts of volumes are bound while a container starts.
+/// Where parts of volumes, and mounts of steps, are bound while a container or step starts.
 fn subpath_dir(engine: &Inner, id: &str) -> PathBuf {
     engine.config.exec_root.join("subpaths").join(id)
 }
@@ -148,18 +148,50 @@ fn bind_subpath(volume: &Path, below: &str, at: &Path) -> io::Result<()> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let found: OwnedFd = rustix::fs::openat2(&root, below, flags, Mode::empty(), resolve)?;
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_RECURSIVE
-        | OpenTreeFlags::AT_EMPTY_PATH;
+    let flags = COPY | OpenTreeFlags::AT_RECURSIVE;
     let tree = rustix::mount::open_tree(&found, "", flags)?;
+    attach(tree, at)
+}
+
+/// A detached copy of what a descriptor is of.
+const COPY: OpenTreeFlags = OpenTreeFlags::OPEN_TREE_CLONE
+    .union(OpenTreeFlags::OPEN_TREE_CLOEXEC)
+    .union(OpenTreeFlags::AT_EMPTY_PATH);
+
+/// Binds what a descriptor is of to a place of ours; `number` tells the places of one id apart.
+///
+/// # Errors
+/// The kernel's.
+pub(crate) fn bind_descriptor(
+    engine: &Inner,
+    id: &str,
+    number: usize,
+    found: OwnedFd,
+) -> io::Result<PathBuf> {
+    let at = subpath_dir(engine, id).join(number.to_string());
+    let tree = match rustix::mount::open_tree(&found, "", COPY) {
+        // Before Linux 6.15 what is attached nowhere cannot be copied: it is attached itself.
+        Err(rustix::io::Errno::INVAL) => found,
+        tree => tree?,
+    };
+    // It is to be as the container's root, whatever the file system that it is on is mounted with.
+    let clear = gantry_sys::mount::NOEXEC | gantry_sys::mount::NOSUID | gantry_sys::mount::NODEV;
+    let change = gantry_sys::mount::Change { clear, ..Default::default() };
+    gantry_sys::mount::change(tree.as_fd(), change, false)?;
+    attach(tree, &at)?;
+    Ok(at)
+}
+
+/// Attaches a detached mount to a place of ours, which is made.
+fn attach(tree: OwnedFd, at: &Path) -> io::Result<()> {
     if let Some(parent) = at.parent() {
-        // What a volume holds is for nobody else on the host.
+        // What is mounted there is for nobody else on the host.
         fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
     }
-    match fs::File::from(found).metadata()?.is_dir() {
-        true => fs::create_dir(at)?,
-        false => drop(fs::File::create_new(at)?),
+    let stat = rustix::fs::fstat(&tree)?;
+    match rustix::fs::FileType::from_raw_mode(stat.st_mode) {
+        rustix::fs::FileType::Directory => fs::create_dir(at)?,
+        _ => drop(fs::File::create_new(at)?),
     }
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
     Ok(rustix::mount::move_mount(tree.as_fd(), "", rustix::fs::CWD, at, flags)?)
@@ -172,7 +204,8 @@ pub(crate) fn release_subpaths(engine: &Inner, record: &ContainerRecord) {
     }
 }
 
-fn remove_subpaths(engine: &Inner, id: &str) {
+/// Takes away what is bound for a container or step.
+pub(crate) fn remove_subpaths(engine: &Inner, id: &str) {
     let dir = subpath_dir(engine, id);
     for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
         let path = entry.path();

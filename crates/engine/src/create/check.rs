@@ -18,7 +18,7 @@ const HOSTNAME_LIMIT: usize = 63;
 const LEAST_HEALTH_NS: i64 = 1_000_000;
 
 /// Checks a merged configuration; gives warnings.
-pub(super) fn check(
+pub(crate) fn check(
     engine: &Inner,
     config: &ContainerConfig,
     host: &HostConfig,
@@ -167,7 +167,7 @@ fn check_modes(
 }
 
 /// Fills the host side's defaults, as `inspect` shows them.
-pub(super) fn fill_host(engine: &Inner, host: &mut HostConfig) {
+pub(crate) fn fill_host(engine: &Inner, host: &mut HostConfig) {
     let config = &engine.config;
     let text = |own: &mut String, default: &str| {
         if own.is_empty() {

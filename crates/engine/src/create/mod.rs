@@ -1,8 +1,8 @@
 //! `create`: a request becomes a record, a root file system and volumes.
 
-mod check;
+pub(crate) mod check;
 mod merge;
-mod networking;
+pub(crate) mod networking;
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -206,7 +206,7 @@ fn claim<'a>(engine: &'a Inner, wanted: Option<&str>) -> Result<Claim<'a>, Creat
 }
 
 /// Gives a container without a host name the one it will see.
-fn name_host(
+pub(crate) fn name_host(
     engine: &Inner,
     config: &mut ContainerConfig,
     host: &HostConfig,

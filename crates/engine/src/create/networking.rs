@@ -15,7 +15,7 @@ use crate::record::NetworkMode;
 /// The networks that a container is to be on, by name, with what is asked of each.
 ///
 /// A network that is not there is none of this step's business: it may come before the start.
-pub(super) fn endpoints(
+pub(crate) fn endpoints(
     engine: &Inner,
     host: &HostConfig,
     asked: BTreeMap<String, EndpointSettings>,

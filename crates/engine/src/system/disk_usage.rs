@@ -19,7 +19,7 @@ pub struct DiskUsageKinds {
     pub containers: bool,
     /// Volumes.
     pub volumes: bool,
-    /// Build cache.
+    /// Build cache, which the engine knows nothing of: the door counts it.
     pub build_cache: bool,
 }
 
@@ -46,10 +46,6 @@ impl Engine {
             let volumes =
                 volumes.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
             usage.volumes = Some(volumes);
-        }
-        if kinds.build_cache {
-            usage.build_cache = Some(Vec::new());
-            usage.builder_size = Some(0);
         }
         Ok(usage)
     }

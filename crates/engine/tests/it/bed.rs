@@ -96,7 +96,16 @@ impl Bed {
         let (data, exec) = (self.root.join("data"), self.root.join("exec"));
         fs::create_dir_all(&data).unwrap();
         fs::create_dir_all(&exec).unwrap();
-        let store = gantry_store::Store::open(&data.join("store.db")).unwrap();
+        // The engine before may let go of it a moment behind its shutdown.
+        let begun = std::time::Instant::now();
+        let store = loop {
+            match gantry_store::Store::open(&data.join("store.db")) {
+                Err(_) if begun.elapsed() < Duration::from_secs(5) => {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                opened => break opened.unwrap(),
+            }
+        };
         let content = gantry_content::Content::open(&data.join("content")).unwrap();
         let snapshots = gantry_snapshot::Snapshots::open(&data.join("snapshots")).unwrap();
         let quiet: gantry_image::OnEvent = Arc::new(|_| {});

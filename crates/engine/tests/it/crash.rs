@@ -6,9 +6,11 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use gantry_engine::{Engine, RemoveOptions, WaitCondition};
+use gantry_engine::{Engine, RemoveOptions, StepMount, StepSource, WaitCondition};
+use tokio_util::sync::CancellationToken;
 
 use crate::bed::{Bed, create, host, on_host, run, script};
+use crate::steps::{path_of, step};
 
 /// Tells the child where to be a daemon.
 const CHILD: &str = "GANTRY_ENGINE_TEST_DAEMON";
@@ -25,7 +27,8 @@ fn daemon_that_will_be_killed() {
         let bed = Bed::at(PathBuf::from(root));
         let engine = bed.engine().await;
         let busy = (0..3).map(|lane| tokio::spawn(be_busy(engine.clone(), lane)));
-        for lane in busy.collect::<Vec<_>>() {
+        let steps = tokio::spawn(run_steps(engine.clone()));
+        for lane in busy.chain([steps]).collect::<Vec<_>>() {
             lane.await.unwrap();
         }
     });
@@ -52,6 +55,19 @@ async fn be_busy(engine: Engine, lane: u32) {
             let options = RemoveOptions { force: true, volumes: true };
             let _ = container.remove(options).await;
         }
+    }
+}
+
+async fn run_steps(engine: Engine) {
+    for number in 0.. {
+        let mut request = step(&engine, number, "busybox sleep 0.05; echo x > /made/y");
+        let source = StepSource::Descriptor(path_of(&engine.config().data_root));
+        let mount = StepMount { target: "/made/point".into(), source, read_only: true };
+        request.mounts.push(mount);
+        let id = request.id.clone();
+        let (sender, _) = tokio::sync::mpsc::channel(1);
+        let _ = engine.run_step(request, sender, &CancellationToken::new()).await;
+        engine.parts().snapshots.remove(&id).unwrap();
     }
 }
 
@@ -100,6 +116,9 @@ fn nothing_is_lost_or_left_when_the_daemon_is_killed() {
         assert!(left <= usize::try_from(ROUNDS * 3).unwrap(), "{left} volumes");
         let dirs = std::fs::read_dir(bed.root().join("data/containers")).unwrap().count();
         assert_eq!(dirs, 0);
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let root = bed.root().display().to_string();
+        assert!(!mounts.contains(&root), "a mount of a step is left");
         let addresses = Command::new("ip").args(["-o", "link"]).output().unwrap();
         let links = String::from_utf8_lossy(&addresses.stdout).into_owned();
         eprintln!("links left: {}", links.lines().count());

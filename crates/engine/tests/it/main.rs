@@ -10,4 +10,5 @@ mod networks;
 mod recovery;
 mod requests;
 mod speed;
+mod steps;
 mod volumes;

@@ -33,7 +33,14 @@ pub(super) fn prepare(rootfs: &Rootfs, propagation: Option<&str>) -> Result<Owne
     }
     let tree = match rootfs {
         Rootfs::Path(path) => clone_tree(path)?,
-        Rootfs::Overlay { lower, upper, work } => overlay(lower, upper, work)?,
+        Rootfs::Overlay { lower, upper, work, volatile } => {
+            overlay(Overlay {
+                lower,
+                upper: Some((upper, work)),
+                attributes: MountAttrFlags::empty(),
+                volatile: *volatile,
+            })?
+        }
     };
     rustix::mount::move_mount(&tree, "", CWD, &at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
         .during(|| format!("mounting rootfs on {}", at.display()))?;
@@ -79,10 +86,8 @@ fn clone_tree(path: &Path) -> Result<OwnedFd, Failure> {
     Ok(tree)
 }
 
-fn overlay(lower: &[PathBuf], upper: &Path, work: &Path) -> Result<OwnedFd, Failure> {
-    let upper = Some((upper, work));
-    let mounted = mount_detached(Overlay { lower, upper, attributes: MountAttrFlags::empty() });
-    mounted.or_else(|refused| {
+fn overlay(overlay: Overlay<'_>) -> Result<OwnedFd, Failure> {
+    mount_detached(overlay).or_else(|refused| {
         let text = refused.to_string();
         Err(refused.source).during(|| text)
     })

@@ -34,6 +34,7 @@ impl Place {
             lower: vec![self.path("top"), self.path("base")],
             upper: self.path("upper"),
             work: self.path("work"),
+            volatile: false,
         }
     }
 }

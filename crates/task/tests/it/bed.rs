@@ -123,6 +123,7 @@ impl Bed {
                 lower: vec![self.directory.path().join("lower")],
                 upper: part("upper"),
                 work: part("work"),
+                volatile: false,
             },
             netns: None,
             stdio: StdioConfig::default(),

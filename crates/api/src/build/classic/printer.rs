@@ -1,0 +1,667 @@
+//! The classic builder's words for how a build goes, in the Dockerfile's order.
+//!
+//! Steps are worked on in parallel; what is printed is of one step at a time, and what the others
+//! print meanwhile waits until it is their turn.
+//!
+//! ```text
+//! Step 2/3 : RUN make
+//!  ---> Running in 4ee47a7f5b0e       unless the cache had it: " ---> Using cache"
+//! ...                                 what it prints
+//! Removing intermediate container 4ee47a7f5b0e
+//!  ---> 93f3a14b5ea1
+//! ```
+//!
+//! Triggers of a base are part of its step, between the line and the id. Steps that only change the configuration are no work of ours; they read as they do in Docker,
+//! which makes a container for each that it has not seen before.
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use gantry_api_types::build::BuildResult;
+use gantry_api_types::image::{ErrorDetail, JsonMessage};
+use gantry_build::Instruction;
+use gantry_build_proto::{Built, Cached, Completed, Failure, Log, Progress, Stream};
+use gantry_oci::Digest;
+
+/// Bytes of steps that wait for their turn to be printed.
+const WAITING_BYTES: usize = 8 << 20;
+/// Configurations that are known to have been seen.
+const SEEN: usize = 16 << 10;
+/// Digits of a short id.
+const SHORT: usize = 12;
+
+/// Configurations that were built before, by the ids that were shown for them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Seen(Arc<Mutex<HashSet<String>>>);
+
+impl Seen {
+    /// Notes an id; whether it was there.
+    fn note(&self, id: &str) -> bool {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.len() >= SEEN {
+            seen.clear();
+        }
+        !seen.insert(id.to_owned())
+    }
+}
+
+/// What is printed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Style {
+    /// Tell that steps' containers are removed.
+    pub(super) remove: bool,
+    /// Also of one that fails.
+    pub(super) force_remove: bool,
+    /// The image's id goes out as data for programs, too.
+    pub(super) aux: bool,
+    /// Nothing is taken from the cache.
+    pub(super) no_cache: bool,
+    /// Labels that the request gives the image.
+    pub(super) labels: BTreeMap<String, String>,
+}
+
+/// A vertex, as far as is known.
+#[derive(Debug, Default)]
+struct Work {
+    started: bool,
+    /// Printed, but not yet its turn.
+    waiting: VecDeque<Log>,
+    completed: Option<Completed>,
+}
+
+/// What kind of step it is, for what is printed around it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    From,
+    Copy,
+    /// All that Docker makes a container for.
+    Other,
+}
+
+/// Turns progress into messages.
+#[derive(Debug)]
+pub(super) struct Printer {
+    style: Style,
+    seen: Seen,
+    instructions: Vec<Instruction>,
+    work: BTreeMap<u32, Work>,
+    waiting_bytes: usize,
+    /// The instruction whose turn it is, and how much of it was printed.
+    turn: usize,
+    announced: bool,
+    running: bool,
+    settled: bool,
+    /// The id that was shown last.
+    id: String,
+    /// Something of the build itself is being worked on: its text was understood.
+    pub(super) understood: bool,
+    out: Vec<JsonMessage>,
+}
+
+impl Printer {
+    /// A printer that has printed nothing.
+    pub(super) fn new(style: Style, seen: Seen) -> Self {
+        Self {
+            style,
+            seen,
+            instructions: Vec::new(),
+            work: BTreeMap::new(),
+            waiting_bytes: 0,
+            turn: 0,
+            announced: false,
+            running: false,
+            settled: false,
+            id: String::new(),
+            understood: false,
+            out: Vec::new(),
+        }
+    }
+
+    /// What was printed since the last call.
+    pub(super) fn take(&mut self) -> Vec<JsonMessage> {
+        std::mem::take(&mut self.out)
+    }
+
+    /// It is known what will be done. What the request labels the image with are steps, too.
+    pub(super) fn planned(&mut self, instructions: &[Instruction]) {
+        self.understood = true;
+        let labels = self.style.labels.iter().map(|(name, value)| Instruction {
+            text: format!("LABEL {name}={value}"),
+            vertex: None,
+            trigger: false,
+        });
+        self.instructions = instructions.iter().cloned().chain(labels).collect();
+        self.advance();
+    }
+
+    /// Something happened.
+    pub(super) fn progress(&mut self, progress: Progress) {
+        match progress {
+            Progress::Vertex(vertex) => {
+                self.understood |= vertex.name.starts_with("[internal] load metadata for ");
+            }
+            Progress::Started(started) => {
+                self.work.entry(started.vertex).or_default().started = true;
+            }
+            Progress::Log(log) => return self.log(log),
+            Progress::Completed(completed) => {
+                let work = self.work.entry(completed.vertex).or_default();
+                work.completed = Some(completed);
+            }
+            Progress::Status { .. } | Progress::Warning(_) => return,
+        }
+        self.advance();
+    }
+
+    /// It is built.
+    pub(super) fn built(&mut self, built: &Built) {
+        // What was not told of is done all the same.
+        while self.turn + 1 < self.instructions.len() {
+            self.announce();
+            self.finish_step();
+        }
+        let id = short(&built.image).to_owned();
+        if self.turn < self.instructions.len() {
+            self.announce();
+            self.settle();
+            self.end_step(&id);
+        }
+        if self.style.aux && !built.image.is_empty() {
+            let aux = serde_json::to_value(BuildResult { id: built.image.clone() }).ok();
+            self.out.push(JsonMessage { aux, ..JsonMessage::default() });
+        }
+        for warning in built.warnings.iter().filter(|warning| warning.rule.is_empty()) {
+            self.say(format!("[Warning] {}\n", warning.message));
+        }
+        self.say(format!("Successfully built {id}\n"));
+        for name in &built.names {
+            self.say(format!("Successfully tagged {name}\n"));
+        }
+    }
+
+    /// It is not built.
+    pub(super) fn failed(&mut self, failure: &Failure) {
+        let left = self.instructions.get(self.turn..).unwrap_or_default();
+        if let Some(ahead) = left.iter().position(|one| self.has_failed(one)) {
+            if ahead > 0 {
+                // Another stage was quicker to fail than this one to get there.
+                (self.turn, self.announced, self.running) = (self.turn + ahead, false, false);
+            }
+            self.announce();
+            self.run();
+            self.print_waiting();
+            if self.running && self.style.force_remove {
+                self.removed();
+            }
+        }
+        let message = match failure.exit_code {
+            0 => failure.message.clone(),
+            code => {
+                let command = failure.command.join(" ");
+                format!("The command '{command}' returned a non-zero code: {code}")
+            }
+        };
+        let detail = ErrorDetail { code: failure.exit_code.into(), message: message.clone() };
+        let error_detail = Some(detail);
+        self.out.push(JsonMessage { error_detail, error: message, ..JsonMessage::default() });
+    }
+
+    fn has_failed(&self, instruction: &Instruction) -> bool {
+        let work = instruction.vertex.and_then(|vertex| self.work.get(&vertex));
+        let error = work.and_then(|work| work.completed.as_ref()?.error.as_deref());
+        error.is_some_and(|error| error != CANCELLED)
+    }
+
+    /// Prints as far as it is known.
+    fn advance(&mut self) {
+        while let Some(instruction) = self.instructions.get(self.turn) {
+            let vertex = instruction.vertex;
+            self.announce();
+            if let Some(vertex) = vertex {
+                let Some(work) = self.work.get(&vertex) else { return };
+                let done = work.completed.as_ref().is_some_and(|done| done.error.is_none());
+                if work.started && !done {
+                    self.run();
+                    self.print_waiting();
+                }
+                if !done {
+                    return;
+                }
+            }
+            // The last one's id is the image's, which is told with the end.
+            if self.turn + 1 == self.instructions.len() {
+                return self.settle();
+            }
+            self.finish_step();
+        }
+    }
+
+    fn announce(&mut self) {
+        if std::mem::replace(&mut self.announced, true) {
+            return;
+        }
+        if self.instructions[self.turn].trigger {
+            return self.announce_triggers();
+        }
+        let text = self.instructions[self.turn].text.clone();
+        let steps = |part: &[Instruction]| part.iter().filter(|one| !one.trigger).count();
+        let (number, all) = (steps(&self.instructions[..=self.turn]), steps(&self.instructions));
+        self.say(format!("Step {number}/{all} : {text}"));
+        self.say("\n".to_owned());
+    }
+
+    /// Tells of a base's triggers, before the first.
+    fn announce_triggers(&mut self) {
+        if self.turn.checked_sub(1).is_some_and(|last| self.instructions[last].trigger) {
+            return;
+        }
+        let triggers = self.instructions[self.turn..].iter().take_while(|one| one.trigger);
+        let count = triggers.count();
+        self.say(format!("# Executing {count} build trigger"));
+        if count > 1 {
+            self.say("s".to_owned());
+        }
+        self.say("\n".to_owned());
+    }
+
+    /// Tells that the step runs, once.
+    fn run(&mut self) {
+        if self.running || self.kind() != Kind::Other {
+            return;
+        }
+        self.running = true;
+        let container = self.container();
+        self.say(format!(" ---> Running in {container}\n"));
+    }
+
+    fn removed(&mut self) {
+        let container = self.container();
+        self.say(format!("Removing intermediate container {container}\n"));
+    }
+
+    /// Prints what is to be said of a step that is done, all but its id; once.
+    fn settle(&mut self) {
+        if std::mem::replace(&mut self.settled, true) {
+            return;
+        }
+        let vertex = self.instructions[self.turn].vertex;
+        let work = vertex.and_then(|vertex| self.work.get(&vertex));
+        let completed = work.and_then(|work| work.completed.as_ref());
+        let next = match completed.map(|done| done.result.as_str()) {
+            _ if self.is_scratch() => String::new(),
+            None | Some("") => {
+                let text = format!("{}\n{}", self.id, self.instructions[self.turn].text);
+                Digest::of(text.as_bytes()).hex()[..SHORT].to_owned()
+            }
+            Some(result) => short(result).to_owned(),
+        };
+        let seen = self.seen.note(&next);
+        let cached = match completed.map(|done| done.cached) {
+            Some(Cached::Hit) => true,
+            Some(Cached::Miss) => false,
+            Some(Cached::No) | None => seen && !self.style.no_cache,
+        };
+        self.id = next;
+        if self.kind() == Kind::From {
+            return;
+        }
+        if cached && !self.running {
+            return self.say(" ---> Using cache\n".to_owned());
+        }
+        self.run();
+        self.print_waiting();
+        if self.running && self.style.remove {
+            self.removed();
+        }
+    }
+
+    fn finish_step(&mut self) {
+        self.settle();
+        let id = self.id.clone();
+        self.end_step(&id);
+    }
+
+    fn end_step(&mut self, id: &str) {
+        self.turn += 1;
+        // Triggers that follow belong to the step.
+        if !self.instructions.get(self.turn).is_some_and(|next| next.trigger) {
+            self.say(format!(" ---> {id}\n"));
+        }
+        (self.announced, self.running, self.settled) = (false, false, false);
+    }
+
+    fn log(&mut self, log: Log) {
+        let current = self.instructions.get(self.turn).and_then(|one| one.vertex);
+        if current == Some(log.vertex) && self.announced {
+            self.run();
+            return self.print(&log);
+        }
+        if self.waiting_bytes < WAITING_BYTES {
+            self.waiting_bytes += log.text.len();
+            self.work.entry(log.vertex).or_default().waiting.push_back(log);
+        }
+    }
+
+    fn print_waiting(&mut self) {
+        let vertex = self.instructions[self.turn].vertex;
+        let Some(work) = vertex.and_then(|vertex| self.work.get_mut(&vertex)) else { return };
+        for log in std::mem::take(&mut work.waiting) {
+            self.waiting_bytes -= log.text.len();
+            self.print(&log);
+        }
+    }
+
+    fn print(&mut self, log: &Log) {
+        self.say(match log.stream {
+            Stream::Out => log.text.clone(),
+            // Red, as Docker's client has no other way to tell it.
+            Stream::Err => format!("\u{1b}[91m{}\u{1b}[0m", log.text),
+        });
+    }
+
+    fn say(&mut self, stream: String) {
+        self.out.push(JsonMessage { stream, ..JsonMessage::default() });
+    }
+
+    fn kind(&self) -> Kind {
+        let text = &self.instructions[self.turn].text;
+        let word = text.split_ascii_whitespace().next().unwrap_or_default();
+        match word.to_ascii_uppercase().as_str() {
+            "FROM" => Kind::From,
+            "COPY" | "ADD" => Kind::Copy,
+            _ => Kind::Other,
+        }
+    }
+
+    /// Whether there is nothing at all in this image, and so no id.
+    fn is_scratch(&self) -> bool {
+        let text = &self.instructions[self.turn].text;
+        let words: Vec<&str> = text.split_ascii_whitespace().take(2).collect();
+        matches!(words[..], [from, "scratch"] if from.eq_ignore_ascii_case("FROM"))
+    }
+
+    /// What the step's container would be called.
+    fn container(&self) -> String {
+        let text = format!("{}\n{}\n{}", self.id, self.turn, self.instructions[self.turn].text);
+        Digest::of(text.as_bytes()).hex()[..SHORT].to_owned()
+    }
+}
+
+/// The words of a vertex that ended because another failed.
+const CANCELLED: &str = "context canceled";
+
+/// The first digits of an id.
+fn short(id: &str) -> &str {
+    let hex = id.rsplit_once(':').map_or(id, |(_, hex)| hex);
+    hex.get(..SHORT).unwrap_or(hex)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gantry_build_proto::{Started, Vertex};
+
+    fn text(messages: &[JsonMessage]) -> String {
+        messages.iter().map(|message| message.stream.as_str()).collect()
+    }
+
+    fn instructions(steps: &[(&str, Option<u32>)]) -> Vec<Instruction> {
+        let one = |(text, vertex): &(&str, Option<u32>)| Instruction {
+            text: text.trim_start_matches("ONBUILD ").to_owned(),
+            vertex: *vertex,
+            trigger: text.starts_with("ONBUILD "),
+        };
+        steps.iter().map(one).collect()
+    }
+
+    fn printer(steps: &[(&str, Option<u32>)], seen: &Seen) -> Printer {
+        let style = Style { remove: true, aux: true, ..Style::default() };
+        let mut printer = Printer::new(style, seen.clone());
+        printer.planned(&instructions(steps));
+        printer
+    }
+
+    fn started(vertex: u32) -> Progress {
+        Progress::Started(Started { vertex, at_ns: 0 })
+    }
+
+    fn log(vertex: u32, stream: Stream, text: &str) -> Progress {
+        Progress::Log(Log { vertex, stream, at_ns: 0, text: text.to_owned() })
+    }
+
+    fn completed(vertex: u32, cached: Cached, result: &str, error: Option<&str>) -> Progress {
+        Progress::Completed(Completed {
+            vertex,
+            at_ns: 0,
+            cached,
+            error: error.map(str::to_owned),
+            result: result.to_owned(),
+            why: String::new(),
+        })
+    }
+
+    fn built() -> Built {
+        Built {
+            image: format!("sha256:{}", "c".repeat(64)),
+            names: vec!["a:latest".into(), "b:1".into()],
+            ..Built::default()
+        }
+    }
+
+    /// The words with made-up container ids replaced.
+    fn masked(text: &str) -> String {
+        let mask = |line: &str| {
+            for before in [" ---> Running in ", "Removing intermediate container "] {
+                // What was printed before may have had no newline.
+                if let Some((printed, _)) = line.split_once(before) {
+                    return format!("{printed}{before}*\n");
+                }
+            }
+            line.to_owned()
+        };
+        text.split_inclusive('\n').map(mask).collect()
+    }
+
+    const PLAIN: &[(&str, Option<u32>)] = &[
+        ("FROM box", Some(0)),
+        ("ENV A=1", None),
+        ("RUN echo hi", Some(1)),
+        ("COPY . /x", Some(2)),
+        ("CMD [\"sh\"]", None),
+    ];
+
+    #[test]
+    fn a_build_reads_as_dockers() {
+        let seen = Seen::default();
+        let mut one = printer(PLAIN, &seen);
+        one.progress(completed(0, Cached::No, "aaaaaaaaaaaa", None));
+        one.progress(started(1));
+        one.progress(log(1, Stream::Out, "hi\n"));
+        one.progress(log(1, Stream::Err, "oh\n"));
+        one.progress(completed(1, Cached::Miss, "bbbbbbbbbbbb", None));
+        one.progress(started(2));
+        one.progress(completed(2, Cached::Miss, "dddddddddddd", None));
+        one.built(&built());
+        let messages = one.take();
+        let got = masked(&text(&messages));
+        let env = got.lines().nth(5).unwrap().to_owned();
+        let want = format!(
+            "Step 1/5 : FROM box\n ---> aaaaaaaaaaaa\n\
+             Step 2/5 : ENV A=1\n ---> Running in *\nRemoving intermediate container *\n{env}\n\
+             Step 3/5 : RUN echo hi\n ---> Running in *\nhi\n\u{1b}[91moh\n\u{1b}[0m\
+             Removing intermediate container *\n ---> bbbbbbbbbbbb\n\
+             Step 4/5 : COPY . /x\n ---> dddddddddddd\n\
+             Step 5/5 : CMD [\"sh\"]\n ---> Running in *\nRemoving intermediate container *\n \
+             ---> cccccccccccc\nSuccessfully built cccccccccccc\nSuccessfully tagged a:latest\n\
+             Successfully tagged b:1\n"
+        );
+        assert_eq!(got, want);
+        let aux: Vec<_> = messages.iter().filter_map(|message| message.aux.as_ref()).collect();
+        assert_eq!(aux, [&serde_json::json!({ "ID": built().image })]);
+        assert_eq!(
+            messages[0].stream, "Step 1/5 : FROM box",
+            "the newline is a message of its own"
+        );
+        assert_eq!(messages[1].stream, "\n");
+
+        let mut again = printer(PLAIN, &seen);
+        again.progress(completed(0, Cached::No, "aaaaaaaaaaaa", None));
+        again.progress(completed(1, Cached::Hit, "bbbbbbbbbbbb", None));
+        again.progress(completed(2, Cached::Hit, "dddddddddddd", None));
+        again.built(&built());
+        let got = text(&again.take());
+        assert_eq!(got.matches(" ---> Using cache\n").count(), 4, "{got}");
+        assert!(!got.contains("Running in"), "{got}");
+        let changed: Vec<_> = PLAIN[..4].iter().copied().chain([("CMD [\"x\"]", None)]).collect();
+        let mut changed = printer(&changed, &seen);
+        changed.progress(completed(0, Cached::No, "aaaaaaaaaaaa", None));
+        changed.progress(completed(1, Cached::Hit, "bbbbbbbbbbbb", None));
+        changed.progress(completed(2, Cached::Hit, "dddddddddddd", None));
+        changed.built(&built());
+        assert_eq!(text(&changed.take()).matches(" ---> Using cache\n").count(), 3);
+    }
+
+    #[test]
+    fn labels_and_warnings_have_their_place() {
+        let labels = [("l".to_owned(), "v".to_owned())].into();
+        let style = Style { labels, ..Style::default() };
+        let mut printer = Printer::new(style, Seen::default());
+        printer.planned(&instructions(&[("FROM scratch", Some(0)), ("COPY f /", Some(1))]));
+        printer.progress(completed(0, Cached::No, "", None));
+        printer.progress(completed(1, Cached::Miss, "111111111111", None));
+        let message = "One or more build-args [X] were not consumed".to_owned();
+        let unused = gantry_build_proto::Warning { message, ..Default::default() };
+        printer.built(&Built { warnings: vec![unused], ..built() });
+        assert_eq!(
+            masked(&text(&printer.take())),
+            "Step 1/3 : FROM scratch\n ---> \nStep 2/3 : COPY f /\n ---> 111111111111\n\
+             Step 3/3 : LABEL l=v\n ---> Running in *\n ---> cccccccccccc\n\
+             [Warning] One or more build-args [X] were not consumed\n\
+             Successfully built cccccccccccc\nSuccessfully tagged a:latest\n\
+             Successfully tagged b:1\n"
+        );
+    }
+
+    #[test]
+    fn triggers_are_part_of_their_bases_step() {
+        let steps = [
+            ("FROM box", Some(0)),
+            ("ONBUILD RUN echo trigger", Some(1)),
+            ("ONBUILD ENV X=1", None),
+            ("RUN echo own", Some(2)),
+        ];
+        let mut printer = printer(&steps, &Seen::default());
+        printer.progress(completed(0, Cached::No, "aaaaaaaaaaaa", None));
+        printer.progress(started(1));
+        printer.progress(log(1, Stream::Out, "trigger\n"));
+        printer.progress(completed(1, Cached::Miss, "111111111111", None));
+        printer.progress(completed(2, Cached::Miss, "222222222222", None));
+        printer.built(&built());
+        let got = masked(&text(&printer.take()));
+        let want = "Step 1/2 : FROM box\n# Executing 2 build triggers\n ---> Running in *\ntrigger\n\
+                    Removing intermediate container *\n ---> Running in *\n\
+                    Removing intermediate container *\n ---> ";
+        assert!(got.starts_with(want), "{got}");
+        assert!(got.contains("\nStep 2/2 : RUN echo own\n"), "{got}");
+    }
+
+    #[test]
+    fn parallel_stages_come_in_the_texts_order() {
+        let steps = [
+            ("FROM box as one", Some(0)),
+            ("RUN one", Some(1)),
+            ("FROM box", Some(0)),
+            ("RUN two", Some(2)),
+        ];
+        let mut printer = printer(&steps, &Seen::default());
+        printer.progress(completed(0, Cached::No, "aaaaaaaaaaaa", None));
+        printer.progress(started(2));
+        printer.progress(log(2, Stream::Out, "two\n"));
+        printer.progress(started(1));
+        printer.progress(completed(2, Cached::Miss, "222222222222", None));
+        printer.progress(log(1, Stream::Out, "one\n"));
+        let so_far = text(&printer.take());
+        assert!(so_far.ends_with("one\n") && !so_far.contains("two"), "{so_far}");
+        printer.progress(completed(1, Cached::Miss, "111111111111", None));
+        printer.built(&built());
+        let rest = masked(&text(&printer.take()));
+        assert_eq!(
+            rest.lines().take(8).collect::<Vec<_>>(),
+            [
+                "Removing intermediate container *",
+                " ---> 111111111111",
+                "Step 3/4 : FROM box",
+                " ---> aaaaaaaaaaaa",
+                "Step 4/4 : RUN two",
+                " ---> Running in *",
+                "two",
+                "Removing intermediate container *",
+            ]
+        );
+    }
+
+    #[test]
+    fn failures_come_behind_the_output_of_their_step() {
+        let failure = Failure {
+            message: "process \"/bin/sh -c exit 3\" did not complete successfully".into(),
+            exit_code: 3,
+            command: ["/bin/sh", "-c", "exit 3"].map(str::to_owned).to_vec(),
+            ..Failure::default()
+        };
+        let words = "The command '/bin/sh -c exit 3' returned a non-zero code: 3";
+        for force_remove in [false, true] {
+            let style = Style { remove: true, force_remove, ..Style::default() };
+            let mut printer = Printer::new(style, Seen::default());
+            printer.planned(&instructions(&[
+                ("FROM box as one", Some(0)),
+                ("RUN sleep", Some(1)),
+                ("FROM box", Some(0)),
+                ("RUN exit 3", Some(2)),
+            ]));
+            printer.progress(completed(0, Cached::No, "aaaaaaaaaaaa", None));
+            for vertex in [1, 2] {
+                printer.progress(started(vertex));
+            }
+            printer.progress(log(2, Stream::Out, "last words\n"));
+            printer.progress(completed(2, Cached::Miss, "", Some("exit code: 3")));
+            printer.progress(completed(1, Cached::Miss, "", Some(CANCELLED)));
+            printer.failed(&failure);
+            let messages = printer.take();
+            let got = masked(&text(&messages));
+            assert!(
+                got.contains("Step 4/4 : RUN exit 3\n ---> Running in *\nlast words\n"),
+                "{got}"
+            );
+            assert_eq!(got.contains("Removing"), force_remove);
+            let last = messages.last().unwrap();
+            let detail = last.error_detail.as_ref().unwrap();
+            assert_eq!(
+                (detail.code, detail.message.as_str(), last.error.as_str()),
+                (3, words, words)
+            );
+        }
+    }
+
+    #[test]
+    fn other_failures_have_their_own_words() {
+        let mut printer = Printer::new(Style::default(), Seen::default());
+        assert!(!printer.understood);
+        let name = "[internal] load metadata for docker.io/library/none:latest".to_owned();
+        printer.progress(Progress::Vertex(Vertex { id: 9, name, ..Vertex::default() }));
+        assert!(printer.understood);
+        printer.failed(&Failure { message: "no such image".into(), ..Failure::default() });
+        let messages = printer.take();
+        let [message] = messages.as_slice() else { panic!("{messages:?}") };
+        let detail = message.error_detail.as_ref().unwrap();
+        assert_eq!((detail.code, detail.message.as_str()), (0, "no such image"));
+    }
+
+    #[test]
+    fn what_waits_is_bounded() {
+        let mut printer = printer(PLAIN, &Seen::default());
+        for _ in 0..2000 {
+            printer.progress(log(7, Stream::Out, &"x".repeat(64 << 10)));
+        }
+        assert!(printer.waiting_bytes <= WAITING_BYTES + (64 << 10));
+    }
+}

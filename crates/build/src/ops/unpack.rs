@@ -1,0 +1,95 @@
+//! Archives that `ADD` unpacks, told by their content.
+
+use std::{
+    fs::File,
+    io::Seek,
+    os::fd::{AsFd, BorrowedFd},
+};
+
+use gantry_archive::{
+    ExtractOptions, Reader, decompress, extract, names, open_dir, open_in_root,
+};
+use gantry_oci::Digest;
+use gantry_snapshot::LayerWriter;
+use rustix::{
+    fs::{OFlags, Timespec, Timestamps, UTIME_OMIT, fstat, futimens},
+    io::Errno,
+};
+
+use super::OpError;
+use crate::trees::{DEPTH_MAX, shown};
+
+/// Whether a file is a tar, compressed or not. Its position is at its beginning afterwards.
+pub(crate) fn is_archive(file: &mut File) -> Result<bool, OpError> {
+    let copy = file.try_clone().map_err(OpError::io("reading a file"))?;
+    let found = match decompress(Box::new(copy)) {
+        Ok((stream, _)) => matches!(Reader::new(stream).next(), Ok(Some(_))),
+        Err(_) => false,
+    };
+    file.rewind().map_err(OpError::io("reading a file"))?;
+    Ok(found)
+}
+
+/// Where an archive goes.
+pub(crate) struct Place<'a> {
+    /// The layer that is being written.
+    pub writer: &'a LayerWriter,
+    /// The layers below it.
+    pub base: &'a [Digest],
+    /// Their files.
+    pub below: Option<BorrowedFd<'a>>,
+    /// The directory, which is in the layer.
+    pub directory: &'a [u8],
+    /// Who gets everything; none for those that the archive names.
+    pub owner: Option<(u32, u32)>,
+}
+
+/// Unpacks an archive, in the way in which it would be on the base with the layer on it.
+pub(crate) fn unpack(file: File, place: &Place<'_>) -> Result<(), OpError> {
+    let (mut tar, _) = decompress(Box::new(file))?;
+    let merged = place.writer.merged(place.base)?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+    let target = open_in_root(merged.root(), place.directory, flags).map_err(|errno| {
+        OpError::Mount { target: shown(place.directory), source: errno.into() }
+    })?;
+    let options =
+        ExtractOptions { owner: place.owner, root: true, ..ExtractOptions::plain() };
+    let since = now();
+    extract(&mut tar, target.as_fd(), &options)?;
+    drop((target, merged));
+    settle(place.writer.dir(), place.below, since, 0).map_err(|errno| {
+        OpError::Io { step: "setting times of directories", source: errno.into() }
+    })
+}
+
+/// Gives directories that only were on the way the times that they have below: the kernel has taken
+/// them into the layer and changed them since, and the same archive is to give the same layer.
+fn settle(
+    layer: BorrowedFd<'_>,
+    below: Option<BorrowedFd<'_>>,
+    since: (i64, i64),
+    depth: usize,
+) -> Result<(), Errno> {
+    let Some(below) = below.filter(|_| depth < DEPTH_MAX) else { return Ok(()) };
+    for name in names(layer)? {
+        let (Ok(dir), Ok(like)) = (open_dir(layer, &name), open_dir(below, &name)) else {
+            continue;
+        };
+        settle(dir.as_fd(), Some(like.as_fd()), since, depth + 1)?;
+        let stat = fstat(&dir)?;
+        if (stat.st_mtime, stat.st_mtime_nsec) >= since {
+            let like = fstat(&like)?;
+            let last_access = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
+            let last_modification =
+                Timespec { tv_sec: like.st_mtime, tv_nsec: like.st_mtime_nsec };
+            futimens(&dir, &Timestamps { last_access, last_modification })?;
+        }
+    }
+    Ok(())
+}
+
+/// The kernel's coarse clock, by which it sets files' times.
+fn now() -> (i64, i64) {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
+    (now.tv_sec, now.tv_nsec)
+}
