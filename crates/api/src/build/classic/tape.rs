@@ -156,10 +156,15 @@ impl State {
 
 /// What a request answers whose text could not be built at all.
 fn early(failure: &Failure) -> ApiError {
-    // Docker takes a missing Dockerfile for a fault of its own.
-    match failure.message.starts_with("Cannot locate specified Dockerfile") {
-        true => ApiError::new(hyper::StatusCode::INTERNAL_SERVER_ERROR, failure.message.clone()),
-        false => ApiError::invalid(failure.message.clone()),
+    // The classic builder has words of its own for a missing Dockerfile, and takes it for a fault
+    // of the daemon.
+    let path = failure.message.strip_prefix("failed to read dockerfile: open ");
+    match path.and_then(|path| path.strip_suffix(": no such file or directory")) {
+        Some(path) => {
+            let words = format!("Cannot locate specified Dockerfile: {path}");
+            ApiError::new(hyper::StatusCode::INTERNAL_SERVER_ERROR, words)
+        }
+        None => ApiError::invalid(failure.message.clone()),
     }
 }
 
@@ -227,14 +232,18 @@ mod tests {
     #[tokio::test]
     async fn early_failures_are_a_status_and_late_ones_a_line() {
         let failure = |message: &str| Failure { message: message.into(), ..Failure::default() };
-        for (message, status) in [
-            ("dockerfile parse error", 400),
-            ("Cannot locate specified Dockerfile: Dockerfile", 500),
+        for (message, status, words) in [
+            ("dockerfile parse error", 400, "dockerfile parse error"),
+            (
+                "failed to read dockerfile: open a/D: no such file or directory",
+                500,
+                "Cannot locate specified Dockerfile: a/D",
+            ),
         ] {
             let early = tape(false);
             early.failed(&failure(message));
             let error = all(early).await.unwrap_err();
-            assert_eq!((error.status.as_u16(), error.message.as_str()), (status, message));
+            assert_eq!((error.status.as_u16(), error.message.as_str()), (status, words));
         }
         for quiet in [false, true] {
             let late = tape(quiet);
