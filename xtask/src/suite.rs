@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use crate::chore::{ChoreError, io, release_build, root, run};
 
 /// Free space that a whole run needs: both builds, their tests, images and daemons' roots.
-const DISK: u64 = 10 << 30;
+const DISK: u64 = 6 << 30;
 
 /// What test runners counted.
 #[derive(Default)]

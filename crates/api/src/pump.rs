@@ -25,6 +25,11 @@ const INPUT_BYTES: usize = 32 << 10;
 /// How often a half-closed client is asked whether it is gone.
 const HANGUP_CHECK: Duration = Duration::from_secs(1);
 
+/// Longest wait for a client to read the head of its stream.
+const HEAD_LIMIT: Duration = Duration::from_secs(1);
+/// How often it is asked whether it has.
+const HEAD_CHECK: Duration = Duration::from_millis(1);
+
 /// How an attachment ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
@@ -128,7 +133,21 @@ async fn input(
 
 /// Output to a Unix socket, moved by the kernel alone.
 async fn unix_output(output: ReadHalf<'_>, to_client: &WriteHalf<'_>) -> io::Result<()> {
+    head_is_read(to_client.as_ref()).await;
     Splicer::new()?.run(output.as_ref(), to_client.as_ref()).await
+}
+
+/// Returns when the client has read what was sent to it, or takes its time.
+///
+/// Docker's SDK for Python reads the head through a buffer, and the stream past that buffer: output
+/// that it gets in the same read as the head is lost. Docker's own output comes late enough.
+async fn head_is_read(to_client: impl AsFd) {
+    let wait = async {
+        while let Ok(false) = gantry_sys::socket::is_read_by_peer(&to_client) {
+            tokio::time::sleep(HEAD_CHECK).await;
+        }
+    };
+    let _ = tokio::time::timeout(HEAD_LIMIT, wait).await;
 }
 
 /// Output to any other connection.

@@ -9,10 +9,14 @@ use std::{
         mpsc::{Receiver, Sender, channel},
     },
     thread::JoinHandle,
+    time::{Duration, Instant},
 };
 
 use rusqlite::{Connection, ErrorCode};
-use rustix::fs::{FlockOperation, flock};
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::Errno,
+};
 
 use crate::{
     Durability, StoreError,
@@ -25,6 +29,11 @@ const FORMAT: u32 = 1;
 const GROUP_MAX: usize = 256;
 /// Bytes of changes after which the log is copied into the database.
 const CHECKPOINT_BYTES: usize = 2 << 20;
+/// How long a lock may still be held: a daemon that was killed while it started a program leaves a
+/// copy of its descriptors with that, until the program is there.
+const LOCK_LIMIT: Duration = Duration::from_secs(1);
+/// Pause between two tries to lock.
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
 pub(crate) type Reply = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
@@ -122,6 +131,7 @@ fn log_path(path: &Path) -> PathBuf {
     log.into()
 }
 
+/// Locks the store, for as long as the file is open.
 fn lock(path: &Path) -> Result<File, StoreError> {
     let open_error = |source| StoreError::Open { path: path.to_owned(), source };
     let file = OpenOptions::new()
@@ -130,10 +140,16 @@ fn lock(path: &Path) -> Result<File, StoreError> {
         .write(true)
         .open(path.with_extension("lock"))
         .map_err(open_error)?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::InUse(path.to_owned())),
-        Err(errno) => Err(open_error(errno.into())),
+    let deadline = Instant::now() + LOCK_LIMIT;
+    loop {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            Err(Errno::WOULDBLOCK) if Instant::now() < deadline => {
+                std::thread::sleep(LOCK_PAUSE);
+            }
+            Err(Errno::WOULDBLOCK) => return Err(StoreError::InUse(path.to_owned())),
+            Err(errno) => return Err(open_error(errno.into())),
+        }
     }
 }
 
@@ -148,7 +164,7 @@ fn sync_parent(path: &Path) -> io::Result<()> {
 pub(crate) fn connect(path: &Path) -> Result<Connection, StoreError> {
     let open = || {
         let connection = Connection::open(path)?;
-        connection.busy_timeout(std::time::Duration::from_secs(10))?;
+        connection.busy_timeout(Duration::from_secs(10))?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         // NORMAL: SQLite syncs around checkpoints only; durable commits are synced by the syncer.
         connection.pragma_update(None, "synchronous", "NORMAL")?;

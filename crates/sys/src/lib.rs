@@ -17,6 +17,7 @@ pub mod quota;
 pub mod sched;
 pub mod seccomp;
 pub mod signal;
+pub mod socket;
 pub mod spawn;
 
 use std::io;

@@ -113,10 +113,14 @@ pub(crate) fn add_vlan(batch: &mut Batch, name: &str, below: u32, number: u16) {
     });
 }
 
-/// Writes on an interface whose it is. The kernel takes no alias when it makes one.
-pub(crate) fn set_alias(batch: &mut Batch, index: u32, alias: &str) {
+/// Writes on an interface whose it is.
+///
+/// The kernel takes no alias when it makes one. But it does all of a batch or nothing when the
+/// process is killed, so this belongs into the batch that makes the interface; its index is not
+/// known there.
+pub(crate) fn set_alias(batch: &mut Batch, name: &str, alias: &str) {
     batch.push("naming the interface's owner", RTM_SETLINK, ACK, |body| {
-        body.raw(&ifinfo(AF_UNSPEC, index, 0)).text(IFLA_IFALIAS, alias);
+        body.raw(&ifinfo(AF_UNSPEC, 0, 0)).text(IFLA_IFNAME, name).text(IFLA_IFALIAS, alias);
     });
 }
 

@@ -189,13 +189,11 @@ fn make_bridge(
             let mac = bridge_mac().map_err(step("drawing a hardware address"))?;
             let mut batch = Batch::new();
             route::add_bridge(&mut batch, name, mac, options.mtu);
+            link::set_alias(&mut batch, name, &owner.alias(&record.id));
             socket.request(batch).map_err(|refused| of_link(name, refused))?;
             let link = route::find_link(socket, name)
                 .and_then(|link| link.ok_or(io::ErrorKind::NotFound.into()))
                 .map_err(step("looking up the bridge"))?;
-            let mut batch = Batch::new();
-            link::set_alias(&mut batch, link.index, &owner.alias(&record.id));
-            socket.request(batch).map_err(|refused| of_link(name, refused))?;
             link.index
         }
     };
@@ -321,14 +319,14 @@ fn make_parent(
             link::add_vlan(&mut batch, name, below.index, *number);
         }
     }
-    socket.request(batch).map_err(|refused| of_link(name, refused))?;
-    let made = find(socket, name)?.ok_or_else(|| CreateError::NoParent(name.to_owned()))?;
-    let mut batch = Batch::new();
-    link::set_alias(&mut batch, made.index, alias);
+    link::set_alias(&mut batch, name, alias);
     if let Err(refused) = socket.request(batch) {
-        take_back(socket, name);
+        if !refused.is(Errno::EXIST) {
+            take_back(socket, name);
+        }
         return Err(of_link(name, refused).into());
     }
+    let made = find(socket, name)?.ok_or_else(|| CreateError::NoParent(name.to_owned()))?;
     Ok(made.index)
 }
 

@@ -161,9 +161,9 @@ fn prepare(plan: &mut ProcessPlan<'_>) -> Result<CString, Failure> {
         rustix::thread::set_no_new_privs(true).during(|| "set no_new_privs")?;
     }
     rustix::process::umask(Mode::from(plan.umask));
-    // Signals that this program treats in a special way must not stay so over the exec.
-    gantry_sys::signal::set_default(libc::SIGPIPE).during(|| "resetting SIGPIPE")?;
-    gantry_sys::signal::set_mask(&[]).during(|| "unblocking signals")?;
+    // Neither what this program does with signals nor what whoever started it had it ignore
+    // (`nohup`, a shell's `&`) is for the container.
+    gantry_sys::signal::reset_all();
     // Again: the change of credentials has cleared it.
     die_with_parent(plan)?;
     find_program(plan)

@@ -64,6 +64,10 @@ pub(crate) struct House {
 impl House {
     pub(crate) fn new(name: &str) -> House {
         need_root();
+        // What `nohup` and a shell's `&` have the tests ignore, runtimes pass on differently.
+        for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT] {
+            gantry_sys::signal::set_default(signal).unwrap();
+        }
         let directory = tempfile::Builder::new().prefix("gantry-runtime-").tempdir().unwrap();
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("gantry-it-{}-{number}-{name}", std::process::id());

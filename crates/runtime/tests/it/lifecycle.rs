@@ -122,6 +122,8 @@ fn a_reused_pid_is_not_signalled() {
     let id = house.id(Runtime::Gantry);
     house.configure(Runtime::Gantry, sleeper);
     good(&house.call_detached(Runtime::Gantry, &["run", "-d", &id]), "run");
+    // The kernel tells start times in hundredths of a second.
+    std::thread::sleep(Duration::from_millis(30));
     let mut bystander = std::process::Command::new("sleep").arg("60").spawn().unwrap();
     let path = house.path().join("state-Gantry").join(&id).join("state.json");
     let old = fs::read_to_string(&path).unwrap();

@@ -149,9 +149,9 @@ impl World {
         })
     }
 
-    /// Looks until all is as it ought to be, twice in a row.
+    /// Looks until all is as it ought to be, twice in a row; gives what is seen then.
     #[track_caller]
-    fn is_as_expected(&self, when: &str) {
+    fn is_as_expected(&self, when: &str) -> Seen {
         let expected = self.expected();
         let begin = Instant::now();
         let mut right = 0;
@@ -166,6 +166,7 @@ impl World {
                 panic!("{when}: not reached: {missing:?}\nreached, and ought not: {wrong:?}");
             }
         }
+        expected
     }
 
     fn gantry(&self, args: &[&str]) -> gantry_rig::Ran {
@@ -175,7 +176,7 @@ impl World {
     /// What `why-reachable` says is what is seen.
     #[track_caller]
     fn is_explained(&self, when: &str) {
-        let seen = self.look();
+        let seen = self.is_as_expected(when);
         let mut checked = 0;
         for network in self.addresses.keys() {
             for port in ["80", "81/tcp"] {
@@ -249,16 +250,16 @@ fn dockers_answers(world: &World, when: &str) {
 #[test]
 fn expected_ways_and_no_others() {
     let world = World::new();
-    world.is_as_expected("at first");
+    let _ = world.is_as_expected("at first");
     world.is_explained("at first");
     for _ in 0..2 {
         let _ = world.lan.on_host("nft flush ruleset");
-        world.is_as_expected("after a flush");
+        let _ = world.is_as_expected("after a flush");
     }
     let _ = world.lan.on_host(
         "nft delete table inet $(nft list tables | sed -n 's/table inet //p' | head -n 1)",
     );
-    world.is_as_expected("after our table was deleted");
+    let _ = world.is_as_expected("after our table was deleted");
     world.is_explained("after a flush");
     assert_eq!(world.gantry(&["network", "doctor"]).code, 0);
 }
@@ -274,21 +275,21 @@ fn expected_ways_beside_dockerd() {
         let line = ran.ok().lines().find(|line| line.contains("FORWARD"));
         assert!(line.is_some_and(|line| line.contains("ip filter")), "{when}: {ran:?}");
     };
-    world.is_as_expected("beside dockerd");
+    let _ = world.is_as_expected("beside dockerd");
     world.is_explained("beside dockerd");
     dockers_answers(&world, "beside dockerd");
     chain_is_named("beside dockerd");
     let _ = world.lan.on_host("nft flush chain ip filter FORWARD");
-    world.is_as_expected("dockerd's chain flushed");
+    let _ = world.is_as_expected("dockerd's chain flushed");
     docker.remove_containers();
     docker.stop().unwrap();
     assert!(forward().contains("policy drop"), "dockerd has taken its policy along");
-    world.is_as_expected("after dockerd has stopped");
+    let _ = world.is_as_expected("after dockerd has stopped");
     chain_is_named("after dockerd has stopped");
     docker.launch().unwrap();
-    world.is_as_expected("dockerd is there again");
+    let _ = world.is_as_expected("dockerd is there again");
     let _ = world.lan.on_host("nft flush ruleset");
-    world.is_as_expected("all rules flushed, dockerd's too");
+    let _ = world.is_as_expected("all rules flushed, dockerd's too");
     // What is ours in a chain of another goes with what it was for.
     world.lan.daemon.remove_containers();
     let _ = world.client.docker(&["network", "prune", "-f"]).ok();
