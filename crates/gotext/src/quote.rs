@@ -22,7 +22,12 @@ pub fn quote(text: &str) -> String {
                 let _ = write!(out, "\\x{:02x}", u32::from(c));
             }
             c if !is_printable(c) => {
-                let _ = write!(out, "\\u{:04x}", u32::from(c));
+                let number = u32::from(c);
+                let _ = if number <= 0xffff {
+                    write!(out, "\\u{number:04x}")
+                } else {
+                    write!(out, "\\U{number:08x}")
+                };
             }
             c => out.push(c),
         }
@@ -31,13 +36,15 @@ pub fn quote(text: &str) -> String {
     out
 }
 
-/// Of spaces Go prints the ASCII one alone, and none of the characters that only direct others.
+/// Of spaces Go prints the ASCII one alone, and none of the characters that only direct others or
+/// are for private use.
 fn is_printable(c: char) -> bool {
+    let private = matches!(u32::from(c), 0xe000..=0xf8ff | 0xf_0000..);
     let directs = matches!(
         c,
-        '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2064}' | '\u{feff}'
+        '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
     );
-    c == ' ' || !(c.is_control() || c.is_whitespace() || directs)
+    c == ' ' || !(c.is_control() || c.is_whitespace() || private || directs)
 }
 
 #[cfg(test)]
@@ -54,6 +61,7 @@ mod tests {
             ("\u{0}\u{7f}", r#""\x00\x7f""#),
             ("grün", "\"grün\""),
             ("\u{85}\u{a0}\u{feff}", r#""\u0085\u00a0\ufeff""#),
+            ("\u{e000}\u{10ffff}", r#""\ue000\U0010ffff""#),
         ] {
             assert_eq!(quote(text), want, "{text:?}");
         }
