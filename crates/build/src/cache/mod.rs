@@ -148,13 +148,10 @@ impl Cache {
         let mut batch = self.0.store.batch();
         batch.put(id, &record);
         self.0.store.commit_async(batch, Durability::Relaxed).await?;
-        let mut state = self.state();
-        // It may have been pruned meanwhile.
-        if state.records.contains_key(id) {
-            state.insert(id, record);
+        if self.state().replace(id, record) {
             return Ok(());
         }
-        drop(state);
+        // It has been pruned meanwhile.
         self.forget(&[id.to_owned()]).await
     }
 
@@ -226,6 +223,15 @@ impl State {
             self.contents.insert(key.clone(), id.to_owned());
         }
         self.records.insert(id.to_owned(), Arc::new(record));
+    }
+
+    /// Puts a record in the place of one that is there; `false` if there is none.
+    fn replace(&mut self, id: &str, record: Record) -> bool {
+        let there = self.records.contains_key(id);
+        if there {
+            self.insert(id, record);
+        }
+        there
     }
 
     fn remove(&mut self, id: &str) {

@@ -12,7 +12,7 @@ use gantry_archive::{
 use gantry_oci::Digest;
 use gantry_snapshot::LayerWriter;
 use rustix::{
-    fs::{OFlags, Timespec, Timestamps, UTIME_OMIT, fstat, futimens},
+    fs::{OFlags, Stat, Timespec, Timestamps, UTIME_OMIT, fstat, futimens},
     io::Errno,
 };
 
@@ -77,15 +77,19 @@ fn settle(
         };
         settle(dir.as_fd(), Some(like.as_fd()), since, depth + 1)?;
         let stat = fstat(&dir)?;
-        if (stat.st_mtime, stat.st_mtime_nsec) >= since {
-            let like = fstat(&like)?;
+        if changed(&stat) >= since {
+            let (tv_sec, tv_nsec) = changed(&fstat(&like)?);
             let last_access = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
-            let last_modification =
-                Timespec { tv_sec: like.st_mtime, tv_nsec: like.st_mtime_nsec };
+            let last_modification = Timespec { tv_sec, tv_nsec };
             futimens(&dir, &Timestamps { last_access, last_modification })?;
         }
     }
     Ok(())
+}
+
+/// When a file was changed: s since 1970, and ns of it.
+fn changed(stat: &Stat) -> (i64, i64) {
+    (stat.st_mtime, i64::try_from(stat.st_mtime_nsec).unwrap_or_default())
 }
 
 /// The kernel's coarse clock, by which it sets files' times.

@@ -192,7 +192,10 @@ fn directory(
     }
     put_upon(upper.as_fd(), merged.as_fd(), depth + 1)?;
     let last_access = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
-    let last_modification = Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec };
+    let last_modification = Timespec {
+        tv_sec: stat.st_mtime,
+        tv_nsec: i64::try_from(stat.st_mtime_nsec).unwrap_or_default(),
+    };
     futimens(&merged, &Timestamps { last_access, last_modification })
 }
 

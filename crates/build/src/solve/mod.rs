@@ -23,7 +23,7 @@ use std::{
     },
 };
 
-use futures_util::future::join_all;
+use futures_util::future::{BoxFuture, join_all};
 use gantry_build_proto::{Cached, Vertex as Told};
 use gantry_oci::Digest;
 use tokio::{sync::Notify, task::JoinSet};
@@ -226,7 +226,7 @@ impl Solver {
     }
 
     /// A vertex's result, which somebody begins to work on if nobody has.
-    async fn demand(self: &Arc<Self>, id: VertexId) -> Result<Arc<Solved>, Shared> {
+    fn demand(self: &Arc<Self>, id: VertexId) -> BoxFuture<'_, Result<Arc<Solved>, Shared>> {
         let node = self.node(id);
         if !node.demanded.swap(true, Ordering::AcqRel) {
             let solver = Arc::clone(self);
@@ -236,7 +236,7 @@ impl Solver {
                 solver.node(id).result.set(outcome);
             });
         }
-        node.result.get().await
+        Box::pin(node.result.get())
     }
 
     fn spawn_keys(self: &Arc<Self>) {

@@ -112,8 +112,9 @@ impl Fetcher {
             let name = if source.reference.is_empty() { "HEAD" } else { &source.reference };
             let mut program = Program::begin(self, source, confidant, Sink::default(), stop).await?;
             let peeled = format!("{name}^{{}}");
-            let listed = program.run("ls-remote", &["ls-remote", "--", &source.url, name, &peeled]);
-            pick(&listed.await?, name).ok_or_else(|| GitError::NoReference(name.to_owned()))?
+            let words = ["ls-remote", "--", &source.url, name, &peeled];
+            let listed = program.run("ls-remote", &words).await?;
+            pick(&listed, name).ok_or_else(|| GitError::NoReference(name.to_owned()))?
         };
         if !commit.starts_with(&source.checksum.to_ascii_lowercase()) {
             let (expected, actual) = (source.checksum.clone(), commit);

@@ -126,8 +126,9 @@ impl View {
             let Some(below) = running.next().await else { break };
             further.extend(below?);
         }
-        let mut reads = stream::iter(wanted.files.iter().map(|path| self.read(path)))
-            .buffer_unordered(READS_MAX);
+        let reads: Vec<BoxFuture<'_, _>> =
+            wanted.files.into_iter().map(|path| self.read(path)).collect();
+        let mut reads = stream::iter(reads).buffer_unordered(READS_MAX);
         while let Some(read) = reads.next().await {
             read?;
         }
@@ -168,18 +169,21 @@ impl View {
         })
     }
 
-    async fn read(&self, path: &str) -> Result<(), MirrorError> {
-        let content = self.client.read(&self.context, path).await?;
-        let digest = self.mirror.put(content, &*self.progress).await?;
-        let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
-        let listing = self.state().listings.get(above).cloned();
-        if let Some(listing) = listing
-            && let Some(item) = listing.item(name.as_bytes())
-        {
-            let _ = item.digest.set(digest);
-            listing.change();
-        }
-        Ok(())
+    /// Gets a file's content.
+    fn read(&self, path: String) -> BoxFuture<'_, Result<(), MirrorError>> {
+        Box::pin(async move {
+            let content = self.client.read(&self.context, &path).await?;
+            let digest = self.mirror.put(content, &*self.progress).await?;
+            let (above, name) = path.rsplit_once('/').unwrap_or(("", &path));
+            let listing = self.state().listings.get(above).cloned();
+            if let Some(listing) = listing
+                && let Some(item) = listing.item(name.as_bytes())
+            {
+                let _ = item.digest.set(digest);
+                listing.change();
+            }
+            Ok(())
+        })
     }
 
     /// Writes what was learnt.
