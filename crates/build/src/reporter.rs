@@ -119,11 +119,6 @@ impl Task {
         self.id
     }
 
-    /// A part of it is done.
-    pub(crate) fn step(&self, name: &str) {
-        self.reporter.status(self.id, name, 0, true);
-    }
-
     /// Ends it well or not, and passes the outcome on.
     pub(crate) fn end<T, E: std::error::Error>(mut self, outcome: Result<T, E>) -> Result<T, E> {
         self.ended = true;

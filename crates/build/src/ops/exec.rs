@@ -161,7 +161,7 @@ impl Runner {
                 Ok(made) => {
                     let mut layers = job.base.clone();
                     layers.extend(made.map(|made| made.layer(None)));
-                    kept = Some(KeptRoot { layers, lease: Arc::clone(&job.lease) });
+                    kept = Some(KeptRoot { layers, _lease: Arc::clone(&job.lease) });
                 }
                 Err(error) => {
                     let error = gantry_fault::chain(&error);

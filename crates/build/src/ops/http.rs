@@ -147,7 +147,6 @@ impl FileTree {
             kind: Kind::File,
             mode: MODE,
             mtime: (self.file.mtime_s, 0),
-            size: self.file.size_bytes,
             ..Node::top()
         }
     }

@@ -37,7 +37,7 @@ pub(crate) struct KeptRoot {
     /// Its layers.
     pub layers: Vec<Layer>,
     /// Keeps them.
-    pub lease: SharedLease,
+    pub _lease: SharedLease,
 }
 
 impl std::fmt::Debug for KeptRoot {
@@ -80,9 +80,6 @@ pub(crate) enum OpError {
     /// An owner is none.
     #[error(transparent)]
     Owner(#[from] OwnerError),
-    /// A copy of several things to what is no directory.
-    #[error("{0}: several sources need a directory to go to")]
-    SeveralSources(String),
     /// An archive could not be unpacked.
     #[error(transparent)]
     Archive(#[from] ArchiveError),

@@ -50,7 +50,7 @@ pub(super) async fn product(
     }
     let raw_config = raw(build, solver, &config, &layers)?;
     let layers = layer_records(build, &layers);
-    Ok(Product { raw_config, layers, platform: target.platform.clone() })
+    Ok(Product { raw_config, layers })
 }
 
 /// Marks entries of steps that made no layer.

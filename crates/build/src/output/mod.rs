@@ -83,7 +83,6 @@ pub(crate) enum OutputError {
 pub(crate) struct Product {
     pub raw_config: Vec<u8>,
     pub layers: Vec<LayerRecord>,
-    pub platform: gantry_oci::Platform,
 }
 
 /// Makes all outputs of a build.

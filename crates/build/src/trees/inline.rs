@@ -17,8 +17,7 @@ impl InlineTree {
     /// Adds a file of root's, and the directories above it.
     pub(crate) fn add(&mut self, path: &[u8], content: &[u8], mode: u32) {
         self.add_above(path);
-        let size = content.len() as u64;
-        let node = Node { kind: Kind::File, mode, size, ..Node::top() };
+        let node = Node { kind: Kind::File, mode, ..Node::top() };
         self.nodes.insert(path.to_vec(), (node, content.to_vec()));
     }
 

@@ -59,8 +59,6 @@ pub(crate) struct Node {
     pub gid: u32,
     /// When it was changed, s since 1970, and ns of it.
     pub mtime: (i64, u32),
-    /// Bytes of a file.
-    pub size: u64,
     /// Where a symbolic link leads.
     pub link: Vec<u8>,
     /// Number of a device.
@@ -177,7 +175,6 @@ impl Node {
             uid: stat.st_uid,
             gid: stat.st_gid,
             mtime: (stat.st_mtime, u32::try_from(stat.st_mtime_nsec).unwrap_or_default()),
-            size: u64::try_from(stat.st_size).unwrap_or_default(),
             link: Vec::new(),
             device: if matches!(kind, Kind::Char | Kind::Block) { stat.st_rdev } else { 0 },
             inode: several.then_some((stat.st_dev, stat.st_ino)),
@@ -192,7 +189,6 @@ impl Node {
             uid: 0,
             gid: 0,
             mtime: (0, 0),
-            size: 0,
             link: Vec::new(),
             device: 0,
             inode: None,

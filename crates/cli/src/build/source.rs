@@ -61,7 +61,7 @@ pub(crate) fn prepare(
             request.contexts.insert(String::new(), source);
         }
         _ => {
-            let quoted = gantry_gotemplate::quote(context);
+            let quoted = gantry_gotext::quote(context);
             return Err(format!("unable to prepare context: path {quoted} not found"));
         }
     }

@@ -191,7 +191,7 @@ fn summary(records: &[Record]) -> String {
 fn check_builder(call: &Call<'_>) -> Result<(), String> {
     match call.flags.text("builder") {
         "" | "default" => Ok(()),
-        other => Err(format!("ERROR: no builder {} found", gantry_gotemplate::quote(other))),
+        other => Err(format!("ERROR: no builder {} found", gantry_gotext::quote(other))),
     }
 }
 

@@ -365,7 +365,6 @@ fn node_of(entry: &Entry) -> Node {
         kind,
         mode: entry.mode & 0o7777,
         mtime: (entry.mtime_ns.div_euclid(1_000_000_000), u32::try_from(nanos).unwrap_or_default()),
-        size: entry.size_bytes,
         link: entry.target.as_bytes().to_vec(),
         ..Node::top()
     }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use gantry_build_proto::{BuildRequest, CacheSpec};
-use gantry_gotemplate::quote;
+use gantry_gotext::quote;
 
 use super::fields;
 use crate::flags::Flags;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use gantry_build_proto::ContextSource;
-use gantry_gotemplate::quote;
+use gantry_gotext::quote;
 use gantry_oci::Reference;
 
 use crate::flags::Flags;

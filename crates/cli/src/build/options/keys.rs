@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use gantry_gotemplate::quote;
+use gantry_gotext::quote;
 
 use crate::flags::Flags;
 use crate::values;

@@ -10,7 +10,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use gantry_build_proto::{BuildRequest, Entitlement, Limits, RequestKind};
-use gantry_gotemplate::quote;
+use gantry_gotext::quote;
 use gantry_oci::{Platform, Reference, ReferenceError};
 
 use super::progress::Mode;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use gantry_build_proto::{OutputKind, OutputSpec};
-use gantry_gotemplate::quote;
+use gantry_gotext::quote;
 
 use super::fields;
 use crate::container::reason;
