@@ -340,10 +340,7 @@ mod tests {
             ("", Some(vec![])),
             (
                 "net.ipv4.conf.IFNAME.log_martians=1,net.ipv6.conf.IFNAME.accept_ra=0",
-                Some(vec![
-                    ("ipv4/conf/eth3/log_martians", "1"),
-                    ("ipv6/conf/eth3/accept_ra", "0"),
-                ]),
+                Some(vec![("ipv4/conf/eth3/log_martians", "1"), ("ipv6/conf/eth3/accept_ra", "0")]),
             ),
             ("net.ipv4.conf.all.log_martians=1", None),
             ("net.ipv4.ip_forward=1", None),
