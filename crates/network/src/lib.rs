@@ -38,6 +38,7 @@ mod namespace;
 mod netlink;
 mod network;
 mod networks;
+mod parameters;
 mod pool;
 mod ports;
 mod reserve;

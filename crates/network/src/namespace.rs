@@ -6,11 +6,10 @@
 //! ends of the veth pair with it, behind everybody's back, where deleting one by request would
 //! take some 20 ms.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
 use std::sync::Mutex;
 
 use rustix::io::Errno;
@@ -21,12 +20,12 @@ use crate::ipam::{Lease, lock};
 use crate::netlink::message::Batch;
 use crate::netlink::route::{self, PortFlags, VethPair};
 use crate::netlink::socket::{Refused, Socket};
+use crate::parameters::Parameters;
 
 /// Name of the container's interface.
 const INTERFACE: &str = "eth0";
 /// The loopback interface is the first of every namespace.
 pub(crate) const LOOPBACK_INDEX: u32 = 1;
-const ALL_DISABLE_IPV6: &str = "/proc/sys/net/ipv6/conf/all/disable_ipv6";
 /// Attempts at a random interface name before giving up.
 const NAME_ATTEMPTS: usize = 8;
 /// Stack of the thread that makes a namespace.
@@ -126,9 +125,10 @@ fn build(
     let netns = File::open("/proc/thread-self/ns/net").map_err(step("opening the namespace"))?;
     let netns = OwnedFd::from(netns);
     let mut inside = Socket::route().map_err(step("opening a netlink socket"))?;
-    set_parameters()?;
+    let parameters = Parameters::open()?;
+    parameters.set_defaults()?;
     if v6.is_some() {
-        switch_ipv6(true, &[])?;
+        parameters.switch_ipv6(true, &[])?;
     }
     let mut batch = Batch::new();
     route::set_up(&mut batch, LOOPBACK_INDEX);
@@ -149,7 +149,7 @@ fn build(
     let address = Cidr::new(address, plan.prefix_len).expect(valid);
     route::add_address(&mut batch, link.index, address);
     if let Some((address, (_, prefix_len))) = v6 {
-        allow_ipv6(INTERFACE, address, true)?;
+        parameters.allow_ipv6(INTERFACE, address, true)?;
         let address = Cidr::new(address, prefix_len).expect(valid);
         route::add_address(&mut batch, link.index, address);
     }
@@ -199,63 +199,6 @@ pub(crate) fn connect(
         host.request(batch).map_err(refused)?;
     }
     Ok(name)
-}
-
-/// Sets the kernel parameters that Docker sets in every namespace: ports below 1024 and ping
-/// for everybody, no IPv6 but on loopback.
-pub(crate) fn set_parameters() -> Result<(), JoinError> {
-    for (path, value) in [
-        ("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0"),
-        ("/proc/sys/net/ipv4/ping_group_range", "0 2147483647"),
-    ] {
-        fs::write(path, value).map_err(|source| JoinError::Namespace { step: path, source })?;
-    }
-    // Not there on a kernel without IPv6.
-    if Path::new("/proc/sys/net/ipv6/conf").exists() {
-        for (path, value) in [
-            ("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1"),
-            ("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1"),
-            ("/proc/sys/net/ipv6/conf/lo/disable_ipv6", "0"),
-        ] {
-            fs::write(path, value).map_err(|source| JoinError::Namespace { step: path, source })?;
-        }
-    }
-    Ok(())
-}
-
-/// Switches IPv6 on or off for a whole namespace. New interfaces begin without it in either case;
-/// those of `without` keep without.
-pub(crate) fn switch_ipv6(on: bool, without: &[String]) -> Result<(), JoinError> {
-    if !Path::new(ALL_DISABLE_IPV6).exists() {
-        return Ok(());
-    }
-    write(ALL_DISABLE_IPV6.to_owned(), if on { "0" } else { "1" })?;
-    write("/proc/sys/net/ipv6/conf/default/disable_ipv6".to_owned(), "1")?;
-    write("/proc/sys/net/ipv6/conf/lo/disable_ipv6".to_owned(), "0")?;
-    for name in without {
-        write(format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6"), "1")?;
-    }
-    Ok(())
-}
-
-/// Has an interface have IPv6, before it gets this address.
-pub(crate) fn allow_ipv6(name: &str, address: Ipv6Addr, on_bridge: bool) -> Result<(), JoinError> {
-    let conf = format!("/proc/sys/net/ipv6/conf/{name}");
-    if !Path::new(&conf).exists() {
-        return Err(JoinError::NoIpv6(address));
-    }
-    // The addresses are given out by us, so nobody else has them. On a bridge, routers are its
-    // gateway alone; the link of a macvlan network may have others.
-    write(format!("{conf}/accept_dad"), "0")?;
-    if on_bridge {
-        write(format!("{conf}/accept_ra"), "0")?;
-    }
-    write(format!("{conf}/disable_ipv6"), "0")
-}
-
-/// Sets a kernel parameter.
-pub(crate) fn write(path: String, value: &str) -> Result<(), JoinError> {
-    fs::write(&path, value).map_err(|source| JoinError::Parameter { path, source })
 }
 
 /// `veth` and seven random hexadecimal digits, as Docker names them.

@@ -9,6 +9,7 @@
 
 pub mod client;
 pub mod daemon;
+pub mod debian;
 pub mod images;
 pub mod leaks;
 

@@ -6,6 +6,7 @@
 //! daemon makes the whole kernel's control group moves fast, which docker.io profits from, too.
 
 mod api;
+mod builds;
 mod crowd;
 mod networks;
 mod path;

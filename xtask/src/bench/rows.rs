@@ -7,6 +7,7 @@ use gantry_rig::Daemon;
 use serde_json::{Value, json};
 
 use super::api::Api;
+use super::builds::{self, Against};
 use super::sample::{Unit, median};
 use super::traffic::{Via, What};
 use super::{crowd, networks, path, size, streams, traffic};
@@ -159,6 +160,31 @@ pub(crate) const ROWS: &[Row] = &[
     }),
     row("helper processes with 20 ports", Unit::Count, Goal::AtMost(1.0), networks::helpers),
     row("volume create+remove", Unit::Seconds, Goal::RatioAtMost(0.5), networks::volume),
+    row("build cold, against BuildKit", Unit::Seconds, Goal::RatioAtMost(0.5), |rig| {
+        builds::cold(rig, Against::Buildkit)
+    }),
+    row("build cold, against the classic builder", Unit::Seconds, Goal::RatioAtMost(0.25), |rig| {
+        builds::cold(rig, Against::Classic)
+    }),
+    row("build cold, against buildah", Unit::Seconds, Goal::RatioAtMost(0.5), |rig| {
+        builds::cold(rig, Against::Buildah)
+    }),
+    row("build unchanged, against BuildKit", Unit::Seconds, Goal::RatioAtMost(0.2), |rig| {
+        builds::unchanged(rig, Against::Buildkit)
+    }),
+    row("build unchanged, against buildah", Unit::Seconds, Goal::RatioAtMost(0.2), |rig| {
+        builds::unchanged(rig, Against::Buildah)
+    }),
+    row("build of three stages of 1 s", Unit::Seconds, Goal::AtMost(1.3), builds::parallel),
+    row("build, 1 of 50,000 files changed", Unit::Seconds, Goal::RatioAtMost(1.0 / 3.0), {
+        builds::one_of_many
+    }),
+    row("bytes sent again of 50,000 files", Unit::Bytes, Goal::AtMost(256.0 * KIB), {
+        builds::sent_again
+    }),
+    row("memory, layer of 512 MiB against 16", Unit::Bytes, Goal::RatioAtMost(1.2), {
+        builds::memory
+    }),
 ];
 
 impl Rig {

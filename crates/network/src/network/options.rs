@@ -139,7 +139,7 @@ fn check_interface(name: &str) -> Result<(), CreateError> {
     if is_interface_name(name) { Ok(()) } else { Err(CreateError::Interface(name.to_owned())) }
 }
 
-/// Kernel parameters of an endpoint, by path below `/proc/sys`, with `IFNAME` still in them.
+/// Kernel parameters of an endpoint, by path below `/proc/sys/net`, with `IFNAME` still in them.
 ///
 /// The option's form is `net.ipv4.conf.IFNAME.log_martians=1,net.ipv6...`.
 pub(crate) fn sysctls(
@@ -163,12 +163,12 @@ fn sysctl(entry: &str) -> Result<(String, String), CreateError> {
     if ![group, leaf].into_iter().all(plain) || group.is_empty() || leaf.is_empty() {
         return Err(wrong());
     }
-    Ok((format!("net/{family}/{group}/{IFNAME}/{leaf}"), value.trim().to_owned()))
+    Ok((format!("{family}/{group}/{IFNAME}/{leaf}"), value.trim().to_owned()))
 }
 
 /// A kernel parameter's path for this interface.
-pub(crate) fn sysctl_path(path: &str, interface: &str) -> String {
-    format!("/proc/sys/{}", path.replace(IFNAME, interface))
+pub(crate) fn parameter_path(path: &str, interface: &str) -> String {
+    path.replace(IFNAME, interface)
 }
 
 fn switch(key: &str, text: Option<&str>, default: bool) -> Result<bool, CreateError> {
@@ -340,10 +340,7 @@ mod tests {
             ("", Some(vec![])),
             (
                 "net.ipv4.conf.IFNAME.log_martians=1,net.ipv6.conf.IFNAME.accept_ra=0",
-                Some(vec![
-                    ("/proc/sys/net/ipv4/conf/eth3/log_martians", "1"),
-                    ("/proc/sys/net/ipv6/conf/eth3/accept_ra", "0"),
-                ]),
+                Some(vec![("ipv4/conf/eth3/log_martians", "1"), ("ipv6/conf/eth3/accept_ra", "0")]),
             ),
             ("net.ipv4.conf.all.log_martians=1", None),
             ("net.ipv4.ip_forward=1", None),
@@ -353,7 +350,7 @@ mod tests {
         ] {
             let got = sysctls(&options(&[(SYSCTLS, text)])).ok().map(|all| {
                 all.into_iter()
-                    .map(|(path, value)| (sysctl_path(&path, "eth3"), value))
+                    .map(|(path, value)| (parameter_path(&path, "eth3"), value))
                     .collect::<Vec<_>>()
             });
             let want = want.map(|all: Vec<(&str, &str)>| {

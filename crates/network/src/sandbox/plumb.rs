@@ -13,14 +13,13 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use crate::address::{Cidr, Ipv4Cidr, Ipv6Cidr, MacAddr};
 use crate::error::JoinError;
 use crate::ipam::lock;
-use crate::namespace::{
-    self, LOOPBACK_INDEX, Pair, allow_ipv6, on_thread, refused, set_parameters, switch_ipv6, write,
-};
+use crate::namespace::{self, LOOPBACK_INDEX, Pair, on_thread, refused};
 use crate::netlink::link::{self, ListedLink, Macvlan, MacvlanMode};
 use crate::netlink::message::Batch;
 use crate::netlink::route::{self, PortFlags};
 use crate::netlink::socket::Socket;
-use crate::network::options::sysctl_path;
+use crate::network::options::parameter_path;
+use crate::parameters::Parameters;
 
 /// What an interface hangs on, on the host's side.
 #[derive(Debug, Clone, Copy)]
@@ -41,7 +40,7 @@ pub(crate) struct Wiring {
     pub(crate) v4: Option<Ipv4Cidr>,
     pub(crate) v6: Option<Ipv6Cidr>,
     pub(crate) link_local: Vec<IpAddr>,
-    /// Path below `/proc/sys` and value, for this interface.
+    /// Path below `/proc/sys/net` and value, for this interface.
     pub(crate) sysctls: Vec<(String, String)>,
 }
 
@@ -79,15 +78,16 @@ pub(crate) async fn make(
             File::open("/proc/thread-self/ns/net").map_err(step("opening the namespace"))?;
         let netns = OwnedFd::from(netns);
         let mut inside = Socket::route().map_err(step("opening a netlink socket"))?;
-        set_parameters()?;
+        let parameters = Parameters::open()?;
+        parameters.set_defaults()?;
         let ipv6 = wirings.iter().any(|wiring| wiring.v6.is_some());
         if ipv6 {
-            switch_ipv6(true, &[])?;
+            parameters.switch_ipv6(true, &[])?;
         }
         let mut batch = Batch::new();
         route::set_up(&mut batch, LOOPBACK_INDEX);
         inside.request(batch).map_err(refused)?;
-        let wire = |wiring: &Wiring| add(&host, &mut inside, netns.as_fd(), wiring);
+        let wire = |wiring: &Wiring| add(&host, (&mut inside, &parameters), netns.as_fd(), wiring);
         let wired = wirings.iter().map(wire).collect::<Result<Vec<Wired>, JoinError>>()?;
         reroute(&mut inside, &Reroute { from: DefaultRoutes::default(), to: routes })?;
         Ok((netns, wired))
@@ -106,10 +106,11 @@ pub(crate) async fn connect(
 ) -> Result<Wired, JoinError> {
     on_thread(move || {
         let mut inside = enter(netns.as_fd())?;
+        let parameters = Parameters::open()?;
         if let Some(without) = without_ipv6 {
-            switch_ipv6(true, &without)?;
+            parameters.switch_ipv6(true, &without)?;
         }
-        let wired = add(&host, &mut inside, netns.as_fd(), &wiring)?;
+        let wired = add(&host, (&mut inside, &parameters), netns.as_fd(), &wiring)?;
         if let Err(error) = reroute(&mut inside, &routes) {
             if let Err(error) = delete(&mut inside, &wiring.interface) {
                 tracing::warn!(?error, "an interface is left of an endpoint that failed");
@@ -145,7 +146,7 @@ pub(crate) async fn disconnect(
     on_thread(move || {
         let mut inside = enter(netns.as_fd())?;
         delete(&mut inside, &interface)?;
-        if last_with_ipv6 { switch_ipv6(false, &[]) } else { Ok(()) }
+        if last_with_ipv6 { Parameters::open()?.switch_ipv6(false, &[]) } else { Ok(()) }
     })
     .await
 }
@@ -160,12 +161,12 @@ fn enter(netns: BorrowedFd<'_>) -> Result<Socket, JoinError> {
 /// Makes one interface, from the thread that is in its namespace.
 fn add(
     host: &Mutex<Socket>,
-    inside: &mut Socket,
+    (inside, parameters): (&mut Socket, &Parameters),
     netns: BorrowedFd<'_>,
     wiring: &Wiring,
 ) -> Result<Wired, JoinError> {
     let host_interface = make_link(host, netns, wiring)?;
-    let wired = configure(inside, wiring, host_interface);
+    let wired = configure(inside, parameters, wiring, host_interface);
     if wired.is_err()
         && let Err(error) = delete(inside, &wiring.interface)
     {
@@ -211,6 +212,7 @@ fn make_link(
 
 fn configure(
     inside: &mut Socket,
+    parameters: &Parameters,
     wiring: &Wiring,
     host_interface: String,
 ) -> Result<Wired, JoinError> {
@@ -218,10 +220,10 @@ fn configure(
     let index = index_of(inside, name)?;
     if let Some(v6) = wiring.v6 {
         let on_bridge = matches!(wiring.upper, Upper::Bridge { .. });
-        allow_ipv6(name, v6.address(), on_bridge)?;
+        parameters.allow_ipv6(name, v6.address(), on_bridge)?;
     }
     for (path, value) in &wiring.sysctls {
-        write(sysctl_path(path, name), value)?;
+        parameters.set(&parameter_path(path, name), value)?;
     }
     let mut batch = Batch::new();
     if let Some(address) = wiring.v4 {

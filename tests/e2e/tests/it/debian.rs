@@ -1,62 +1,17 @@
 //! A real distribution: Debian by debootstrap, limits that hold, packages from the outside.
 
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use gantry_rig::{Client, Net};
 
 /// Servers that the tests run, in the same root as the rest: it is made once.
 const SERVERS: &str = "mariadb-server,nginx-light,redis-server";
-/// What nobody reads in a container.
-const LEFT_OUT: [&str; 5] =
-    ["usr/share/doc", "usr/share/man", "usr/share/locale", "var/cache/apt", "var/lib/apt/lists"];
-
 /// Imports Debian with the servers of the tests, under the name `debian`.
 pub(crate) fn import_debian(client: &Client) {
-    let archive = debian_archive();
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("debian");
+    let archive = gantry_rig::debian::archive(&folder, SERVERS).unwrap();
     let archive = archive.to_str().unwrap();
     let _ = client.docker(&["import", "--change", "CMD bash", archive, "debian"]).ok();
-}
-
-/// The root as a tar below the target directory, made when it is not there.
-fn debian_archive() -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("debian");
-    fs::create_dir_all(&folder).unwrap();
-    // Tests of this and of other processes want it at the same time.
-    let lock = File::create(folder.join("lock")).unwrap();
-    lock.lock().unwrap();
-    let archive = folder.join(format!("bookworm,{SERVERS}.tar"));
-    if !archive.is_file() {
-        let root = folder.join("root");
-        let _ = fs::remove_dir_all(&root);
-        make_root(&root);
-        let part = folder.join("part");
-        let tar = Command::new("tar").arg("-C").arg(&root).arg("-cf").arg(&part).arg(".").output();
-        assert!(tar.unwrap().status.success());
-        fs::rename(&part, &archive).unwrap();
-        let _ = fs::remove_dir_all(&root);
-    }
-    archive
-}
-
-fn make_root(root: &Path) {
-    let made = Command::new("debootstrap")
-        .args(["--variant=minbase", &format!("--include={SERVERS}"), "bookworm"])
-        .arg(root)
-        .output()
-        .expect("debootstrap is installed");
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stdout));
-    for name in LEFT_OUT {
-        let _ = fs::remove_dir_all(root.join(name));
-    }
-    // The host's own package sources: a mirror may be configured there.
-    let _ = fs::remove_file(root.join("etc/apt/sources.list"));
-    for folder in ["etc/apt/sources.list.d", "etc/apt/apt.conf.d"] {
-        for entry in fs::read_dir(Path::new("/").join(folder)).unwrap().flatten() {
-            let _ = fs::copy(entry.path(), root.join(folder).join(entry.file_name()));
-        }
-    }
 }
 
 #[test]
