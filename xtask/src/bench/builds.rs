@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use gantry_rig::{Client, Daemon, Kind, daemon, debian};
+use rustix::mount::UnmountFlags;
 
 use super::rows::{Pair, Rig, settle, timed};
 use super::sample::median;
@@ -170,6 +171,20 @@ impl Bench {
             }
         }
         Ok(Pair { reference: median(&mut theirs), gantry: median(&mut ours) })
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        // buildah leaves its store mounted.
+        let Kinds::Buildah { root } = &self.reference.kind else { return };
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        let points = mounts.lines().rev().filter_map(|line| line.split(' ').nth(1));
+        for point in points.filter(|point| Path::new(point).starts_with(root)) {
+            if let Err(error) = rustix::mount::unmount(point, UnmountFlags::DETACH) {
+                eprintln!("{point} stays mounted: {error}");
+            }
+        }
     }
 }
 

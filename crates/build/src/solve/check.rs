@@ -4,9 +4,7 @@ use gantry_build_proto::{BuildRequest, Entitlement};
 
 use super::index;
 use crate::{
-    graph::{
-        Copy, Exec, Graph, MakeDirectory, Mode, Mount, MountKind, Op, StepNetwork, VertexId,
-    },
+    graph::{Copy, Exec, Graph, MakeDirectory, Mode, Mount, MountKind, Op, StepNetwork, VertexId},
     ops::OpError,
 };
 

@@ -14,8 +14,8 @@ use gantry_build::{
     Builder, Failed, Options, Parts,
     cache::Cache,
     graph::{
-        Copy, CopyItem, Exec, Graph, ImageSource, Mount, MountKind, Op, StepNetwork, Target, Vertex,
-        VertexId,
+        Copy, CopyItem, Exec, Graph, ImageSource, Mount, MountKind, Op, StepNetwork, Target,
+        Vertex, VertexId,
     },
     plan::{Frontend, Input, Plan, Sources},
 };
@@ -53,11 +53,8 @@ pub(crate) fn on_host<F: Future<Output = ()>>(test: impl FnOnce(PathBuf) -> F) {
     }
     // Not on a file system in memory, which may be no upper directory of an overlay.
     let dir = tempfile::tempdir_in("/var/tmp").unwrap();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let done = tokio::time::timeout(LIMIT, test(dir.path().to_owned())).await;
         done.expect("the test takes too long");
@@ -145,7 +142,8 @@ impl Bed {
         tar.data(&lib, b"").unwrap();
         let passwd = b"root:x:0:0::/:/bin/sh\nweb:x:33:34::/:/bin/sh\n";
         tar.data(&Header { mtime_s: 1000, ..Header::file(b"etc/passwd", 0) }, passwd).unwrap();
-        tar.data(&Header { mtime_s: 1000, ..Header::file(b"etc/group", 0) }, b"www:x:80:\n").unwrap();
+        tar.data(&Header { mtime_s: 1000, ..Header::file(b"etc/group", 0) }, b"www:x:80:\n")
+            .unwrap();
         let tar = tar.finish().unwrap();
         let import = Import {
             reference: Some("base:1".parse().unwrap()),

@@ -110,7 +110,8 @@ impl Fetcher {
             source.reference.to_ascii_lowercase()
         } else {
             let name = if source.reference.is_empty() { "HEAD" } else { &source.reference };
-            let mut program = Program::begin(self, source, confidant, Sink::default(), stop).await?;
+            let mut program =
+                Program::begin(self, source, confidant, Sink::default(), stop).await?;
             let peeled = format!("{name}^{{}}");
             let words = ["ls-remote", "--", &source.url, name, &peeled];
             let listed = program.run("ls-remote", &words).await?;
@@ -143,7 +144,8 @@ impl Fetcher {
             let update = ["submodule", "update", "--init", "--recursive", "--depth=1"];
             program.run("submodule update", &update).await?;
         }
-        let time = program.run("show", &["show", "-s", "--format=%ct", checkout.commit, "--"]).await?;
+        let time =
+            program.run("show", &["show", "-s", "--format=%ct", checkout.commit, "--"]).await?;
         let epoch_s = time.trim().parse().unwrap_or(0);
         let (snapshots, lease, stop) =
             (self.snapshots.clone(), Arc::clone(checkout.lease), stop.clone());
@@ -333,7 +335,11 @@ mod tests {
         let id = |digit: char| digit.to_string().repeat(40);
         let lines = format!(
             "{}\trefs/heads/main\n{}\trefs/tags/main\n{}\trefs/tags/v1\n{}\trefs/tags/v1^{{}}\n{}\tHEAD\nx\tbroken\n",
-            id('a'), id('b'), id('c'), id('d'), id('e')
+            id('a'),
+            id('b'),
+            id('c'),
+            id('d'),
+            id('e')
         );
         for (name, want) in [
             ("main", Some('a')),
