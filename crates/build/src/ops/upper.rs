@@ -126,6 +126,9 @@ impl<'a> Upper<'a> {
         };
         if let Some(base) = &upper.base {
             // The root shows the attributes of the topmost layer's.
+            // What a mount is held by opens files, and nothing else.
+            let base = open_in_root(base.as_fd(), b"", OFlags::RDONLY | OFlags::DIRECTORY)
+                .map_err(UpperError::io("opening", b""))?;
             upper.copy_attributes(base.as_fd(), layer, b"")?;
         }
         Ok(upper)
