@@ -36,6 +36,11 @@ static ERRORS: LazyLock<Vec<(Regex, &'static str)>> = LazyLock::new(|| {
             r"^(executor failed running \[.*\]|process .* did not complete successfully): unable",
             "unable",
         ),
+        (
+            // Newer BuildKit names the line with each of these.
+            r"^dockerfile parse error on line \d+: ((ENV|LABEL) must have two arguments|[Ss]yntax error - can't find = .*|no build stage in current context|only one \w+ parser directive can be used)$",
+            "$1",
+        ),
         (r"^secret (\S+) not found: not found$", "secret $1: not found"),
         ("^\"(.*)\" not found: not found$", "\"$1\": not found"),
         (
@@ -61,9 +66,10 @@ static HISTORY: LazyLock<Vec<(Regex, &'static str)>> = LazyLock::new(|| {
     ])
 });
 
-/// The error itself: the last line, without what each side puts before it.
+/// The error itself: the last line before a hint, without what each side puts before it.
 pub(super) fn error(stderr: &str) -> String {
-    let last = stderr.lines().map(str::trim_end).rfind(|line| !line.is_empty());
+    let tells = |line: &&str| !line.is_empty() && !line.starts_with("hint: ");
+    let last = stderr.lines().map(str::trim_end).rfind(tells);
     let mut line = last.unwrap_or_default().to_owned();
     for (pattern, by) in &*ERRORS {
         line = pattern.replace(&line, *by).into_owned();
