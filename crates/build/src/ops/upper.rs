@@ -125,8 +125,11 @@ impl<'a> Upper<'a> {
             near: RefCell::new(None),
         };
         if let Some(base) = &upper.base {
-            // The root shows the attributes of the topmost layer's.
-            upper.copy_attributes(base.as_fd(), layer, b"")?;
+            // The root shows the attributes of the topmost layer's. A mount's own descriptor is only
+            // a place, from which no attributes can be read.
+            let root = open_in_root(base.as_fd(), b"", OFlags::RDONLY | OFlags::DIRECTORY)
+                .map_err(UpperError::io("opening", b""))?;
+            upper.copy_attributes(root.as_fd(), layer, b"")?;
         }
         Ok(upper)
     }
