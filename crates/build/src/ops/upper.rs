@@ -125,11 +125,11 @@ impl<'a> Upper<'a> {
             near: RefCell::new(None),
         };
         if let Some(base) = &upper.base {
-            // The root shows the attributes of the topmost layer's.
-            // What a mount is held by opens files, and nothing else.
-            let base = open_in_root(base.as_fd(), b"", OFlags::RDONLY | OFlags::DIRECTORY)
+            // The root shows the attributes of the topmost layer's. A mount's own descriptor is only
+            // a place, from which no attributes can be read.
+            let root = open_in_root(base.as_fd(), b"", OFlags::RDONLY | OFlags::DIRECTORY)
                 .map_err(UpperError::io("opening", b""))?;
-            upper.copy_attributes(base.as_fd(), layer, b"")?;
+            upper.copy_attributes(root.as_fd(), layer, b"")?;
         }
         Ok(upper)
     }
@@ -198,7 +198,8 @@ impl<'a> Upper<'a> {
             }
             let next = join(&at, &part);
             let found = self.look(&next)?;
-            let is_link = |stat: &Stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink;
+            let is_link =
+                |stat: &Stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink;
             if !found.as_ref().is_some_and(is_link) {
                 at = next;
                 continue;
@@ -416,8 +417,8 @@ impl<'a> Upper<'a> {
     fn take_from_base(&mut self, path: &[u8]) -> Result<(), UpperError> {
         let failed = UpperError::io::<Errno>("opening", path);
         let Some(base) = &self.base else { return Err(failed(Errno::NOENT)) };
-        let like =
-            open_in_root(base.as_fd(), path, OFlags::RDONLY | OFlags::DIRECTORY).map_err(failed)?;
+        let like = open_in_root(base.as_fd(), path, OFlags::RDONLY | OFlags::DIRECTORY)
+            .map_err(failed)?;
         self.make(path)?;
         let (above, name) = split(path);
         let parent = self.parent(above)?;
@@ -559,3 +560,4 @@ fn timestamps((seconds, nanos): (i64, u32)) -> Timestamps {
         last_modification: Timespec { tv_sec: seconds, tv_nsec: nanos.into() },
     }
 }
+

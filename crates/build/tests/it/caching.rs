@@ -266,10 +266,6 @@ fn a_cache_goes_to_a_directory_and_comes_back() {
     });
 }
 
-fn request() -> BuildRequest {
-    crate::bed::request()
-}
-
 #[test]
 fn an_image_carries_its_cache() {
     on_host(|dir| async move {
