@@ -7,7 +7,7 @@ use std::{
     collections::HashMap,
     fs,
     io::{self, Read},
-    os::fd::AsFd,
+    os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
@@ -15,7 +15,13 @@ use std::{
     },
 };
 
-use gantry_archive::{ArchiveError, ExtractOptions, decompress, extract, open_root, remove_tree};
+use gantry_archive::{
+    ArchiveError, ExtractOptions, decompress, extract, open_in_root, open_root, remove_tree,
+};
+use rustix::{
+    fs::{AtFlags, OFlags},
+    io::Errno,
+};
 
 use crate::trees::{Tree, directory::DirectoryTree};
 
@@ -46,6 +52,48 @@ impl Taken {
     #[must_use]
     pub fn number(&self) -> u64 {
         self.number
+    }
+}
+
+impl Taken {
+    /// The content of a file, if it is there and no longer than `longest` bytes.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn file(&self, path: &str, longest: u64) -> io::Result<Option<Vec<u8>>> {
+        let opened = open_in_root(self.top()?.as_fd(), path.as_bytes(), OFlags::RDONLY);
+        let file = match opened {
+            Ok(file) => fs::File::from(file),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
+            Err(errno) => return Err(errno.into()),
+        };
+        let status = file.metadata()?;
+        if !status.is_file() || status.len() > longest {
+            return Ok(None);
+        }
+        let mut content = Vec::new();
+        file.take(longest).read_to_end(&mut content)?;
+        Ok(Some(content))
+    }
+
+    /// Removes a file; that it is not there is no error.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub fn remove_file(&self, path: &str) -> io::Result<()> {
+        let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let removed = open_in_root(self.top()?.as_fd(), above.as_bytes(), flags)
+            .and_then(|above| rustix::fs::unlinkat(above, name, AtFlags::empty()));
+        match removed {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    fn top(&self) -> io::Result<OwnedFd> {
+        let here = self.tars.0.here.lock().unwrap_or_else(PoisonError::into_inner);
+        open_root(here.get(&self.number).ok_or(io::ErrorKind::NotFound)?)
     }
 }
 

@@ -245,7 +245,14 @@ impl At {
     /// What went wrong, with its causes and what may have been meant.
     pub(super) fn message(&self) -> String {
         let near = gantry_dockerfile::did_you_mean(self.near.as_deref());
-        format!("{}{near}", gantry_fault::chain(&*self.error))
+        let text = format!("{}{near}", gantry_fault::chain(&*self.error));
+        match (&*self.error, self.span) {
+            // A flag of the text's, read late for the variables in it.
+            (PlanError::Mount(_), Some(span)) => {
+                format!("dockerfile parse error on line {}: {text}", span.first_line)
+            }
+            _ => text,
+        }
     }
 
     /// With a place, unless it has one.

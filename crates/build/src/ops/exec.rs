@@ -53,7 +53,6 @@ pub(crate) struct Job {
     pub sources: Sources,
     pub limits: Limits,
     pub build_network: String,
-    pub add_hosts: Vec<String>,
     pub confidant: Option<Confidant>,
     pub lease: SharedLease,
     /// The file system of a step that fails is kept.
@@ -194,7 +193,7 @@ fn step(job: &Job, id: &str, rootfs: gantry_snapshot::Rootfs, mounts: &mut StepM
         mounts: std::mem::take(&mut mounts.mounts),
         network: exec.network.clone(),
         build_network: job.build_network.clone(),
-        add_hosts: job.add_hosts.iter().chain(&exec.add_hosts).cloned().collect(),
+        add_hosts: exec.add_hosts.clone(),
         limits: job.limits.clone(),
         insecure: exec.insecure,
     }

@@ -64,7 +64,7 @@ pub(crate) enum OpError {
         last_output: String,
     },
     /// A command could not be started.
-    #[error("process {command:?} could not be started: {reason}")]
+    #[error("process {command:?} did not complete successfully: {reason}")]
     NotStarted {
         /// Its command line.
         command: String,

@@ -35,7 +35,8 @@ pub(super) async fn product(
         squash_history(target, &mut config);
         layers = squash::squash(build, &layers).await?;
     }
-    if flag(spec, "rewrite-timestamp")?
+    // A step's files are as late as it ran: with a time that is given, the result is to have that.
+    if flag(spec, "rewrite-timestamp", true)?
         && let Some(epoch_s) = epoch_s
     {
         layers = squash::rewrite(build, &layers, epoch_s).await?;

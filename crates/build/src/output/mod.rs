@@ -112,7 +112,7 @@ pub(crate) fn check(outputs: &[OutputSpec]) -> Result<(), OutputError> {
             return Err(OutputError::NotImplemented("pushing to a registry"));
         }
         compression(spec)?;
-        flag(spec, "rewrite-timestamp")?;
+        flag(spec, "rewrite-timestamp", true)?;
         names(&[], spec)?;
     }
     Ok(())
@@ -183,9 +183,11 @@ fn compression(spec: &OutputSpec) -> Result<Option<gantry_archive::Compression>,
 }
 
 /// An attribute that is true or false.
-fn flag(spec: &OutputSpec, name: &str) -> Result<bool, OutputError> {
+/// An attribute that is true or false.
+fn flag(spec: &OutputSpec, name: &str, default: bool) -> Result<bool, OutputError> {
     match spec.attributes.get(name).map(String::as_str) {
-        None | Some("false" | "0") => Ok(false),
+        None => Ok(default),
+        Some("false" | "0") => Ok(false),
         Some("" | "true" | "1") => Ok(true),
         Some(value) => {
             Err(OutputError::Attribute { name: name.to_owned(), value: value.to_owned() })

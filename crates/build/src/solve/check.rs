@@ -90,7 +90,8 @@ fn step(graph: &Graph, exec: &Exec, request: &BuildRequest) -> Result<(), OpErro
 
 fn mount(graph: &Graph, mount: &Mount) -> Result<(), OpError> {
     let root = mount.target.split('/').all(|part| matches!(part, "" | "." | ".."));
-    if root || mount.target.contains('\0') {
+    let needless = matches!(mount.kind, MountKind::Secret { file: false, .. });
+    if (root && !needless) || mount.target.contains('\0') {
         return Err(OpError::Graph("a mount's target is none"));
     }
     match &mount.kind {

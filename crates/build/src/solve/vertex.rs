@@ -325,7 +325,6 @@ impl Missing<'_> {
         });
         let runner = build.inner.runner.clone();
         let (limits, network) = (build.request.limits.clone(), build.request.network.clone());
-        let add_hosts = build.request.add_hosts.clone();
         Ok(Box::new(move |parts, lease| {
             Box::pin(async move {
                 let job = exec::Job {
@@ -334,7 +333,6 @@ impl Missing<'_> {
                     sources,
                     limits,
                     build_network: network,
-                    add_hosts,
                     confidant,
                     lease,
                     keep_failed: Arc::clone(&parts.keep_failed),

@@ -172,10 +172,11 @@ fn files(layer: &[u8], times: bool) -> std::io::Result<Files> {
         let header = entry.header();
         let kind = header.entry_type();
         let link = entry.link_name()?.map(|path| path.display().to_string());
+        // A whiteout has no permissions to speak of: each engine writes others.
+        let mode = if whites_out(&path) { 0 } else { header.mode()? & 0o7777 };
         let mut text = format!(
-            "{} {:o} {}:{}",
+            "{} {mode:o} {}:{}",
             letter(kind),
-            header.mode()? & 0o7777,
             header.uid().unwrap_or(0),
             header.gid().unwrap_or(0)
         );
@@ -197,6 +198,10 @@ fn files(layer: &[u8], times: bool) -> std::io::Result<Files> {
         }
     }
     Ok(files)
+}
+
+fn whites_out(path: &str) -> bool {
+    path.rsplit('/').next().is_some_and(|name| name.starts_with(".wh."))
 }
 
 /// Extended attributes, which tar has as PAX records.

@@ -4,6 +4,7 @@
 //! first line comes within the stream. A client that leaves cancels its build.
 
 mod printer;
+mod sent;
 mod tape;
 
 use std::io::{self, Read};
@@ -11,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
 use gantry_build::{Builder, Bytes, Client, ClientError, Connection, Instruction, Output};
-use gantry_build_proto::{ContextSource, Listing, Progress};
+use gantry_build_proto::{ContextSource, DockerfileSource, Listing, Progress};
 use hyper::header::HeaderValue;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
@@ -48,6 +49,10 @@ pub(crate) async fn build(call: Call) -> Result<Response, ApiError> {
     if let Some(taken) = &taken {
         let source = ContextSource::Taken(taken.number());
         asked.request.contexts.insert(String::new(), source);
+        if let DockerfileSource::Path(path) = &asked.request.dockerfile {
+            let left = sent::leave_out(taken, path).map_err(|error| ApiError::internal(&error))?;
+            asked.request.dockerfile = left;
+        }
     }
     let client: Arc<dyn Client> = Arc::new(Door(Arc::clone(&tape)));
     let worker = {

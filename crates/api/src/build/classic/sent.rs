@@ -1,0 +1,37 @@
+//! What a client of the classic builder sends with its context although it is not to be in it.
+
+use std::io;
+
+use gantry_build::Taken;
+use gantry_build_proto::DockerfileSource;
+use gantry_dockerfile::Patterns;
+
+/// The file whose patterns leave files out.
+const IGNORE_FILE: &str = ".dockerignore";
+/// Most bytes of a Dockerfile and of an ignore file.
+const TEXT_MAX: u64 = 16 << 20;
+
+/// Takes the ignore file and the Dockerfile out of a context whose ignore file names them: the
+/// client sends them all the same, as the builder has to read them. Where the Dockerfile is from
+/// then on.
+///
+/// # Errors
+/// When a file cannot be read or removed.
+pub(super) fn leave_out(taken: &Taken, path: &str) -> io::Result<DockerfileSource> {
+    let stays = DockerfileSource::Path(path.to_owned());
+    let Some(ignored) = taken.file(IGNORE_FILE, TEXT_MAX)? else { return Ok(stays) };
+    // Wrong patterns were the client's to refuse.
+    let Ok(patterns) = Patterns::of_ignore_file(&String::from_utf8_lossy(&ignored)) else {
+        return Ok(stays);
+    };
+    if patterns.matches(IGNORE_FILE) {
+        taken.remove_file(IGNORE_FILE)?;
+    }
+    if !patterns.matches(path) {
+        return Ok(stays);
+    }
+    let Some(text) = taken.file(path, TEXT_MAX)? else { return Ok(stays) };
+    taken.remove_file(path)?;
+    let text = String::from_utf8_lossy(&text).into_owned();
+    Ok(DockerfileSource::Text { name: path.to_owned(), text })
+}
