@@ -99,8 +99,7 @@ impl Build {
     /// An image that a frontend has named, by its id.
     pub(crate) fn image(&self, id: &str) -> Result<Arc<Image>, OpError> {
         let images = &self.inner.parts.images;
-        let (image, lease) =
-            images.resolve_leased(id).map_err(gantry_image::ImageError::from)?;
+        let (image, lease) = images.resolve_leased(id).map_err(gantry_image::ImageError::from)?;
         self.keep_image(Arc::clone(&image), lease);
         Ok(image)
     }

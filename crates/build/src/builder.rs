@@ -186,8 +186,7 @@ impl Builder {
     ) -> Result<Built, Box<Failed>> {
         let stop = CancellationToken::new();
         self.0.active().insert(id.to_owned(), stop.clone());
-        let _active =
-            Active { inner: Arc::clone(&self.0), id: id.to_owned(), stop: stop.clone() };
+        let _active = Active { inner: Arc::clone(&self.0), id: id.to_owned(), stop: stop.clone() };
         let build = Build::new(Arc::clone(&self.0), request, client, stop);
         let outcome = crate::whole::run(build).await;
         self.collect_behind();

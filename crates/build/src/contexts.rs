@@ -13,9 +13,7 @@ use crate::{
     remote::Remote,
     reporter::Counter,
     streams,
-    trees::{
-        any::AnyTree, directory::DirectoryTree, inline::InlineTree, mirror::View, resolve,
-    },
+    trees::{any::AnyTree, directory::DirectoryTree, inline::InlineTree, mirror::View, resolve},
 };
 
 /// Longest Dockerfile, and other files that frontends read.

@@ -153,8 +153,7 @@ impl Parcel {
         };
         let manifest = serde_json::to_vec(&manifest).map_err(json)?;
         let manifest_id = Digest::of(&manifest);
-        let mut top =
-            Descriptor::new(media::MANIFEST, manifest_id.clone(), manifest.len() as u64);
+        let mut top = Descriptor::new(media::MANIFEST, manifest_id.clone(), manifest.len() as u64);
         let name = "org.opencontainers.image.ref.name".to_owned();
         top.annotations.insert(name, tag.to_owned());
         let index = Index {

@@ -30,7 +30,8 @@ pub(crate) fn of_step(error: &OpError, vertex: Option<&Vertex>) -> Failure {
         failure.last_output.clone_from(last_output);
     }
     let copies = vertex.is_some_and(|vertex| matches!(vertex.op, Op::Copy(_)));
-    if copies && matches!(error, OpError::Tree(TreeError::NotFound { .. } | TreeError::Pattern(_))) {
+    if copies && matches!(error, OpError::Tree(TreeError::NotFound { .. } | TreeError::Pattern(_)))
+    {
         failure.message = format!("failed to calculate checksum of ref: {}", failure.message);
     }
     failure
@@ -44,9 +45,7 @@ pub(crate) fn cancelled() -> Failure {
 /// Of a build without a Dockerfile.
 pub(crate) fn no_dockerfile(path: &str) -> Failure {
     Failure {
-        message: format!(
-            "failed to read dockerfile: open {path}: no such file or directory"
-        ),
+        message: format!("failed to read dockerfile: open {path}: no such file or directory"),
         hint: "name another one with --file".to_owned(),
         ..Failure::default()
     }

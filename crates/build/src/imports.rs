@@ -98,7 +98,11 @@ pub(crate) enum ImportError {
 
 impl Imports {
     /// Reads a cache.
-    pub(crate) async fn read(&mut self, build: &Build, spec: &CacheSpec) -> Result<(), ImportError> {
+    pub(crate) async fn read(
+        &mut self,
+        build: &Build,
+        spec: &CacheSpec,
+    ) -> Result<(), ImportError> {
         match spec.kind.as_str() {
             "local" => self.read_local(build, spec).await,
             // Until there is a client for registries, images that are here are what they have.
@@ -205,7 +209,10 @@ fn take_in(
     lease: &SharedLease,
 ) -> Result<(), OpError> {
     let writer = snapshots.begin_layer()?;
-    let hashed = Hashed { inner: blob, hasher: Arc::new(std::sync::Mutex::new(Hasher::new(digest.algorithm()))) };
+    let hashed = Hashed {
+        inner: blob,
+        hasher: Arc::new(std::sync::Mutex::new(Hasher::new(digest.algorithm()))),
+    };
     let seen = Arc::clone(&hashed.hasher);
     let (mut tar, _) = decompress(Box::new(hashed))?;
     let done = extract(&mut tar, writer.dir(), &ExtractOptions::layer())?;

@@ -121,11 +121,7 @@ fn remove(store: &Store, images: &Images, id: &Digest) -> Result<(), String> {
 }
 
 /// Keeps a failure's file system, if it has one; without it the failure is told all the same.
-pub(crate) async fn keep(
-    build: &Arc<Build>,
-    root: Option<&KeptRoot>,
-    exec: &Exec,
-) -> Option<Kept> {
+pub(crate) async fn keep(build: &Arc<Build>, root: Option<&KeptRoot>, exec: &Exec) -> Option<Kept> {
     let root = root?;
     build.ensure(&root.layers).await.ok()?;
     let made = Kept::make(build, root, exec);

@@ -133,9 +133,7 @@ impl Build {
     async fn read_blob(&self, context: &str, digest: &Digest) -> Result<Vec<u8>, OpError> {
         let path = blob_path(digest);
         let data = self.read_small(context, &path).await?;
-        digest
-            .verify(&data)
-            .map_err(|source| ImageError::Digest { name: path, source })?;
+        digest.verify(&data).map_err(|source| ImageError::Digest { name: path, source })?;
         Ok(data)
     }
 

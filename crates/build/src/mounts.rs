@@ -191,9 +191,7 @@ impl Users {
                 self.shared += 1;
                 Some(0)
             }
-            Sharing::Locked
-                if !self.locked && self.shared == 0 && !self.private.contains(&0) =>
-            {
+            Sharing::Locked if !self.locked && self.shared == 0 && !self.private.contains(&0) => {
                 self.locked = true;
                 Some(0)
             }
@@ -286,9 +284,8 @@ impl Drop for Held {
 /// Deletes what was thrown away; what remains is for the next start.
 fn delete(path: &Path) {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return };
-    let removed = gantry_archive::open_root(parent).and_then(|parent| {
-        gantry_archive::remove_tree(parent.as_fd(), name.as_encoded_bytes())
-    });
+    let removed = gantry_archive::open_root(parent)
+        .and_then(|parent| gantry_archive::remove_tree(parent.as_fd(), name.as_encoded_bytes()));
     if let Err(error) = removed {
         tracing::warn!(path = %path.display(), %error, "could not delete a cache mount");
     }
@@ -299,8 +296,7 @@ mod tests {
     use super::*;
 
     fn beginning(fill: &mut dyn FnMut(&OwnedFd) -> io::Result<()>) -> Beginning<'_> {
-        let (uid, gid) =
-            (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+        let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
         Beginning { mode: 0o750, uid, gid, fill }
     }
 

@@ -5,7 +5,9 @@ use std::sync::{
     atomic::{AtomicU32, AtomicU64, Ordering},
 };
 
-use gantry_build_proto::{Cached, Completed, Log, Place, Progress, Started, Stream, Vertex, Warning};
+use gantry_build_proto::{
+    Cached, Completed, Log, Place, Progress, Started, Stream, Vertex, Warning,
+};
 use jiff::Timestamp;
 
 use crate::Client;

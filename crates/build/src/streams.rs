@@ -9,9 +9,7 @@ use tokio_util::io::{StreamReader, SyncIoBridge};
 use crate::{Bytes, ClientError, Output};
 
 /// Runs work that blocks on a thread of its own; a panic in it goes on here.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> T {
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),

@@ -79,11 +79,7 @@ impl TakenTars {
         let path = self.0.dir.join(number.to_string());
         let failed = |source| ArchiveError::Path { path: path.display().to_string(), source };
         fs::create_dir(&path).map_err(failed)?;
-        self.0
-            .here
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(number, path.clone());
+        self.0.here.lock().unwrap_or_else(PoisonError::into_inner).insert(number, path.clone());
         let taken = Taken { tars: self.clone(), number };
         let top = open_root(&path).map_err(failed)?;
         let (mut tar, _) = decompress(tar)?;
@@ -101,8 +97,8 @@ impl TakenTars {
 
 fn delete(path: &Path) {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return };
-    let removed = open_root(parent)
-        .and_then(|parent| remove_tree(parent.as_fd(), name.as_encoded_bytes()));
+    let removed =
+        open_root(parent).and_then(|parent| remove_tree(parent.as_fd(), name.as_encoded_bytes()));
     if let Err(error) = removed {
         tracing::warn!(path = %path.display(), %error, "could not delete a context");
     }

@@ -2,9 +2,7 @@
 
 use std::sync::{Arc, PoisonError};
 
-use gantry_build_proto::{
-    Built, CacheSpec, ContextSource, DockerfileSource, Failure, RequestKind,
-};
+use gantry_build_proto::{Built, CacheSpec, ContextSource, DockerfileSource, Failure, RequestKind};
 
 use crate::{
     Failed, Instruction,
@@ -73,9 +71,7 @@ async fn solve(build: &Arc<Build>, plan: Plan) -> Outcome<Built> {
     let built = output::export(build, &solver, &plan.targets, &solved).await;
     let mut built = built.map_err(|error| failed(failure::of(&error)))?;
     built.warnings = plan.warnings;
-    exports::export(build, &solver, &solved)
-        .await
-        .map_err(|error| failed(failure::of(&error)))?;
+    exports::export(build, &solver, &solved).await.map_err(|error| failed(failure::of(&error)))?;
     settle(build, &solver).await;
     Ok(built)
 }
@@ -89,7 +85,10 @@ async fn settle(build: &Arc<Build>, solver: &Solver) {
         if here.is_ok()
             && let Err(error) = cache.put((*record).clone()).await
         {
-            tracing::warn!(error = gantry_fault::chain(&error), "could not keep an imported result");
+            tracing::warn!(
+                error = gantry_fault::chain(&error),
+                "could not keep an imported result"
+            );
         }
     }
     if let Err(error) = cache.touch(&build.users.ids()).await {
@@ -97,11 +96,7 @@ async fn settle(build: &Arc<Build>, solver: &Solver) {
     }
 }
 
-async fn unsolved_failure(
-    build: &Arc<Build>,
-    solver: &Solver,
-    unsolved: &Unsolved,
-) -> Box<Failed> {
+async fn unsolved_failure(build: &Arc<Build>, solver: &Solver, unsolved: &Unsolved) -> Box<Failed> {
     if build.stop.is_cancelled() {
         return failed(failure::cancelled());
     }

@@ -28,7 +28,8 @@ impl LayerLease {
     pub fn keep(&mut self, layers: &[Digest]) -> Result<(), Digest> {
         let images = self.images.clone();
         let _activity = images.activity();
-        if let Some(missing) = layers.iter().find(|layer| !self.images.0.snapshots.has_layer(layer)) {
+        if let Some(missing) = layers.iter().find(|layer| !self.images.0.snapshots.has_layer(layer))
+        {
             return Err(missing.clone());
         }
         self.hold(layers);

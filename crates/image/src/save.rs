@@ -163,7 +163,11 @@ impl Images {
     ///
     /// # Errors
     /// When it is not here any more, or `out` cannot be written.
-    pub fn write_blob_of(&self, layer: &LayerRecord, out: &mut dyn Write) -> Result<(), ImageError> {
+    pub fn write_blob_of(
+        &self,
+        layer: &LayerRecord,
+        out: &mut dyn Write,
+    ) -> Result<(), ImageError> {
         self.write_layer(layer, out)
     }
 
@@ -258,12 +262,7 @@ impl Images {
         Ok(vec![(image, tag)])
     }
 
-    fn write_plan(
-        &self,
-        plan: &Plan,
-        docker: bool,
-        out: &mut dyn Write,
-    ) -> Result<(), ImageError> {
+    fn write_plan(&self, plan: &Plan, docker: bool, out: &mut dyn Write) -> Result<(), ImageError> {
         let mut tar = TarWriter::new(BufWriter::with_capacity(256 << 10, out));
         let write = |source| ImageError::Archive(ArchiveError::Write(source));
         let mut blobs = BTreeSet::new();

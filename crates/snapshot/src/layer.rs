@@ -40,7 +40,10 @@ impl LayerWriter {
 
     /// Takes the directory of a container's own changes for a layer; what else the container had is
     /// deleted, once nothing has it mounted any more.
-    pub(crate) fn of_container(snapshots: Snapshots, container: &Path) -> Result<Self, SnapshotError> {
+    pub(crate) fn of_container(
+        snapshots: Snapshots,
+        container: &Path,
+    ) -> Result<Self, SnapshotError> {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path = snapshots.path("ingest", &format!("{}-{number}", std::process::id()));
         fs::create_dir(&path).map_err(SnapshotError::io("creating", &path))?;

@@ -41,12 +41,12 @@ use gantry_archive::{Change, ExtractOptions};
 use gantry_oci::Digest;
 use rustix::mount::MountAttrFlags;
 
-use crate::{mount::GUARD, trash::Trash};
 pub use crate::{
     error::SnapshotError,
     layer::{LayerWriter, Merged},
     scratch::Scratch,
 };
+use crate::{mount::GUARD, trash::Trash};
 
 /// The snapshots; clones share them.
 #[derive(Clone, Debug)]

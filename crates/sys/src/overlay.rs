@@ -24,7 +24,8 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, OpenTreeFlags,
-    fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount, mount_change, open_tree,
+    fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount, mount_change,
+    open_tree,
 };
 use rustix::thread::UnshareFlags;
 
@@ -341,9 +342,13 @@ mod tests {
             let lower = place.layers(count);
             let (upper, work) = (place.0.join("upper"), place.0.join("work"));
             let guard = MountAttrFlags::MOUNT_ATTR_NOSUID;
-            let tree =
-                way(Overlay { lower: &lower, upper: Some((&upper, &work)), attributes: guard, volatile: false })
-                    .unwrap_or_else(|refused| panic!("{name}: {refused}: {}", refused.source));
+            let tree = way(Overlay {
+                lower: &lower,
+                upper: Some((&upper, &work)),
+                attributes: guard,
+                volatile: false,
+            })
+            .unwrap_or_else(|refused| panic!("{name}: {refused}: {}", refused.source));
             let root = PathBuf::from(by_descriptor(&tree));
             assert_eq!(fs::read_to_string(root.join("top")).unwrap(), "0", "{name}");
             assert_eq!(fs::read_dir(&root).unwrap().count(), count + 1, "{name}");
@@ -363,7 +368,8 @@ mod tests {
         let lower = place.layers(40);
         let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY;
         for way in [by_each as Way, by_page] {
-            let Ok(tree) = way(Overlay { lower: &lower, upper: None, attributes, volatile: false }) else {
+            let Ok(tree) = way(Overlay { lower: &lower, upper: None, attributes, volatile: false })
+            else {
                 // An old kernel knows only one of the two.
                 continue;
             };

@@ -25,7 +25,8 @@ use super::{
 use crate::{
     graph::{Copy, Mode},
     trees::{
-        DEPTH_MAX, Kind, Node, Tree, TreeError, join, pattern::Excludes, select::Found, shown, split,
+        DEPTH_MAX, Kind, Node, Tree, TreeError, join, pattern::Excludes, select::Found, shown,
+        split,
     },
 };
 
@@ -130,7 +131,11 @@ impl<'a> Copying<'a> {
         };
         let target = if is_file { self.beneath(&target)? } else { target };
         self.upper.ensure(split(&target).0, self.made())?;
-        self.node(source, &Spot { from: &found.path, to: &target, relative: b"", depth: 0 }, &found.node)
+        self.node(
+            source,
+            &Spot { from: &found.path, to: &target, relative: b"", depth: 0 },
+            &found.node,
+        )
     }
 
     /// Copies something with the directories above it.
@@ -256,8 +261,7 @@ impl<'a> Copying<'a> {
                 return Ok(true);
             }
             let from = join(spot.from, &name);
-            let inner =
-                Spot { from: &from, to: b"", relative: &relative, depth: spot.depth + 1 };
+            let inner = Spot { from: &from, to: b"", relative: &relative, depth: spot.depth + 1 };
             if node.is_directory() && inner.depth <= DEPTH_MAX && self.has_kept(source, &inner)? {
                 return Ok(true);
             }

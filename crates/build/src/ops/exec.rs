@@ -179,12 +179,7 @@ impl Runner {
     }
 }
 
-fn step(
-    job: &Job,
-    id: &str,
-    rootfs: gantry_snapshot::Rootfs,
-    mounts: &mut StepMounts,
-) -> Step {
+fn step(job: &Job, id: &str, rootfs: gantry_snapshot::Rootfs, mounts: &mut StepMounts) -> Step {
     let exec = &job.exec;
     let env = exec.env.iter().chain(&exec.silent_env).chain(&mounts.env).cloned().collect();
     Step {

@@ -77,8 +77,7 @@ pub(crate) async fn fetch(
     let identity = format!("url\0{}", source.url);
     let known = mirror.kept_file(&identity);
     let tag = known.as_ref().map(|known| known.tag.as_str()).filter(|tag| *tag != "?");
-    let answer =
-        web::get(&source.url, tag.unwrap_or_default()).await.map_err(HttpError::from)?;
+    let answer = web::get(&source.url, tag.unwrap_or_default()).await.map_err(HttpError::from)?;
     let file = match (answer.body, known) {
         (None, Some(known)) => known,
         (body, _) => {
@@ -88,12 +87,17 @@ pub(crate) async fn fetch(
                 progress(bytes);
             };
             let body = body.unwrap_or_else(|| Box::pin(futures_util::stream::empty()));
-            let digest = mirror.put(body, &count).await.map_err(|source| HttpError::Keep {
-                url: url(),
-                source: Box::new(source),
-            })?;
+            let digest = mirror
+                .put(body, &count)
+                .await
+                .map_err(|source| HttpError::Keep { url: url(), source: Box::new(source) })?;
             let size_bytes = size.into_inner();
-            KeptFile { tag: answer.etag, digest, size_bytes, mtime_s: answer.modified_s.unwrap_or(0) }
+            KeptFile {
+                tag: answer.etag,
+                digest,
+                size_bytes,
+                mtime_s: answer.modified_s.unwrap_or(0),
+            }
         }
     };
     let failed = |source| HttpError::File { url: url(), source };
@@ -143,12 +147,7 @@ impl FileTree {
     }
 
     fn own_node(&self) -> Node {
-        Node {
-            kind: Kind::File,
-            mode: MODE,
-            mtime: (self.file.mtime_s, 0),
-            ..Node::top()
-        }
+        Node { kind: Kind::File, mode: MODE, mtime: (self.file.mtime_s, 0), ..Node::top() }
     }
 }
 

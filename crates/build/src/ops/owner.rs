@@ -126,8 +126,11 @@ mod tests {
     fn users_outside_are_not_seen() {
         let base = tempfile::tempdir().unwrap();
         std::fs::create_dir(base.path().join("etc")).unwrap();
-        std::os::unix::fs::symlink("../../../../../../../etc/passwd", base.path().join("etc/passwd"))
-            .unwrap();
+        std::os::unix::fs::symlink(
+            "../../../../../../../etc/passwd",
+            base.path().join("etc/passwd"),
+        )
+        .unwrap();
         rustix::fs::mknodat(
             rustix::fs::CWD,
             base.path().join("etc/group"),

@@ -190,12 +190,7 @@ impl Workshop {
         held.open(id, beginning).map_err(failed)
     }
 
-    fn bind(
-        &self,
-        id: &str,
-        shown: Shown<'_>,
-        ready: &mut StepMounts,
-    ) -> io::Result<OwnedFd> {
+    fn bind(&self, id: &str, shown: Shown<'_>, ready: &mut StepMounts) -> io::Result<OwnedFd> {
         let whole = shown.source.trim_matches('/').is_empty();
         let root = if shown.writable {
             let scratch = self.snapshots.scratch(&shown.layers).map_err(io::Error::other)?;
@@ -248,7 +243,8 @@ impl Workshop {
         let path = self.scratch.join("secrets").join(format!("{}-{number}", wanted.id));
         ready.files.push(path.clone());
         let owned = Owned { mode: *mode, uid: *uid, gid: *gid };
-        let opened = write_secret(&path, &value, &owned).map_err(OpError::io("keeping a secret"))?;
+        let opened =
+            write_secret(&path, &value, &owned).map_err(OpError::io("keeping a secret"))?;
         Ok(Some(opened))
     }
 
@@ -343,7 +339,8 @@ impl Drop for StepMounts {
 
 /// The working directory's meaning of a path, without `.` and `..`.
 fn absolute(working_directory: &str, path: &str) -> String {
-    let whole = if path.starts_with('/') { path.to_owned() } else { format!("{working_directory}/{path}") };
+    let whole =
+        if path.starts_with('/') { path.to_owned() } else { format!("{working_directory}/{path}") };
     let mut parts: Vec<&str> = Vec::new();
     for part in whole.split('/') {
         match part {

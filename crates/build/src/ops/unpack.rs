@@ -6,9 +6,7 @@ use std::{
     os::fd::{AsFd, BorrowedFd},
 };
 
-use gantry_archive::{
-    ExtractOptions, Reader, decompress, extract, names, open_dir, open_in_root,
-};
+use gantry_archive::{ExtractOptions, Reader, decompress, extract, names, open_dir, open_in_root};
 use gantry_oci::Digest;
 use gantry_snapshot::LayerWriter;
 use rustix::{
@@ -49,17 +47,14 @@ pub(crate) fn unpack(file: File, place: &Place<'_>) -> Result<(), OpError> {
     let (mut tar, _) = decompress(Box::new(file))?;
     let merged = place.writer.merged(place.base)?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-    let target = open_in_root(merged.root(), place.directory, flags).map_err(|errno| {
-        OpError::Mount { target: shown(place.directory), source: errno.into() }
-    })?;
-    let options =
-        ExtractOptions { owner: place.owner, root: true, ..ExtractOptions::plain() };
+    let target = open_in_root(merged.root(), place.directory, flags)
+        .map_err(|errno| OpError::Mount { target: shown(place.directory), source: errno.into() })?;
+    let options = ExtractOptions { owner: place.owner, root: true, ..ExtractOptions::plain() };
     let since = now();
     extract(&mut tar, target.as_fd(), &options)?;
     drop((target, merged));
-    settle(place.writer.dir(), place.below, since, 0).map_err(|errno| {
-        OpError::Io { step: "setting times of directories", source: errno.into() }
-    })
+    settle(place.writer.dir(), place.below, since, 0)
+        .map_err(|errno| OpError::Io { step: "setting times of directories", source: errno.into() })
 }
 
 /// Gives directories that only were on the way the times that they have below: the kernel has taken

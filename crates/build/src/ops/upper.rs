@@ -198,8 +198,7 @@ impl<'a> Upper<'a> {
             }
             let next = join(&at, &part);
             let found = self.look(&next)?;
-            let is_link =
-                |stat: &Stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink;
+            let is_link = |stat: &Stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink;
             if !found.as_ref().is_some_and(is_link) {
                 at = next;
                 continue;
@@ -417,8 +416,8 @@ impl<'a> Upper<'a> {
     fn take_from_base(&mut self, path: &[u8]) -> Result<(), UpperError> {
         let failed = UpperError::io::<Errno>("opening", path);
         let Some(base) = &self.base else { return Err(failed(Errno::NOENT)) };
-        let like = open_in_root(base.as_fd(), path, OFlags::RDONLY | OFlags::DIRECTORY)
-            .map_err(failed)?;
+        let like =
+            open_in_root(base.as_fd(), path, OFlags::RDONLY | OFlags::DIRECTORY).map_err(failed)?;
         self.make(path)?;
         let (above, name) = split(path);
         let parent = self.parent(above)?;
@@ -560,4 +559,3 @@ fn timestamps((seconds, nanos): (i64, u32)) -> Timestamps {
         last_modification: Timespec { tv_sec: seconds, tv_nsec: nanos.into() },
     }
 }
-

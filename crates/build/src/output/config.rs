@@ -54,12 +54,7 @@ pub(super) async fn product(
 }
 
 /// Marks entries of steps that made no layer.
-fn complete_history(
-    solver: &Solver,
-    target: &Target,
-    layers: &[Layer],
-    config: &mut ImageConfig,
-) {
+fn complete_history(solver: &Solver, target: &Target, layers: &[Layer], config: &mut ImageConfig) {
     let made: HashSet<&Digest> = layers.iter().filter_map(|layer| layer.made_by.as_ref()).collect();
     for (entry, vertex) in &target.layers_of_history {
         let Some(entry) = config.history.get_mut(*entry) else { continue };
@@ -183,10 +178,8 @@ mod tests {
     }
 
     fn times(history: &[Option<i64>], layers: &[Layer], epoch_s: Option<i64>) -> Vec<i64> {
-        let entry = |ms: &Option<i64>| History {
-            created: ms.and_then(time_text),
-            ..History::default()
-        };
+        let entry =
+            |ms: &Option<i64>| History { created: ms.and_then(time_text), ..History::default() };
         let mut config =
             ImageConfig { history: history.iter().map(entry).collect(), ..ImageConfig::default() };
         set_times(layers, epoch_s, &mut config);

@@ -160,9 +160,8 @@ fn names(tags: &[String], spec: &OutputSpec) -> Result<Vec<Reference>, OutputErr
     let texts = tags.iter().map(String::as_str).chain(own.split(',')).map(str::trim);
     let mut names: Vec<Reference> = Vec::new();
     for text in texts.filter(|text| !text.is_empty()) {
-        let name: Reference = text
-            .parse()
-            .map_err(|source| OutputError::Name { name: text.to_owned(), source })?;
+        let name: Reference =
+            text.parse().map_err(|source| OutputError::Name { name: text.to_owned(), source })?;
         let name = name.or_latest();
         if !names.contains(&name) {
             names.push(name);
@@ -172,9 +171,7 @@ fn names(tags: &[String], spec: &OutputSpec) -> Result<Vec<Reference>, OutputErr
 }
 
 /// How an output's layers are compressed, if it says so.
-fn compression(
-    spec: &OutputSpec,
-) -> Result<Option<gantry_archive::Compression>, OutputError> {
+fn compression(spec: &OutputSpec) -> Result<Option<gantry_archive::Compression>, OutputError> {
     use gantry_archive::Compression;
     let Some(value) = spec.attributes.get("compression") else { return Ok(None) };
     match value.as_str() {

@@ -7,8 +7,8 @@ use std::{
 };
 
 use gantry_archive::{
-    ArchiveError, ExtractOptions, extract, is_opaque, names, open_dir, open_root,
-    pack_upper_until, read_xattrs, remove_tree, write_xattrs,
+    ArchiveError, ExtractOptions, extract, is_opaque, names, open_dir, open_root, pack_upper_until,
+    read_xattrs, remove_tree, write_xattrs,
 };
 use gantry_oci::{Digest, Hasher};
 use gantry_snapshot::Snapshots;
@@ -21,12 +21,7 @@ use rustix::{
 };
 
 use super::OutputError;
-use crate::{
-    build::Build,
-    cache::record::Layer,
-    ops::layer::publish,
-    trees::DEPTH_MAX,
-};
+use crate::{build::Build, cache::record::Layer, ops::layer::publish, trees::DEPTH_MAX};
 
 /// Marks an overlayfs directory that hides what is below it.
 const OPAQUE: &str = "trusted.overlay.opaque";
@@ -91,11 +86,7 @@ pub(super) async fn rewrite(
 }
 
 /// The digest and length that a layer's tar has with its times set back.
-fn measure(
-    snapshots: &Snapshots,
-    id: &Digest,
-    epoch_s: i64,
-) -> Result<(Digest, u64), OutputError> {
+fn measure(snapshots: &Snapshots, id: &Digest, epoch_s: i64) -> Result<(Digest, u64), OutputError> {
     struct Measured(Hasher, u64);
     impl io::Write for Measured {
         fn write(&mut self, data: &[u8]) -> io::Result<usize> {

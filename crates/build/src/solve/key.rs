@@ -10,7 +10,9 @@ use crate::{
     graph::{
         Copy, CopyItem, Exec, GitSource, MakeDirectory, Mode, Mount, MountKind, Op, Owner, VertexId,
     },
-    trees::{Tree, TreeError, components, digest, digest::Fields, join, pattern::Excludes, select::Found},
+    trees::{
+        Tree, TreeError, components, digest, digest::Fields, join, pattern::Excludes, select::Found,
+    },
 };
 
 /// Changes whenever keys are made in another way.
@@ -87,12 +89,7 @@ pub(crate) fn of(op: &Op, inputs: &Inputs<'_>) -> Option<Key> {
         Op::Merge { lower, upper } => {
             parts.add("base", (inputs.vertex)(*lower)).add("layer", (inputs.vertex)(*upper));
         }
-        Op::Scratch
-        | Op::Image(_)
-        | Op::Context(_)
-        | Op::Git(_)
-        | Op::Http(_)
-        | Op::Inline(_) => {}
+        Op::Scratch | Op::Image(_) | Op::Context(_) | Op::Git(_) | Op::Http(_) | Op::Inline(_) => {}
     }
     Some(parts.finish())
 }
@@ -107,14 +104,8 @@ pub(crate) fn of_layers(chain: &str) -> Key {
 /// The key of a commit's files.
 pub(crate) fn of_git(source: &GitSource, commit: &str) -> Key {
     // The reference has led to the commit, and the checksum was met.
-    let GitSource {
-        url,
-        reference: _,
-        subdirectory,
-        keep_git_directory,
-        checksum: _,
-        submodules,
-    } = source;
+    let GitSource { url, reference: _, subdirectory, keep_git_directory, checksum: _, submodules } =
+        source;
     let mut parts = Parts::new("git");
     parts.add("repository", url).add("commit", commit).add("directory", subdirectory);
     parts.debug("git directory", keep_git_directory).debug("submodules", submodules);

@@ -32,7 +32,7 @@ use self::slot::Slot;
 use crate::{
     build::{Build, chain},
     cache::record::{Layer, Part, Record},
-    graph::{Graph, GitSource, Op, Vertex, VertexId},
+    graph::{GitSource, Graph, Op, Vertex, VertexId},
     ops::{OpError, Shared, copy::Selected},
     reporter::End,
     trees::any::AnyTree,

@@ -56,7 +56,11 @@ pub(super) async fn key(solver: &Arc<Solver>, id: VertexId) -> Result<Keyed, Sha
         Op::Inline(files) => {
             let mut tree = InlineTree::default();
             for file in files {
-                tree.add(file.name.trim_start_matches('/').as_bytes(), file.content.as_bytes(), file.mode);
+                tree.add(
+                    file.name.trim_start_matches('/').as_bytes(),
+                    file.content.as_bytes(),
+                    file.mode,
+                );
             }
             solver.complete(id, End { cached: Some(Cached::No), ..End::default() });
             Ok(Keyed::of_tree(AnyTree::Here(Arc::new(tree))))
@@ -154,7 +158,8 @@ fn taken(solver: &Solver, from: VertexId) {
 /// The files that an item of a copy or a mount takes of a tree.
 pub(super) async fn files_of(op: &Op, slot: usize, tree: AnyTree) -> Result<Files, Shared> {
     let wanted = wanted(op, slot).ok_or_else(|| Arc::new(OpError::Graph("no such source")))?;
-    let excludes = Excludes::parse(&wanted.exclude).map_err(|p| Arc::new(TreeError::Pattern(p).into()))?;
+    let excludes =
+        Excludes::parse(&wanted.exclude).map_err(|p| Arc::new(TreeError::Pattern(p).into()))?;
     let unpack = wanted.unpack;
     let question = move |tree: &dyn crate::trees::Tree| -> Result<(Digest, Vec<Found>), TreeError> {
         let mut source = wanted.source();

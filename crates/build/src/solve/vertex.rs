@@ -86,12 +86,8 @@ async fn step(solver: &Arc<Solver>, id: VertexId, keyed: &Arc<Keyed>) -> Result<
     solver.start(id);
     let (product, work) = missing.work(definition).await?;
     let produced = solver.build.produce(product, solver.number(id), work).await?;
-    let end = End {
-        cached: Some(Cached::Miss),
-        result: short(&produced.layers),
-        why,
-        ..End::default()
-    };
+    let end =
+        End { cached: Some(Cached::Miss), result: short(&produced.layers), why, ..End::default() };
     solver.complete(id, end);
     Ok(Solved { layers: produced.layers, record: Some(produced.record) })
 }
@@ -199,11 +195,7 @@ impl Missing<'_> {
     }
 
     /// Looks for the newest key.
-    async fn look(
-        &self,
-        definition: &Digest,
-        no_cache: bool,
-    ) -> Result<Option<Known>, Shared> {
+    async fn look(&self, definition: &Digest, no_cache: bool) -> Result<Option<Known>, Shared> {
         let Some(key) = self.contents.last().filter(|_| !no_cache) else { return Ok(None) };
         let build = &self.solver.build;
         let local = build.inner.parts.cache.by_content(key);
@@ -387,8 +379,7 @@ impl Missing<'_> {
 
 impl Solver {
     fn use_import(&self, record: Arc<Record>) {
-        let mut imported =
-            self.imported.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut imported = self.imported.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if !imported.iter().any(|known| Arc::ptr_eq(known, &record)) {
             imported.push(record);
         }
@@ -438,7 +429,8 @@ fn as_they_are() -> Copy {
 
 /// Whether only the client that asked can have the work done.
 fn needs_client(op: &Op) -> bool {
-    let secret = |kind: &MountKind| matches!(kind, MountKind::Secret { .. } | MountKind::Ssh { .. });
+    let secret =
+        |kind: &MountKind| matches!(kind, MountKind::Secret { .. } | MountKind::Ssh { .. });
     match op {
         Op::Exec(exec) => exec.mounts.iter().any(|mount| secret(&mount.kind)),
         _ => false,

@@ -47,7 +47,12 @@ impl DirectoryTree {
         }
     }
 
-    fn look(&self, parent: BorrowedFd<'_>, name: &[u8], path: &[u8]) -> Result<Option<Node>, TreeError> {
+    fn look(
+        &self,
+        parent: BorrowedFd<'_>,
+        name: &[u8],
+        path: &[u8],
+    ) -> Result<Option<Node>, TreeError> {
         let stat = match statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
             Err(Errno::NOENT) => return Ok(None),
             stat => stat.map_err(TreeError::io("looking at", path))?,
@@ -108,8 +113,8 @@ impl Tree for DirectoryTree {
 
     fn xattrs(&self, path: &[u8]) -> Result<Xattrs, TreeError> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW;
-        let file = open_in_root(self.top.as_fd(), path, flags)
-            .map_err(TreeError::io("opening", path))?;
+        let file =
+            open_in_root(self.top.as_fd(), path, flags).map_err(TreeError::io("opening", path))?;
         read_xattrs(file.as_fd()).map_err(TreeError::io("reading attributes of", path))
     }
 

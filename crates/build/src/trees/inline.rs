@@ -25,8 +25,7 @@ impl InlineTree {
     #[cfg(test)]
     pub(crate) fn add_link(&mut self, path: &[u8], target: &[u8]) {
         self.add_above(path);
-        let node =
-            Node { kind: Kind::Symlink, mode: 0o777, link: target.to_vec(), ..Node::top() };
+        let node = Node { kind: Kind::Symlink, mode: 0o777, link: target.to_vec(), ..Node::top() };
         self.nodes.insert(path.to_vec(), (node, Vec::new()));
     }
 

@@ -53,9 +53,10 @@ pub(crate) fn matches_name(pattern: &[u8], name: &[u8]) -> Option<bool> {
 
 /// The first letter of a name: a character, or a byte where there is none.
 fn letter(name: &[u8]) -> &[u8] {
-    let length = name.utf8_chunks().next().map_or(1, |chunk| {
-        chunk.valid().chars().next().map_or(1, char::len_utf8)
-    });
+    let length = name
+        .utf8_chunks()
+        .next()
+        .map_or(1, |chunk| chunk.valid().chars().next().map_or(1, char::len_utf8));
     &name[..length.min(name.len())]
 }
 
@@ -128,7 +129,11 @@ pub(crate) fn matches_path(pattern: &[&[u8]], path: &[&[u8]]) -> Option<bool> {
             Some(false)
         }
         (Some((first, rest)), Some((name, path))) => {
-            if matches_name(first, name)? { matches_path(rest, path) } else { Some(false) }
+            if matches_name(first, name)? {
+                matches_path(rest, path)
+            } else {
+                Some(false)
+            }
         }
         (Some((first, _)), None) => matches_name(first, b"").map(|_| false),
     }

@@ -52,7 +52,9 @@ pub(crate) fn select(tree: &dyn Tree, source: Source<'_>) -> Result<Vec<Found>, 
     match found {
         Err(TreeError::NotFound { .. }) if source.may_be_absent => Ok(Vec::new()),
         // Whoever asked knows it by the name that was asked for.
-        Err(TreeError::NotFound { .. }) => Err(TreeError::NotFound { path: source.path.to_owned() }),
+        Err(TreeError::NotFound { .. }) => {
+            Err(TreeError::NotFound { path: source.path.to_owned() })
+        }
         found => found,
     }
 }
@@ -80,7 +82,8 @@ fn by_pattern(tree: &dyn Tree, pattern: &[u8]) -> Result<Vec<Found>, TreeError> 
     let mut found = Vec::new();
     for (path, node) in paths {
         let name = split(&path).1.to_vec();
-        let (path, node) = if node.kind == Kind::Symlink { resolve(tree, &path)? } else { (path, node) };
+        let (path, node) =
+            if node.kind == Kind::Symlink { resolve(tree, &path)? } else { (path, node) };
         found.push(Found { path, node, name, above: Vec::new(), pivot: Vec::new() });
     }
     Ok(found)
@@ -197,18 +200,16 @@ mod tests {
     fn found(source: Source<'_>) -> Result<Vec<(String, String)>, TreeError> {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         let found = select(&tree(), source)?;
-        Ok(found.iter().map(|found| (text(&found.path), text(&join(&found.above, &found.name)))).collect())
+        Ok(found
+            .iter()
+            .map(|found| (text(&found.path), text(&join(&found.above, &found.name))))
+            .collect())
     }
 
     #[test]
     fn sources() {
-        let plain = Source {
-            path: "",
-            wildcards: true,
-            parents: false,
-            pivot: None,
-            may_be_absent: true,
-        };
+        let plain =
+            Source { path: "", wildcards: true, parents: false, pivot: None, may_be_absent: true };
         let parents = Source { parents: true, ..plain };
         for (source, want) in [
             (Source { path: "/a.txt", wildcards: false, ..plain }, "a.txt>a.txt"),
@@ -223,19 +224,22 @@ mod tests {
             (Source { path: "/no/*", ..plain }, ""),
             (Source { path: "/d/x.txt", ..parents }, "d/x.txt>d/x.txt"),
             (Source { path: "/d/e/*", ..parents }, "d/e/y.txt>d/e/y.txt d/e/z.md>d/e/z.md"),
-            (
-                Source { path: "/**/x.txt", ..parents },
-                "d/x.txt>d/x.txt f/x.txt>f/x.txt",
-            ),
+            (Source { path: "/**/x.txt", ..parents }, "d/x.txt>d/x.txt f/x.txt>f/x.txt"),
             (
                 Source { path: "/d/**/*.txt", pivot: Some("/d"), ..parents },
                 "d/x.txt>x.txt d/e/y.txt>e/y.txt",
             ),
-            (Source { path: "/ld/e/y.txt", wildcards: false, pivot: Some("/ld"), ..parents }, "d/e/y.txt>e/y.txt"),
+            (
+                Source { path: "/ld/e/y.txt", wildcards: false, pivot: Some("/ld"), ..parents },
+                "d/e/y.txt>e/y.txt",
+            ),
             (Source { path: "/ld/e/y.txt", wildcards: false, ..parents }, ""),
         ] {
-            let list: Vec<String> =
-                found(source).unwrap().iter().map(|(path, name)| format!("{path}>{name}")).collect();
+            let list: Vec<String> = found(source)
+                .unwrap()
+                .iter()
+                .map(|(path, name)| format!("{path}>{name}"))
+                .collect();
             assert_eq!(list.join(" "), want, "{source:?}");
         }
         let missing = Source { path: "/no", may_be_absent: false, wildcards: false, ..plain };

@@ -52,15 +52,15 @@ impl Address {
         }
         let path = self.target.split('?').next().unwrap_or_default();
         let above = path.rfind('/').map_or("/", |slash| &path[..=slash]);
-        let target =
-            if text.starts_with('/') { text.to_owned() } else { format!("{above}{text}") };
+        let target = if text.starts_with('/') { text.to_owned() } else { format!("{above}{text}") };
         let joined = Self::parse(&format!("{}://{}{target}", self.scheme(), self.host_header()))?;
         Some(Self { credentials: self.credentials.clone(), ..joined })
     }
 
     /// The value of `Host`.
     pub(super) fn host_header(&self) -> String {
-        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        let host =
+            if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
         let usual = if self.tls { 443 } else { 80 };
         if self.port == usual { host } else { format!("{host}:{}", self.port) }
     }

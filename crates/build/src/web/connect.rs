@@ -80,7 +80,11 @@ async fn tunnel(
     address: &Address,
     credentials: Option<String>,
 ) -> io::Result<()> {
-    let host = if address.host.contains(':') { format!("[{}]", address.host) } else { address.host.clone() };
+    let host = if address.host.contains(':') {
+        format!("[{}]", address.host)
+    } else {
+        address.host.clone()
+    };
     let place = format!("{host}:{}", address.port);
     let mut request = format!("CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n");
     if let Some(credentials) = credentials {
@@ -91,12 +95,17 @@ async fn tunnel(
     let mut answer = Vec::new();
     while !answer.ends_with(b"\r\n\r\n") {
         if answer.len() >= PROXY_ANSWER_MAX {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the proxy's answer is endless"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the proxy's answer is endless",
+            ));
         }
         // Byte by byte: what follows the head is the server's.
         answer.push(stream.read_u8().await?);
     }
-    let line = String::from_utf8_lossy(answer.split(|byte| *byte == b'\r').next().unwrap_or_default()).into_owned();
+    let line =
+        String::from_utf8_lossy(answer.split(|byte| *byte == b'\r').next().unwrap_or_default())
+            .into_owned();
     match line.split(' ').nth(1) {
         Some("200") => Ok(()),
         _ => Err(io::Error::other(format!("proxy: {line}"))),

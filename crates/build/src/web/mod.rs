@@ -12,7 +12,9 @@ use http_body_util::{BodyExt, Empty};
 use hyper::{
     Request, Response, StatusCode,
     body::Incoming,
-    header::{AUTHORIZATION, ETAG, HOST, HeaderName, IF_NONE_MATCH, LAST_MODIFIED, LOCATION, USER_AGENT},
+    header::{
+        AUTHORIZATION, ETAG, HOST, HeaderName, IF_NONE_MATCH, LAST_MODIFIED, LOCATION, USER_AGENT,
+    },
 };
 use jiff::fmt::rfc2822::DateTimeParser;
 
@@ -110,10 +112,9 @@ async fn ask(
     known_etag: &str,
 ) -> Result<Response<Incoming>, WebError> {
     let url = address.to_string();
-    let way = connect::open(address).await.map_err(|source| WebError::Connect {
-        url: url.clone(),
-        source,
-    })?;
+    let way = connect::open(address)
+        .await
+        .map_err(|source| WebError::Connect { url: url.clone(), source })?;
     let protocol = |source| WebError::Protocol { url: url.clone(), source };
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(way.stream).await.map_err(protocol)?;
@@ -132,9 +133,8 @@ async fn ask(
     if !known_etag.is_empty() {
         request = request.header(IF_NONE_MATCH, known_etag);
     }
-    let request = request
-        .body(Empty::<Piece>::new())
-        .map_err(|_| WebError::Address(url.clone()))?;
+    let request =
+        request.body(Empty::<Piece>::new()).map_err(|_| WebError::Address(url.clone()))?;
     match tokio::time::timeout(SILENCE_MAX, sender.send_request(request)).await {
         Ok(answer) => answer.map_err(protocol),
         Err(_) => Err(WebError::Silence(url.clone())),

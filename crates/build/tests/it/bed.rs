@@ -4,7 +4,10 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -14,8 +17,8 @@ use gantry_build::{
     Builder, Failed, Options, Parts,
     cache::Cache,
     graph::{
-        Copy, CopyItem, Exec, Graph, ImageSource, Mount, MountKind, Op, StepNetwork, Target, Vertex,
-        VertexId,
+        Copy, CopyItem, Exec, Graph, ImageSource, Mount, MountKind, Op, StepNetwork, Target,
+        Vertex, VertexId,
     },
     plan::{Frontend, Input, Plan, Sources},
 };
@@ -35,14 +38,14 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// A builder and all that it is made of.
 pub(crate) struct Bed {
-    pub dir: PathBuf,
     pub builder: Builder,
     pub images: Images,
     pub content: Content,
     pub snapshots: Snapshots,
-    pub cache: Cache,
     pub executor: Arc<TestExecutor>,
     pub frontend: Arc<TestFrontend>,
+    /// Builds that were begun.
+    begun: AtomicU64,
 }
 
 /// Runs a test where it can run; passes over it loudly elsewhere.
@@ -53,11 +56,8 @@ pub(crate) fn on_host<F: Future<Output = ()>>(test: impl FnOnce(PathBuf) -> F) {
     }
     // Not on a file system in memory, which may be no upper directory of an overlay.
     let dir = tempfile::tempdir_in("/var/tmp").unwrap();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let done = tokio::time::timeout(LIMIT, test(dir.path().to_owned())).await;
         done.expect("the test takes too long");
@@ -101,14 +101,14 @@ impl Bed {
             content: content.clone(),
             snapshots: snapshots.clone(),
             images: images.clone(),
-            cache: cache.clone(),
+            cache,
             executor: executor.clone(),
             frontend: frontend.clone(),
             options,
         })
         .unwrap();
-        let dir = dir.to_owned();
-        Self { dir, builder, images, content, snapshots, cache, executor, frontend }
+        let begun = AtomicU64::new(0);
+        Self { builder, images, content, snapshots, executor, frontend, begun }
     }
 
     /// The base image: busybox, some users, a link.
@@ -145,7 +145,8 @@ impl Bed {
         tar.data(&lib, b"").unwrap();
         let passwd = b"root:x:0:0::/:/bin/sh\nweb:x:33:34::/:/bin/sh\n";
         tar.data(&Header { mtime_s: 1000, ..Header::file(b"etc/passwd", 0) }, passwd).unwrap();
-        tar.data(&Header { mtime_s: 1000, ..Header::file(b"etc/group", 0) }, b"www:x:80:\n").unwrap();
+        tar.data(&Header { mtime_s: 1000, ..Header::file(b"etc/group", 0) }, b"www:x:80:\n")
+            .unwrap();
         let tar = tar.finish().unwrap();
         let import = Import {
             reference: Some("base:1".parse().unwrap()),
@@ -167,8 +168,7 @@ impl Bed {
         let dockerfile = DockerfileSource::Text { name: "Dockerfile".to_owned(), text };
         let request = BuildRequest { dockerfile, ..request };
         let client = Arc::clone(client) as Arc<dyn gantry_build::Client>;
-        static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
-        let id = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed).to_string();
+        let id = self.begun.fetch_add(1, Ordering::Relaxed).to_string();
         self.builder.build(&id, request, client).await
     }
 

@@ -66,8 +66,7 @@ impl TestClient {
 
     pub(crate) fn put_mode(&self, path: &str, content: &str, mode: u32) {
         let version = self.next_version.fetch_add(1, Ordering::Relaxed);
-        let file =
-            File { content: content.into(), target: String::new(), mode, version };
+        let file = File { content: content.into(), target: String::new(), mode, version };
         self.files.lock().unwrap().insert(path.to_owned(), file);
     }
 
@@ -102,7 +101,8 @@ impl TestClient {
             let inner = format!("{prefix}{name}");
             let hash = if shallow { String::new() } else { self.listing(&inner, false).hash };
             let kind = EntryKind::Directory;
-            let blank = File { content: Vec::new(), target: String::new(), mode: 0o755, version: 0 };
+            let blank =
+                File { content: Vec::new(), target: String::new(), mode: 0o755, version: 0 };
             let directory = Entry { kind, hash, size_bytes: 0, ..entry(&name, &blank) };
             entries.insert(name, directory);
         }

@@ -82,7 +82,12 @@ fn links_of_a_context_lead_nowhere_else() {
         let context = planner.context();
         let mut target = base;
         for name in ["link/a", "out", "absolute"] {
-            target = planner.copy(target, context, &format!("/{name}"), &format!("/x/{}", name.replace('/', "-")));
+            target = planner.copy(
+                target,
+                context,
+                &format!("/{name}"),
+                &format!("/x/{}", name.replace('/', "-")),
+            );
         }
         let image = bed.image(&client, request(), planner.plan(target)).await;
         let files = bed.new_files(&image);

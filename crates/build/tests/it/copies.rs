@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use gantry_archive::{EntryKind, Header, TarWriter};
-use gantry_build::graph::{
-    Copy, InlineFile, MakeDirectory, Mode, Op, Owner, VertexId,
-};
+use gantry_build::graph::{Copy, InlineFile, MakeDirectory, Mode, Op, Owner, VertexId};
 use gantry_image::Image;
 
 use crate::{
@@ -43,7 +41,13 @@ async fn copied(
 }
 
 fn context() -> Arc<TestClient> {
-    let client = TestClient::with(&[("src/a", "A"), ("src/sub/b", "B"), ("one.txt", "1"), ("two.txt", "2"), ("z.md", "3")]);
+    let client = TestClient::with(&[
+        ("src/a", "A"),
+        ("src/sub/b", "B"),
+        ("one.txt", "1"),
+        ("two.txt", "2"),
+        ("z.md", "3"),
+    ]);
     client.put_mode("tool", "#!", 0o750);
     client.link("src/l", "a");
     client
@@ -65,20 +69,39 @@ fn where_things_go() {
             (&["/one.txt"], "/tofile", &["full/a f 644 0:0 1"]),
             (&["/one.txt"], "/lib/x", &[full, "usr/lib/x f 644 0:0 1"]),
             (&["/one.txt"], "/../../x", &[full, "x f 644 0:0 1"]),
-            (&["/*.txt"], "/x/", &[full, "x d 755 0:0 ", "x/one.txt f 644 0:0 1", "x/two.txt f 644 0:0 2"]),
-            (&["/one.txt", "/z.md"], "/x/", &[full, "x d 755 0:0 ", "x/one.txt f 644 0:0 1", "x/z.md f 644 0:0 3"]),
+            (
+                &["/*.txt"],
+                "/x/",
+                &[full, "x d 755 0:0 ", "x/one.txt f 644 0:0 1", "x/two.txt f 644 0:0 2"],
+            ),
+            (
+                &["/one.txt", "/z.md"],
+                "/x/",
+                &[full, "x d 755 0:0 ", "x/one.txt f 644 0:0 1", "x/z.md f 644 0:0 3"],
+            ),
             (&["/no*"], "/x/", &[full]),
             (&["/tool"], "/x", &[full, "x f 750 0:0 #!"]),
             (
                 &["/src"],
                 "/x",
-                &[full, "x d 755 0:0 ", "x/a f 644 0:0 A", "x/l l 777 0:0 -> a", "x/sub d 755 0:0 ", "x/sub/b f 644 0:0 B"],
+                &[
+                    full,
+                    "x d 755 0:0 ",
+                    "x/a f 644 0:0 A",
+                    "x/l l 777 0:0 -> a",
+                    "x/sub d 755 0:0 ",
+                    "x/sub/b f 644 0:0 B",
+                ],
             ),
             (&["/src/sub"], "/full", &[full, "full/b f 644 0:0 B"]),
             (&["/src/l"], "/x", &[full, "x f 644 0:0 A"]),
         ] {
             let got = copied(&bed, &client, sources, destination, |_| ()).await;
-            assert_eq!(got.as_deref(), Ok(want.map_strings().as_slice()), "{sources:?} {destination}");
+            assert_eq!(
+                got.as_deref(),
+                Ok(want.map_strings().as_slice()),
+                "{sources:?} {destination}"
+            );
         }
         for (sources, destination, want) in [
             ("/nothing", "/x", "\"/nothing\": not found"),
@@ -154,7 +177,8 @@ fn owners_and_modes() {
         let mut planner = Planner::default();
         let base = planner.base(&bed);
         let context = planner.context();
-        let stage = planner.copy_with(base, context, &["/src"], "/s/", |copy| copy.owner = owner("web", ""));
+        let stage = planner
+            .copy_with(base, context, &["/src"], "/s/", |copy| copy.owner = owner("web", ""));
         let target = planner.copy(base, stage, "/s/sub/b", "/b");
         let image = bed.image(&client, request(), planner.plan(target)).await;
         assert_eq!(bed.new_files(&image), ["b f 644 33:34 B"]);
@@ -182,7 +206,17 @@ fn parents_and_exclusions() {
             (
                 &["/**/*.txt"],
                 |copy| copy.parents = true,
-                &["o", "o/a", "o/a/x", "o/a/x/1.txt", "o/a/y", "o/a/y/deep", "o/a/y/deep/3.txt", "o/b", "o/b/4.txt"],
+                &[
+                    "o",
+                    "o/a",
+                    "o/a/x",
+                    "o/a/x/1.txt",
+                    "o/a/y",
+                    "o/a/y/deep",
+                    "o/a/y/deep/3.txt",
+                    "o/b",
+                    "o/b/4.txt",
+                ],
             ),
             (
                 &["/a/x/1.txt"],
@@ -202,11 +236,7 @@ fn parents_and_exclusions() {
                 |copy| copy.exclude = vec!["x".to_owned(), "!x/2.md".to_owned()],
                 &["o", "o/x", "o/x/2.md", "o/y", "o/y/deep", "o/y/deep/3.txt"],
             ),
-            (
-                &["/a/x/*"],
-                |copy| copy.exclude = vec!["*.md".to_owned()],
-                &["o", "o/1.txt"],
-            ),
+            (&["/a/x/*"], |copy| copy.exclude = vec!["*.md".to_owned()], &["o", "o/1.txt"]),
         ];
         for (sources, change, want) in cases {
             let mut planner = Planner::default();
@@ -214,7 +244,11 @@ fn parents_and_exclusions() {
             let context = planner.context();
             let target = planner.copy_with(base, context, sources, "/o/", change);
             let image = bed.image(&client, request(), planner.plan(target)).await;
-            let names: Vec<String> = bed.new_files(&image).iter().map(|file| file.split(' ').next().unwrap().to_owned()).collect();
+            let names: Vec<String> = bed
+                .new_files(&image)
+                .iter()
+                .map(|file| file.split(' ').next().unwrap().to_owned())
+                .collect();
             assert_eq!(names, want, "{sources:?}");
         }
     });
@@ -230,7 +264,10 @@ fn links_between_files_stay() {
         let stage = planner.run(base, "mkdir /d; echo x > /d/a; ln /d/a /d/b; chmod 4711 /d/a");
         let target = planner.copy(base, stage, "/d", "/e");
         let image = bed.image(&client, request(), planner.plan(target)).await;
-        assert_eq!(bed.new_files(&image), ["e d 755 0:0 ", "e/a f 4711 0:0 x\n", "e/b h 4711 0:0 -> e/a"]);
+        assert_eq!(
+            bed.new_files(&image),
+            ["e d 755 0:0 ", "e/a f 4711 0:0 x\n", "e/b h 4711 0:0 -> e/a"]
+        );
     });
 }
 
@@ -244,7 +281,8 @@ fn linked_copies_are_laid_upon_any_base() {
             let base = planner.base(&bed);
             let context = planner.context();
             let lower = planner.run(base, command);
-            let upper = planner.copy_with(lower, context, &["/a"], "/deep/x/", |copy| copy.base = None);
+            let upper =
+                planner.copy_with(lower, context, &["/a"], "/deep/x/", |copy| copy.base = None);
             let target = planner.add("merge", Op::Merge { lower, upper });
             bed.image(&client, request(), planner.plan(target)).await
         };
@@ -320,7 +358,13 @@ fn files_of_the_text_and_working_directories() {
         let inline = planner.add("inline", Op::Inline(vec![file]));
         let written = planner.copy(base, inline, "/EOF", "/etc/written");
         let directory = |base, path: &str, owner| {
-            Op::MakeDirectory(MakeDirectory { base, path: path.to_owned(), owner, mode: 0o755, epoch_s: Some(5) })
+            Op::MakeDirectory(MakeDirectory {
+                base,
+                path: path.to_owned(),
+                owner,
+                mode: 0o755,
+                epoch_s: Some(5),
+            })
         };
         let made = planner.add("WORKDIR /a/b", directory(written, "/a/b", owner("web", "")));
         let there = planner.add("WORKDIR /usr/lib", directory(made, "/usr/lib", None));

@@ -43,7 +43,15 @@ fn leftovers_are_swept() {
         let bed = Bed::open(&dir);
         bed.snapshots.settle();
         assert!(bed.containers().is_empty());
-        for empty in ["exec/steps", "exec/secrets", "build/git", "build/mirror/ingest", "build/taken", "snapshots/ingest", "build/caches/0123"] {
+        for empty in [
+            "exec/steps",
+            "exec/secrets",
+            "build/git",
+            "build/mirror/ingest",
+            "build/taken",
+            "snapshots/ingest",
+            "build/caches/0123",
+        ] {
             let left: Vec<_> = fs::read_dir(dir.join(empty)).unwrap().collect();
             assert!(left.is_empty(), "{empty}: {left:?}");
         }
@@ -87,7 +95,8 @@ fn layers_without_a_record_and_records_without_a_layer() {
                 .unwrap();
         }
         // A record whose layer a power cut took.
-        let layers: Vec<_> = fs::read_dir(dir.join("snapshots/layers")).unwrap().flatten().collect();
+        let layers: Vec<_> =
+            fs::read_dir(dir.join("snapshots/layers")).unwrap().flatten().collect();
         let store = Store::open(&dir.join("store.db")).unwrap();
         drop(store);
         let base = {
@@ -115,7 +124,10 @@ fn a_disk_that_is_full_leaves_nothing_half_made() {
         let disk = fs::File::create(&image).unwrap();
         disk.set_len(48 << 20).unwrap();
         let run = |program: &str, args: &[&str]| {
-            std::process::Command::new(program).args(args).output().is_ok_and(|out| out.status.success())
+            std::process::Command::new(program)
+                .args(args)
+                .output()
+                .is_ok_and(|out| out.status.success())
         };
         let (image, mounted) = (image.display().to_string(), place.display().to_string());
         if !run("mkfs.ext4", &["-q", &image]) || !run("mount", &["-o", "loop", &image, &mounted]) {
@@ -146,7 +158,10 @@ fn a_disk_that_is_full_leaves_nothing_half_made() {
             client.put("big", "small");
             let image = bed.image(&client, request(), plan()).await;
             assert_eq!(bed.new_files(&image), ["big f 644 0:0 small"]);
-            let _ = rustix::mount::unmount(place.join("exec/secrets"), rustix::mount::UnmountFlags::DETACH);
+            let _ = rustix::mount::unmount(
+                place.join("exec/secrets"),
+                rustix::mount::UnmountFlags::DETACH,
+            );
         }
         assert!(run("umount", &["-l", &mounted]));
     });

@@ -17,7 +17,8 @@ fn a_failed_step_is_told_whole_and_can_be_looked_into() {
             let mut planner = Planner::default();
             let base = planner.base(&bed);
             let before = planner.run(base, "echo before > /before");
-            let target = planner.run(before, "echo half > /half; echo words; echo more >&2; exit 3");
+            let target =
+                planner.run(before, "echo half > /half; echo words; echo more >&2; exit 3");
             planner.graph.vertices[2].place =
                 Some(Place { file: "Dockerfile".into(), first: 3, last: 3, ..Place::default() });
             planner.plan(target)
@@ -34,10 +35,7 @@ fn a_failed_step_is_told_whole_and_can_be_looked_into() {
         assert_eq!(failure.command[0], "/bin/sh");
         assert!(failure.last_output.contains("words") && failure.last_output.contains("more"));
         let image = bed.images.resolve(&failure.kept).unwrap();
-        assert_eq!(
-            bed.new_files(&image),
-            ["before f 644 0:0 before\n", "half f 644 0:0 half\n"]
-        );
+        assert_eq!(bed.new_files(&image), ["before f 644 0:0 before\n", "half f 644 0:0 half\n"]);
         assert_eq!(image.config.config.as_ref().unwrap().env, ["PATH=/bin"]);
         let id = failure.kept.clone();
         drop(failed);
@@ -62,7 +60,8 @@ fn codes_that_are_no_failures_and_commands_that_are_not_there() {
         let client = TestClient::new();
         let mut planner = Planner::default();
         let base = planner.base(&bed);
-        let allowed = planner.run_with(base, "echo x > /x; exit 4", |exec| exec.allowed_exit_codes = vec![4]);
+        let allowed =
+            planner.run_with(base, "echo x > /x; exit 4", |exec| exec.allowed_exit_codes = vec![4]);
         let image = bed.image(&client, request(), planner.plan(allowed)).await;
         assert_eq!(bed.new_files(&image), ["x f 644 0:0 x\n"]);
         let mut planner = Planner::default();
@@ -80,7 +79,12 @@ fn what_was_not_allowed_is_not_done() {
         let bed = Bed::open(&dir);
         let client = TestClient::new();
         for (insecure, network, allow, want) in [
-            (true, StepNetwork::Default, Entitlement::SecurityInsecure, "security.insecure is not allowed"),
+            (
+                true,
+                StepNetwork::Default,
+                Entitlement::SecurityInsecure,
+                "security.insecure is not allowed",
+            ),
             (false, StepNetwork::Host, Entitlement::NetworkHost, "network.host is not allowed"),
         ] {
             let plan = || {

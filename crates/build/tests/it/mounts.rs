@@ -50,8 +50,8 @@ fn binds_show_files_and_keep_nothing() {
         let mut planner = Planner::default();
         let base = planner.base(&bed);
         let context = planner.context();
-        let stage = planner.run(base, "mkdir -p /deep/x; echo stage > /deep/x/file; cp /bin/busybox /deep/x/tool 2>/dev/null || cat /bin/busybox > /deep/x/tool; chmod 755 /deep/x/tool");
-        let command = "cat /ctx/a /deep/file; /deep/tool echo executed; \
+        let stage = planner.run(base, "mkdir -p /deep/x; echo stage > /deep/x/file; cat /bin/busybox > /deep/x/busybox; chmod 755 /deep/x/busybox");
+        let command = "cat /ctx/a /deep/file; /deep/busybox echo executed; \
                        echo no > /ctx/new && echo ctx-written; \
                        echo no > /deep/new && echo deep-written; \
                        echo yes > /rw/new && cat /rw/new; ls /whole/bin/sh; true";
@@ -70,7 +70,10 @@ fn binds_show_files_and_keep_nothing() {
         }
         assert!(!printed.contains("written"), "{printed}");
         let files = bed.new_files(&image);
-        assert!(!files.iter().any(|file| file.contains("new") || file.contains("stage")), "{files:?}");
+        assert!(
+            !files.iter().any(|file| file.contains("new") || file.contains("stage")),
+            "{files:?}"
+        );
         assert_eq!(*client.reads.lock().unwrap(), ["src/a"]);
         // The same files again, and then others.
         bed.executor.take_runs();
@@ -106,10 +109,13 @@ fn a_cache_stays_from_build_to_build() {
             bed.image(&client, request(), planner.plan(target)).await
         };
         build("echo kept > /c/file", vec![mount("/c", cache("one", Sharing::Shared))]).await;
-        let image = build("cat /c/file; ls /d", vec![
-            mount("/c", cache("one", Sharing::Locked)),
-            mount("/d", cache("two", Sharing::Shared)),
-        ])
+        let image = build(
+            "cat /c/file; ls /d",
+            vec![
+                mount("/c", cache("one", Sharing::Locked)),
+                mount("/d", cache("two", Sharing::Shared)),
+            ],
+        )
         .await;
         assert!(logs(&client).contains("kept"));
         assert!(!bed.new_files(&image).iter().any(|file| file.contains("kept")));
@@ -172,12 +178,14 @@ fn who_locks_a_cache_is_alone_in_it() {
             if name == "b" {
                 mounts.reverse();
             }
-            let command = format!("test ! -e /c/lock || exit 9; touch /c/lock; sleep 0.5; rm /c/lock # {name}");
+            let command = format!(
+                "test ! -e /c/lock || exit 9; touch /c/lock; sleep 0.5; rm /c/lock # {name}"
+            );
             let target = planner.run_with(base, &command, |exec| exec.mounts = mounts);
             let (bed, plan) = (Arc::clone(&bed), planner.plan(target));
-            tokio::spawn(async move {
-                bed.build(&TestClient::new(), request(), plan).await.map(|_| ())
-            })
+            tokio::spawn(
+                async move { bed.build(&TestClient::new(), request(), plan).await.map(|_| ()) },
+            )
         };
         let begun = Instant::now();
         let (a, b) = (build("a"), build("b"));
@@ -269,13 +277,8 @@ fn an_agent_answers_in_the_step() {
     on_host(|dir| async move {
         let bed = Bed::open(&dir);
         let client = TestClient::new();
-        let agent = |required| MountKind::Ssh {
-            id: String::new(),
-            required,
-            mode: 0o600,
-            uid: 0,
-            gid: 0,
-        };
+        let agent =
+            |required| MountKind::Ssh { id: String::new(), required, mode: 0o600, uid: 0, gid: 0 };
         let plan = |required| {
             let mut planner = Planner::default();
             let base = planner.base(&bed);

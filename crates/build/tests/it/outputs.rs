@@ -222,7 +222,8 @@ fn a_layer_with_everything_comes_back() {
                        dd if=/dev/zero of=/w/sparse bs=1 count=1 seek=2000000 2>/dev/null || true";
         let target = planner.run(base, command);
         let tags = vec!["all:1".to_owned()];
-        let image = bed.image(&client, BuildRequest { tags, ..request() }, planner.plan(target)).await;
+        let image =
+            bed.image(&client, BuildRequest { tags, ..request() }, planner.plan(target)).await;
         let mut archive = Vec::new();
         bed.images.save(&["all:1".to_owned()], &mut archive).unwrap();
         let other = dir.join("other");

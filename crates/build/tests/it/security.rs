@@ -35,11 +35,16 @@ fn mounts_show_nothing_of_the_host() {
             let stage = planner.run(base, prepare);
             for from in [context, stage] {
                 let mut planner = Planner { graph: planner.graph.clone() };
-                let target = planner.run_with(base, &format!("cat /m{canary} /m/canary /m; ls /m"), |exec| {
-                    let source = source.to_owned();
-                    exec.mounts = vec![mount("/m", MountKind::Bind { from, source, writable: false })];
-                    exec.allowed_exit_codes = (1..=2).collect();
-                });
+                let target = planner.run_with(
+                    base,
+                    &format!("cat /m{canary} /m/canary /m; ls /m"),
+                    |exec| {
+                        let source = source.to_owned();
+                        exec.mounts =
+                            vec![mount("/m", MountKind::Bind { from, source, writable: false })];
+                        exec.allowed_exit_codes = (1..=2).collect();
+                    },
+                );
                 client.forget();
                 // A source that is not there is an error, which is as good.
                 drop(bed.build(&client, request(), planner.plan(target)).await);
@@ -47,7 +52,9 @@ fn mounts_show_nothing_of_the_host() {
             }
         };
         let links = format!("ln -s {} /host; ln -s ../../../../../../../.. /up", dir.display());
-        for source in ["../../../../../../..", "/..", "up", "host", "/up/", "host/canary", "d/../../.."] {
+        for source in
+            ["../../../../../../..", "/..", "up", "host", "/up/", "host/canary", "d/../../.."]
+        {
             attempt(source, &links).await;
         }
         // A step that plants a link in a cache finds it there as it left it, and nothing behind it.
@@ -62,7 +69,11 @@ fn mounts_show_nothing_of_the_host() {
             gid: 0,
         };
         for command in [
-            format!("ln -s {} /c/link; rm -r /c/* ; ln -s {} /c/link", dir.display(), dir.display()),
+            format!(
+                "ln -s {} /c/link; rm -r /c/* ; ln -s {} /c/link",
+                dir.display(),
+                dir.display()
+            ),
             "cat /c/link/canary; ls /c/link/".to_owned(),
         ] {
             let mut planner = Planner::default();
@@ -78,9 +89,10 @@ fn mounts_show_nothing_of_the_host() {
         for id in ["../../escape", "/etc", "..", "a/b"] {
             let mut planner = Planner::default();
             let base = planner.base(&bed);
-            let target = planner.run_with(base, &format!("touch /c/{}", digest(id).short()), |exec| {
-                exec.mounts = vec![mount("/c", cache(id))];
-            });
+            let target =
+                planner.run_with(base, &format!("touch /c/{}", digest(id).short()), |exec| {
+                    exec.mounts = vec![mount("/c", cache(id))];
+                });
             bed.image(&client, request(), planner.plan(target)).await;
         }
         let caches = std::fs::read_dir(dir.join("build/caches")).unwrap().count();
@@ -98,11 +110,17 @@ fn copies_write_and_read_inside() {
         let bed = Bed::open(&dir);
         let mut tar = TarWriter::new(Vec::new());
         let up = dir.join("target").display().to_string();
-        let link = Header { kind: EntryKind::Symlink, link: up.as_bytes(), ..Header::file(b"to", 0) };
+        let link =
+            Header { kind: EntryKind::Symlink, link: up.as_bytes(), ..Header::file(b"to", 0) };
         tar.data(&link, b"").unwrap();
-        tar.data(&Header::file(b"to/from-tar", 0), b"x").unwrap();
+        tar.data(&Header::file(b"from-tar", 0), b"x").unwrap();
         let tar = String::from_utf8(tar.finish().unwrap()).unwrap();
-        let client = TestClient::with(&[("a", "1"), ("evil.tar", &tar)]);
+        let mut through = TarWriter::new(Vec::new());
+        through.data(&link, b"").unwrap();
+        through.data(&Header::file(b"to/from-tar", 0), b"x").unwrap();
+        let through = String::from_utf8(through.finish().unwrap()).unwrap();
+        let files = [("a", "1"), ("link.tar", &*tar), ("through.tar", &*through)];
+        let client = TestClient::with(&files);
         let mut planner = Planner::default();
         let base = planner.base(&bed);
         let context = planner.context();
@@ -113,7 +131,7 @@ fn copies_write_and_read_inside() {
         );
         let stage = planner.run(base, &links);
         let through = planner.copy(stage, context, "/a", "/out/planted");
-        let unpacked = planner.copy_with(through, context, &["/evil.tar"], "/out/", |copy| {
+        let unpacked = planner.copy_with(through, context, &["/link.tar"], "/out/", |copy| {
             copy.items[0].unpack = true;
         });
         let made = planner.add(
@@ -130,10 +148,30 @@ fn copies_write_and_read_inside() {
         let inside = dir.join("target").display().to_string();
         let inside = inside.trim_start_matches('/');
         let files = bed.new_files(&image);
-        for name in ["planted", "made", "to"] {
-            assert!(files.iter().any(|file| file.starts_with(&format!("{inside}/{name} "))), "{name}: {files:?}");
+        for name in ["planted", "made", "to", "from-tar"] {
+            assert!(
+                files.iter().any(|file| file.starts_with(&format!("{inside}/{name} "))),
+                "{name}: {files:?}"
+            );
         }
-        assert_eq!(std::fs::read_dir(dir.join("target")).unwrap().count(), 0, "the host's is empty");
+        assert_eq!(
+            std::fs::read_dir(dir.join("target")).unwrap().count(),
+            0,
+            "the host's is empty"
+        );
+        // What an archive's links name is below the directory that it is unpacked in.
+        let mut planner = Planner::default();
+        let (base, context) = (planner.base(&bed), planner.context());
+        let unpacked = planner.copy_with(base, context, &["/through.tar"], "/out/", |copy| {
+            copy.items[0].unpack = true;
+        });
+        let failure = bed.failure(&client, request(), planner.plan(unpacked)).await;
+        assert!(failure.message.contains("\"to/from-tar\": No such file"), "{failure:?}");
+        assert_eq!(
+            std::fs::read_dir(dir.join("target")).unwrap().count(),
+            0,
+            "the host's is empty"
+        );
         // And the other way: what a stage's links name is not the host's.
         for source in ["/file", "/up/canary", "/out/../canary", "/out/*"] {
             let mut planner = Planner::default();
@@ -259,7 +297,9 @@ fn hostile_graphs_are_refused() {
             copied(&|copy| copy.destination = "/x\0".into()),
             copied(&|copy| copy.destination = format!("/{}", "y".repeat(5000))),
             copied(&|copy| copy.mode = Some(Mode::Octal(0o10000))),
-            copied(&|copy| copy.owner = Some(Owner { user: "4294967295".into(), group: String::new() })),
+            copied(&|copy| {
+                copy.owner = Some(Owner { user: "4294967295".into(), group: String::new() })
+            }),
             copied(&|copy| copy.owner = Some(Owner { user: "-1".into(), group: "x".into() })),
             copied(&|copy| copy.exclude = vec!["[".into()]),
             changed(&|run| run.base = VertexId(2)),
@@ -291,8 +331,16 @@ fn hostile_graphs_are_refused() {
             Op::Context(ContextTree { name: "unknown".into() }),
             Op::Inline(vec![InlineFile { name: "../x".into(), content: String::new(), mode: 0 }]),
             Op::Inline(vec![InlineFile { name: String::new(), content: String::new(), mode: 0 }]),
-            Op::Http(HttpSource { url: "http://127.0.0.1:1/".into(), checksum: "x".into(), name: "a/b".into() }),
-            Op::Http(HttpSource { url: "http://127.0.0.1:1/".into(), checksum: String::new(), name: "..".into() }),
+            Op::Http(HttpSource {
+                url: "http://127.0.0.1:1/".into(),
+                checksum: "x".into(),
+                name: "a/b".into(),
+            }),
+            Op::Http(HttpSource {
+                url: "http://127.0.0.1:1/".into(),
+                checksum: String::new(),
+                name: "..".into(),
+            }),
         ];
         for op in ops {
             let shown = format!("{op:.200?}");
@@ -360,7 +408,9 @@ fn results_are_taken_for_nothing_else() {
         bed.images.save(&["silent:1".to_owned()], &mut saved).unwrap();
         let database = std::fs::read(dir.join("store.db")).unwrap();
         let log = std::fs::read(dir.join("store.db-wal")).unwrap_or_default();
-        for data in [saved, database, log, format!("{:?}", client.progress.lock().unwrap()).into_bytes()] {
+        for data in
+            [saved, database, log, format!("{:?}", client.progress.lock().unwrap()).into_bytes()]
+        {
             assert!(!data.windows(9).any(|window| window == b"pass-word"));
         }
         let _ = Arc::strong_count(&client);

@@ -33,7 +33,10 @@ fn only_what_is_needed_runs_once_and_at_the_same_time() {
         assert!(took < Duration::from_millis(2500), "one after the other: {took:?}");
         assert_eq!(bed.executor.take_runs().len(), 3);
         let files = bed.new_files(&image);
-        assert_eq!(files, ["out d 755 0:0 ", "out/0 f 644 0:0 0\n", "out/1 f 644 0:0 1\n", "out/2 f 644 0:0 2\n"]);
+        assert_eq!(
+            files,
+            ["out d 755 0:0 ", "out/0 f 644 0:0 0\n", "out/1 f 644 0:0 1\n", "out/2 f 644 0:0 2\n"]
+        );
         let ends = ends(&client);
         assert!(!ends.iter().any(|end| end.contains("nobody")), "{ends:?}");
         assert_eq!(ends.iter().filter(|end| end.ends_with(": miss")).count(), 6, "{ends:?}");
@@ -98,7 +101,10 @@ fn builds_share_what_is_under_way() {
         // Whoever began it goes; it goes on for the other.
         one.abort();
         other.await.unwrap().unwrap_or_else(|failed| panic!("{:?}", failed.failure));
-        assert_eq!(bed.executor.take_runs(), ["echo second > /name", "echo shared; sleep 1; echo done > /done"]);
+        assert_eq!(
+            bed.executor.take_runs(),
+            ["echo second > /name", "echo shared; sleep 1; echo done > /done"]
+        );
         assert!(logs(&clients[1]).contains("shared"), "who comes later hears all");
     });
 }

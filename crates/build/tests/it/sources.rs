@@ -45,7 +45,8 @@ async fn serve(content: &str) -> Server {
             let request = String::from_utf8_lossy(&request).into_owned();
             let (body, etag) = content.lock().unwrap().clone();
             let answer = if request.starts_with("GET /moved") {
-                "HTTP/1.1 302 Found\r\nLocation: /dir/file.bin\r\nContent-Length: 0\r\n\r\n".to_owned()
+                "HTTP/1.1 302 Found\r\nLocation: /dir/file.bin\r\nContent-Length: 0\r\n\r\n"
+                    .to_owned()
             } else if request.starts_with("GET /missing") {
                 "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_owned()
             } else if request.starts_with("GET /loop") {
@@ -67,7 +68,11 @@ async fn serve(content: &str) -> Server {
 }
 
 fn http(url: &str, checksum: &str) -> Op {
-    Op::Http(HttpSource { url: url.to_owned(), checksum: checksum.to_owned(), name: "file.bin".to_owned() })
+    Op::Http(HttpSource {
+        url: url.to_owned(),
+        checksum: checksum.to_owned(),
+        name: "file.bin".to_owned(),
+    })
 }
 
 #[test]
@@ -89,18 +94,26 @@ fn a_file_behind_a_url() {
         let path = bed.snapshots.layer_path(image.lowers().last().unwrap()).join("file.bin");
         assert_eq!(std::fs::metadata(path).unwrap().mtime(), 784_111_777);
         let again = bed.image(&client, request(), plan(&server.url, "")).await;
-        assert_eq!((image.id.clone(), server.answers.load(Ordering::Relaxed)), (again.id.clone(), 1));
+        assert_eq!(
+            (image.id.clone(), server.answers.load(Ordering::Relaxed)),
+            (again.id.clone(), 1)
+        );
         let right = Digest::of(b"content");
         bed.image(&client, request(), plan(&server.url, right.as_str())).await;
         let wrong = Digest::of(b"other");
         let failure = bed.failure(&client, request(), plan(&server.url, wrong.as_str())).await;
-        assert!(failure.message.contains(&format!("digest mismatch {right}: {wrong}")), "{failure:?}");
+        assert!(
+            failure.message.contains(&format!("digest mismatch {right}: {wrong}")),
+            "{failure:?}"
+        );
         *server.content.lock().unwrap() = ("changed".to_owned(), "\"two\"".to_owned());
         let image = bed.image(&client, request(), plan(&server.url, "")).await;
         assert_eq!(bed.new_files(&image), ["file.bin f 600 0:0 changed"]);
         let at = |path: &str| server.url.replace("/dir/file.bin", path);
         bed.image(&client, request(), plan(&at("/moved"), "")).await;
-        for (path, want) in [("/missing", "invalid response status 404"), ("/loop", "stopped after 10 redirects")] {
+        for (path, want) in
+            [("/missing", "invalid response status 404"), ("/loop", "stopped after 10 redirects")]
+        {
             let failure = bed.failure(&client, request(), plan(&at(path), "")).await;
             assert!(failure.message.contains(want), "{failure:?}");
         }
@@ -150,7 +163,14 @@ impl Drop for Repositories {
 
 fn git(dir: &Path, args: &[&str]) -> String {
     let out = Command::new("git")
-        .args(["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "init.defaultBranch=main"])
+        .args([
+            "-c",
+            "user.name=t",
+            "-c",
+            "user.email=t@example.org",
+            "-c",
+            "init.defaultBranch=main",
+        ])
         .args(["-c", "protocol.file.allow=always", "-c", "commit.gpgsign=false"])
         .args(args)
         .current_dir(dir)
@@ -225,8 +245,20 @@ fn a_repository() {
         };
         let one = &repositories.dir.join("one");
         let first = git(one, &["rev-parse", "v1^{commit}"]);
-        let main = ["src d 755 0:0 ", "src/escape l 777 0:0 -> /etc", "src/file f 644 0:0 later", "src/sub d 755 0:0 ", "src/sub/inner f 644 0:0 inner"];
-        let old = ["src d 755 0:0 ", "src/escape l 777 0:0 -> /etc", "src/file f 644 0:0 main", "src/sub d 755 0:0 ", "src/sub/inner f 644 0:0 inner"];
+        let main = [
+            "src d 755 0:0 ",
+            "src/escape l 777 0:0 -> /etc",
+            "src/file f 644 0:0 later",
+            "src/sub d 755 0:0 ",
+            "src/sub/inner f 644 0:0 inner",
+        ];
+        let old = [
+            "src d 755 0:0 ",
+            "src/escape l 777 0:0 -> /etc",
+            "src/file f 644 0:0 main",
+            "src/sub d 755 0:0 ",
+            "src/sub/inner f 644 0:0 inner",
+        ];
         for (source, want) in [
             (source("", ""), &main[..]),
             (source("main", ""), &main),
@@ -247,8 +279,14 @@ fn a_repository() {
             (source("v1", "file"), "subdir not found file"),
             // A link that leads to the host's directory of this name leads to nothing here.
             (source("v1", "escape"), "subdir not found escape"),
-            (GitSource { checksum: "0".repeat(40), ..source("v1", "") }, "expected checksum to match"),
-            (GitSource { url: "ext::sh -c touch% /tmp/x".into(), ..source("", "") }, "is no address"),
+            (
+                GitSource { checksum: "0".repeat(40), ..source("v1", "") },
+                "expected checksum to match",
+            ),
+            (
+                GitSource { url: "ext::sh -c touch% /tmp/x".into(), ..source("", "") },
+                "is no address",
+            ),
             (source("--upload-pack=touch", ""), "is no branch, tag or commit"),
         ] {
             let failure = bed.failure(&client, request(), plan(source)).await;
@@ -275,7 +313,12 @@ fn a_hostile_repository_runs_nothing() {
             (".gitattributes", "* filter=evil diff=evil merge=evil\n".to_owned()),
             (".gitconfig", format!("[filter \"evil\"]\n\tsmudge = {attack}\n")),
             ("hooks/post-checkout", format!("#!/bin/sh\n{attack}\n")),
-            (".gitmodules", format!("[submodule \"x\"]\n\tpath = x\n\turl = ext::{attack}\n\tupdate = !{attack}\n")),
+            (
+                ".gitmodules",
+                format!(
+                    "[submodule \"x\"]\n\tpath = x\n\turl = ext::{attack}\n\tupdate = !{attack}\n"
+                ),
+            ),
         ] {
             let path = evil.join(path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -300,7 +343,11 @@ fn a_hostile_repository_runs_nothing() {
             let files = planner.add("git", Op::Git(source(submodules)));
             let target = planner.copy(base, files, "/", "/src/");
             let built = bed.build(&TestClient::new(), request(), planner.plan(target)).await;
-            assert_eq!(built.is_err(), submodules, "a submodule of a forbidden kind is an error");
+            assert_eq!(
+                built.is_err(),
+                submodules,
+                "a submodule of a forbidden kind is an error: {built:?}"
+            );
             assert!(!canary.exists(), "the repository ran something");
         }
     });

@@ -33,14 +33,12 @@ pub(super) fn prepare(rootfs: &Rootfs, propagation: Option<&str>) -> Result<Owne
     }
     let tree = match rootfs {
         Rootfs::Path(path) => clone_tree(path)?,
-        Rootfs::Overlay { lower, upper, work, volatile } => {
-            overlay(Overlay {
-                lower,
-                upper: Some((upper, work)),
-                attributes: MountAttrFlags::empty(),
-                volatile: *volatile,
-            })?
-        }
+        Rootfs::Overlay { lower, upper, work, volatile } => overlay(Overlay {
+            lower,
+            upper: Some((upper, work)),
+            attributes: MountAttrFlags::empty(),
+            volatile: *volatile,
+        })?,
     };
     rustix::mount::move_mount(&tree, "", CWD, &at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
         .during(|| format!("mounting rootfs on {}", at.display()))?;

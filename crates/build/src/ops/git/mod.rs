@@ -110,7 +110,8 @@ impl Fetcher {
             source.reference.to_ascii_lowercase()
         } else {
             let name = if source.reference.is_empty() { "HEAD" } else { &source.reference };
-            let mut program = Program::begin(self, source, confidant, Sink::default(), stop).await?;
+            let mut program =
+                Program::begin(self, source, confidant, Sink::default(), stop).await?;
             let peeled = format!("{name}^{{}}");
             let words = ["ls-remote", "--", &source.url, name, &peeled];
             let listed = program.run("ls-remote", &words).await?;
@@ -143,8 +144,11 @@ impl Fetcher {
             let update = ["submodule", "update", "--init", "--recursive", "--depth=1"];
             program.run("submodule update", &update).await?;
         }
-        let time = program.run("show", &["show", "-s", "--format=%ct", checkout.commit, "--"]).await?;
-        let epoch_s = time.trim().parse().unwrap_or(0);
+        // Not `show`, which fails over a damaged `.gitmodules` that nobody asked for.
+        let words = ["rev-list", "--max-count=1", "--timestamp", checkout.commit, "--"];
+        let listed = program.run("rev-list", &words).await?;
+        let time = listed.split_whitespace().next().and_then(|time| time.parse().ok());
+        let epoch_s = time.unwrap_or(0);
         let (snapshots, lease, stop) =
             (self.snapshots.clone(), Arc::clone(checkout.lease), stop.clone());
         let source = source.clone();
@@ -333,7 +337,11 @@ mod tests {
         let id = |digit: char| digit.to_string().repeat(40);
         let lines = format!(
             "{}\trefs/heads/main\n{}\trefs/tags/main\n{}\trefs/tags/v1\n{}\trefs/tags/v1^{{}}\n{}\tHEAD\nx\tbroken\n",
-            id('a'), id('b'), id('c'), id('d'), id('e')
+            id('a'),
+            id('b'),
+            id('c'),
+            id('d'),
+            id('e')
         );
         for (name, want) in [
             ("main", Some('a')),

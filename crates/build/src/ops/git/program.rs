@@ -241,10 +241,7 @@ async fn authorization(source: &GitSource, confidant: &Confidant) -> Option<(Str
     None
 }
 
-async fn read(
-    stream: Option<impl AsyncRead + Unpin>,
-    sink: Option<&Sink>,
-) -> io::Result<String> {
+async fn read(stream: Option<impl AsyncRead + Unpin>, sink: Option<&Sink>) -> io::Result<String> {
     let Some(mut stream) = stream else { return Ok(String::new()) };
     let mut all = Vec::new();
     let mut buffer = vec![0; 16 << 10];
@@ -270,7 +267,8 @@ pub(super) fn without_password(text: &str) -> String {
     while let Some(at) = rest.find("://") {
         let (before, after) = rest.split_at(at + 3);
         out.push_str(before);
-        let end = after.find(|c: char| c == '/' || c.is_whitespace() || c == '\'').unwrap_or(after.len());
+        let end =
+            after.find(|c: char| c == '/' || c.is_whitespace() || c == '\'').unwrap_or(after.len());
         rest = match after[..end].rfind('@') {
             Some(user) => {
                 out.push_str("xxxxx");

@@ -33,8 +33,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 
-pub(crate) use self::view::View;
 use self::listing::Listing;
+pub(crate) use self::view::View;
 use crate::{Bytes, ClientError};
 
 /// Contents up to this size are hashed in memory before they are written.

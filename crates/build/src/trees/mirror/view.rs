@@ -117,9 +117,8 @@ impl View {
         let mut further: Vec<String> = Vec::new();
         loop {
             while running.len() < LISTS_MAX {
-                let next = waiting
-                    .next()
-                    .or_else(|| further.pop().map(|path| self.list(path, true)));
+                let next =
+                    waiting.next().or_else(|| further.pop().map(|path| self.list(path, true)));
                 let Some(next) = next else { break };
                 running.push(next);
             }
@@ -213,9 +212,8 @@ impl View {
     /// Whether what was known of a directory still holds: then it need not be listed.
     fn is_known(&self, path: &str, item: &Item) -> bool {
         let Some(listing) = Listing::load(&self.listing_path(path, true)) else { return false };
-        let holds = listing.path == path
-            && listing.deep == item.entry.hash
-            && !listing.deep.is_empty();
+        let holds =
+            listing.path == path && listing.deep == item.entry.hash && !listing.deep.is_empty();
         if holds {
             self.state().listings.insert(path.to_owned(), Arc::new(listing));
         }
