@@ -30,7 +30,7 @@ pub use compression::{Compression, compress, decompress};
 pub use copy::{CopyIn, PathStat, copy_in, copy_out, copy_tree, export, stat};
 pub use error::ArchiveError;
 pub use extract::{Extracted, extract};
-pub use metadata::{is_opaque, read as read_xattrs, write as write_xattrs};
+pub use metadata::{Xattrs, is_opaque, read as read_xattrs, write as write_xattrs};
 pub use options::{ExtractOptions, Limits, Mode};
 pub use pack::{Packed, pack, pack_until, pack_upper, pack_upper_until};
 pub use reader::{Entry, EntryKind, Reader};

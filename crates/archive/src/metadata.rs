@@ -25,11 +25,14 @@ pub(crate) fn travels(name: &[u8]) -> bool {
     known && !overlay && !name.contains(&0)
 }
 
+/// Extended attributes: names with their values.
+pub type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// The extended attributes of an open file that travel, sorted by name.
 ///
 /// # Errors
 /// The kernel's; a file system without attributes is none.
-pub fn read(file: BorrowedFd<'_>) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Errno> {
+pub fn read(file: BorrowedFd<'_>) -> Result<Xattrs, Errno> {
     let mut probe = [0_u8; 1024];
     let list = match flistxattr(file, &mut probe[..]) {
         Ok(length) => probe[..length].to_vec(),

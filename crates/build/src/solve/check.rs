@@ -10,6 +10,8 @@ use crate::{
 
 /// Vertices that a graph may have.
 const VERTICES_MAX: usize = 100_000;
+/// The kernel's limit, with the byte that ends a path.
+const PATH_MAX: usize = 4096;
 /// Highest permissions.
 const MODE_MAX: u32 = 0o7777;
 
@@ -48,9 +50,15 @@ fn one(graph: &Graph, op: &Op, request: &BuildRequest) -> Result<(), OpError> {
         }
         Op::Exec(exec) => step(graph, exec, request)?,
         Op::Copy(copy) => copies(graph, copy)?,
-        Op::MakeDirectory(MakeDirectory { base, path, owner: _, mode: bits, epoch_s: _ }) => {
+        Op::MakeDirectory(MakeDirectory {
+            base,
+            path: place,
+            owner: _,
+            mode: bits,
+            epoch_s: _,
+        }) => {
             file_system(graph, *base)?;
-            absolute(path)?;
+            absolute(place)?;
             mode(*bits)?;
         }
         Op::Merge { lower, upper } => {
@@ -97,11 +105,11 @@ fn mount(graph: &Graph, mount: &Mount) -> Result<(), OpError> {
     match &mount.kind {
         MountKind::Bind { from, source, writable: _ } => {
             known(graph, *from)?;
-            no_nul(source)
+            path(source)
         }
         MountKind::Cache { id, sharing: _, from, source, read_only: _, mode: bits, uid, gid } => {
             from.map_or(Ok(()), |from| known(graph, from))?;
-            no_nul(source)?;
+            path(source)?;
             no_nul(id)?;
             mode(*bits)?;
             owner(*uid, *gid)
@@ -126,8 +134,13 @@ fn copies(graph: &Graph, copy: &Copy) -> Result<(), OpError> {
     absolute(&copy.destination)?;
     for item in &copy.items {
         known(graph, item.from)?;
-        no_nul(&item.source)?;
-        item.pivot.as_ref().map_or(Ok(()), |pivot| no_nul(pivot))?;
+        path(&item.source)?;
+        if item.source.is_empty() {
+            return Err(OpError::Graph("a copy's source is none"));
+        }
+        if item.pivot.as_ref().is_some_and(|pivot| !is_below(&item.source, pivot)) {
+            return Err(OpError::Graph("a copy's source is not below its pivot"));
+        }
     }
     match &copy.mode {
         Some(Mode::Octal(bits)) => mode(*bits),
@@ -154,9 +167,9 @@ fn known(graph: &Graph, id: VertexId) -> Result<(), OpError> {
     }
 }
 
-fn absolute(path: &str) -> Result<(), OpError> {
-    match path.starts_with('/') && !path.contains('\0') {
-        true => Ok(()),
+fn absolute(text: &str) -> Result<(), OpError> {
+    match text.starts_with('/') {
+        true => path(text),
         false => Err(OpError::Graph("a path is not absolute")),
     }
 }
@@ -167,6 +180,20 @@ fn absolute_or_name(path: &str) -> Result<(), OpError> {
         true => Err(OpError::Graph("a file's name is none")),
         false => Ok(()),
     }
+}
+
+/// A path that the kernel may take.
+fn path(text: &str) -> Result<(), OpError> {
+    match text.len() < PATH_MAX {
+        true => no_nul(text),
+        false => Err(OpError::Graph("a path is too long")),
+    }
+}
+
+/// Whether a path is a directory's or of something in it.
+fn is_below(path: &str, directory: &str) -> bool {
+    let rest = path.strip_prefix(directory.trim_end_matches('/'));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn no_nul(text: &str) -> Result<(), OpError> {

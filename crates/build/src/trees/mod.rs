@@ -13,6 +13,7 @@ pub(crate) mod select;
 
 use std::{fs::File, io};
 
+pub(crate) use gantry_archive::Xattrs;
 use gantry_oci::Digest;
 use rustix::{
     fs::{FileType, Stat},
@@ -23,9 +24,6 @@ use rustix::{
 const LINKS_MAX: usize = 40;
 /// How deep directories may be nested.
 pub(crate) const DEPTH_MAX: usize = 512;
-
-/// Names and values of extended attributes.
-pub(crate) type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// What something in a tree is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

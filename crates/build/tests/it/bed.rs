@@ -4,7 +4,10 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -35,14 +38,14 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// A builder and all that it is made of.
 pub(crate) struct Bed {
-    pub dir: PathBuf,
     pub builder: Builder,
     pub images: Images,
     pub content: Content,
     pub snapshots: Snapshots,
-    pub cache: Cache,
     pub executor: Arc<TestExecutor>,
     pub frontend: Arc<TestFrontend>,
+    /// Builds that were begun.
+    begun: AtomicU64,
 }
 
 /// Runs a test where it can run; passes over it loudly elsewhere.
@@ -98,14 +101,14 @@ impl Bed {
             content: content.clone(),
             snapshots: snapshots.clone(),
             images: images.clone(),
-            cache: cache.clone(),
+            cache,
             executor: executor.clone(),
             frontend: frontend.clone(),
             options,
         })
         .unwrap();
-        let dir = dir.to_owned();
-        Self { dir, builder, images, content, snapshots, cache, executor, frontend }
+        let begun = AtomicU64::new(0);
+        Self { builder, images, content, snapshots, executor, frontend, begun }
     }
 
     /// The base image: busybox, some users, a link.
@@ -165,8 +168,7 @@ impl Bed {
         let dockerfile = DockerfileSource::Text { name: "Dockerfile".to_owned(), text };
         let request = BuildRequest { dockerfile, ..request };
         let client = Arc::clone(client) as Arc<dyn gantry_build::Client>;
-        static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
-        let id = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed).to_string();
+        let id = self.begun.fetch_add(1, Ordering::Relaxed).to_string();
         self.builder.build(&id, request, client).await
     }
 

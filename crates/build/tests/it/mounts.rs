@@ -50,8 +50,8 @@ fn binds_show_files_and_keep_nothing() {
         let mut planner = Planner::default();
         let base = planner.base(&bed);
         let context = planner.context();
-        let stage = planner.run(base, "mkdir -p /deep/x; echo stage > /deep/x/file; cp /bin/busybox /deep/x/tool 2>/dev/null || cat /bin/busybox > /deep/x/tool; chmod 755 /deep/x/tool");
-        let command = "cat /ctx/a /deep/file; /deep/tool echo executed; \
+        let stage = planner.run(base, "mkdir -p /deep/x; echo stage > /deep/x/file; cat /bin/busybox > /deep/x/busybox; chmod 755 /deep/x/busybox");
+        let command = "cat /ctx/a /deep/file; /deep/busybox echo executed; \
                        echo no > /ctx/new && echo ctx-written; \
                        echo no > /deep/new && echo deep-written; \
                        echo yes > /rw/new && cat /rw/new; ls /whole/bin/sh; true";

@@ -113,9 +113,14 @@ fn copies_write_and_read_inside() {
         let link =
             Header { kind: EntryKind::Symlink, link: up.as_bytes(), ..Header::file(b"to", 0) };
         tar.data(&link, b"").unwrap();
-        tar.data(&Header::file(b"to/from-tar", 0), b"x").unwrap();
+        tar.data(&Header::file(b"from-tar", 0), b"x").unwrap();
         let tar = String::from_utf8(tar.finish().unwrap()).unwrap();
-        let client = TestClient::with(&[("a", "1"), ("evil.tar", &tar)]);
+        let mut through = TarWriter::new(Vec::new());
+        through.data(&link, b"").unwrap();
+        through.data(&Header::file(b"to/from-tar", 0), b"x").unwrap();
+        let through = String::from_utf8(through.finish().unwrap()).unwrap();
+        let files = [("a", "1"), ("link.tar", &*tar), ("through.tar", &*through)];
+        let client = TestClient::with(&files);
         let mut planner = Planner::default();
         let base = planner.base(&bed);
         let context = planner.context();
@@ -126,7 +131,7 @@ fn copies_write_and_read_inside() {
         );
         let stage = planner.run(base, &links);
         let through = planner.copy(stage, context, "/a", "/out/planted");
-        let unpacked = planner.copy_with(through, context, &["/evil.tar"], "/out/", |copy| {
+        let unpacked = planner.copy_with(through, context, &["/link.tar"], "/out/", |copy| {
             copy.items[0].unpack = true;
         });
         let made = planner.add(
@@ -143,12 +148,25 @@ fn copies_write_and_read_inside() {
         let inside = dir.join("target").display().to_string();
         let inside = inside.trim_start_matches('/');
         let files = bed.new_files(&image);
-        for name in ["planted", "made", "to"] {
+        for name in ["planted", "made", "to", "from-tar"] {
             assert!(
                 files.iter().any(|file| file.starts_with(&format!("{inside}/{name} "))),
                 "{name}: {files:?}"
             );
         }
+        assert_eq!(
+            std::fs::read_dir(dir.join("target")).unwrap().count(),
+            0,
+            "the host's is empty"
+        );
+        // What an archive's links name is below the directory that it is unpacked in.
+        let mut planner = Planner::default();
+        let (base, context) = (planner.base(&bed), planner.context());
+        let unpacked = planner.copy_with(base, context, &["/through.tar"], "/out/", |copy| {
+            copy.items[0].unpack = true;
+        });
+        let failure = bed.failure(&client, request(), planner.plan(unpacked)).await;
+        assert!(failure.message.contains("\"to/from-tar\": No such file"), "{failure:?}");
         assert_eq!(
             std::fs::read_dir(dir.join("target")).unwrap().count(),
             0,

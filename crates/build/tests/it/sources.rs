@@ -343,7 +343,11 @@ fn a_hostile_repository_runs_nothing() {
             let files = planner.add("git", Op::Git(source(submodules)));
             let target = planner.copy(base, files, "/", "/src/");
             let built = bed.build(&TestClient::new(), request(), planner.plan(target)).await;
-            assert_eq!(built.is_err(), submodules, "a submodule of a forbidden kind is an error");
+            assert_eq!(
+                built.is_err(),
+                submodules,
+                "a submodule of a forbidden kind is an error: {built:?}"
+            );
             assert!(!canary.exists(), "the repository ran something");
         }
     });

@@ -144,9 +144,11 @@ impl Fetcher {
             let update = ["submodule", "update", "--init", "--recursive", "--depth=1"];
             program.run("submodule update", &update).await?;
         }
-        let time =
-            program.run("show", &["show", "-s", "--format=%ct", checkout.commit, "--"]).await?;
-        let epoch_s = time.trim().parse().unwrap_or(0);
+        // Not `show`, which fails over a damaged `.gitmodules` that nobody asked for.
+        let words = ["rev-list", "--max-count=1", "--timestamp", checkout.commit, "--"];
+        let listed = program.run("rev-list", &words).await?;
+        let time = listed.split_whitespace().next().and_then(|time| time.parse().ok());
+        let epoch_s = time.unwrap_or(0);
         let (snapshots, lease, stop) =
             (self.snapshots.clone(), Arc::clone(checkout.lease), stop.clone());
         let source = source.clone();
