@@ -1,5 +1,7 @@
 //! Digests of what is in a tree: names, metadata as a copy would have it, and contents; not times.
 
+use std::{cell::RefCell, collections::HashMap};
+
 use gantry_oci::{Digest, Hasher};
 
 use super::{DEPTH_MAX, Kind, Node, Tree, TreeError, join, shown};
@@ -40,7 +42,8 @@ pub(crate) fn of(
     filter: Option<Filter<'_>>,
 ) -> Result<Digest, TreeError> {
     let mut fields = Fields::new();
-    let whole = Walk { tree, filter, top: path.len() }.add(&mut fields, path, b"", node, 0)?;
+    let walk = Walk { tree, filter, top: path.len(), linked: RefCell::default() };
+    let whole = walk.add(&mut fields, path, b"", node, 0)?;
     if whole { Ok(fields.finish()) } else { Err(TreeError::Absent) }
 }
 
@@ -49,6 +52,8 @@ struct Walk<'a> {
     filter: Option<Filter<'a>>,
     /// Length of the path that the filter's paths are relative to.
     top: usize,
+    /// First names of the files that have several: what shares a file differs from what is alike.
+    linked: RefCell<HashMap<(u64, u64), Vec<u8>>>,
 }
 
 impl Walk<'_> {
@@ -70,6 +75,7 @@ impl Walk<'_> {
             }
             Kind::File => {
                 self.add_xattrs(fields, path)?;
+                self.add_link(fields, path, node);
                 self.tree.content(path)
             }
             Kind::Symlink => {
@@ -88,6 +94,19 @@ impl Walk<'_> {
             }
             Err(TreeError::Absent) => Ok(false),
             Err(error) => Err(error),
+        }
+    }
+
+    fn add_link(&self, fields: &mut Fields, path: &[u8], node: &Node) {
+        let Some(inode) = node.inode else { return };
+        let mut linked = self.linked.borrow_mut();
+        match linked.get(&inode) {
+            Some(first) => {
+                fields.add(b"link").add(first);
+            }
+            None => {
+                linked.insert(inode, path[self.top..].to_vec());
+            }
         }
     }
 

@@ -102,7 +102,8 @@ fn parse(stem: &str, text: &str, cases: &mut Vec<BuildCase>) -> Result<(), Chore
             case.reason = Some(reason.to_owned());
         } else if let Some(rule) = line.strip_prefix("#~ ") {
             let (pattern, by) = rule.split_once(" => ").unwrap_or((rule, "<replaced>"));
-            let pattern = Regex::new(pattern)
+            // Lines are what the cases think in.
+            let pattern = Regex::new(&format!("(?m){pattern}"))
                 .map_err(|error| ChoreError::Text(format!("{}: {error}", case.name)))?;
             case.replace.push((pattern, by.to_owned()));
         } else {

@@ -14,6 +14,7 @@ const PREFIXES: &[&str] = &[
     "failed to create LLB definition: ",
     "failed to compute cache key: ",
     "failed to calculate checksum of ref <ref>: ",
+    "failed to calculate checksum of ref: ",
     "Error response from daemon: ",
     "failed to parse Dockerfile: ",
 ];
