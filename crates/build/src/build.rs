@@ -22,6 +22,9 @@ use crate::{
     taken::Taken,
 };
 
+/// A context, once somebody has opened it.
+type OpenContext = Arc<OnceCell<Result<Context, Shared>>>;
+
 /// A build under way.
 pub(crate) struct Build {
     pub inner: Arc<Inner>,
@@ -35,7 +38,7 @@ pub(crate) struct Build {
     pub users: Users,
     /// Caches that were named by the request.
     pub imports: Imports,
-    contexts: Mutex<HashMap<String, Arc<OnceCell<Result<Context, Shared>>>>>,
+    contexts: Mutex<HashMap<String, OpenContext>>,
     transfers: Mutex<HashMap<String, Transfer>>,
     images: Mutex<Vec<(Arc<Image>, ImageLease)>>,
     /// Tars that were fetched for this build.

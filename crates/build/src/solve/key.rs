@@ -312,7 +312,8 @@ mod tests {
             key(&Op::Exec(Box::new(exec))) == base
         };
         assert!(same(&|exec| exec.silent_env.push("HTTP_PROXY=x".into())));
-        let changes: [(&str, &dyn Fn(&mut Exec)); 14] = [
+        type Change<'a> = (&'a str, &'a dyn Fn(&mut Exec));
+        let changes: [Change<'_>; 14] = [
             ("base", &|exec| exec.base = VertexId(1)),
             ("args", &|exec| exec.args = vec!["a b".into()]),
             ("args split", &|exec| exec.args = vec!["a".into(), String::new(), "b".into()]),

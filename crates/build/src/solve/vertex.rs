@@ -398,9 +398,10 @@ fn base_of(op: &Op) -> Option<VertexId> {
 fn move_source(exec: &mut Exec, slot: usize, selected: &Selected) {
     let Some(found) = selected.found.first() else { return };
     let path = String::from_utf8_lossy(&found.path).into_owned();
-    match exec.mounts.get_mut(slot).map(|mount| &mut mount.kind) {
-        Some(MountKind::Bind { source, .. } | MountKind::Cache { source, .. }) => *source = path,
-        _ => {}
+    if let Some(mount) = exec.mounts.get_mut(slot)
+        && let MountKind::Bind { source, .. } | MountKind::Cache { source, .. } = &mut mount.kind
+    {
+        *source = path;
     }
 }
 

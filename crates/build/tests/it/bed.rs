@@ -56,20 +56,28 @@ pub(crate) fn on_host<F: Future<Output = ()>>(test: impl FnOnce(PathBuf) -> F) {
     }
     // Not on a file system in memory, which may be no upper directory of an overlay.
     let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+    let _mounts = Mounts(dir.path());
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let done = tokio::time::timeout(LIMIT, test(dir.path().to_owned())).await;
         done.expect("the test takes too long");
     });
-    drop(runtime);
-    release(dir.path());
 }
 
-/// Mounts that a test's daemons have left for the next one.
-fn release(dir: &Path) {
-    use rustix::mount::{UnmountFlags, unmount};
-    let _ = unmount(dir.join("exec/secrets"), UnmountFlags::DETACH);
+/// The mounts of a test's daemons, which they leave for the next one; they go before the directory
+/// does, however the test ends.
+struct Mounts<'a>(&'a Path);
+
+impl Drop for Mounts<'_> {
+    fn drop(&mut self) {
+        use rustix::mount::{UnmountFlags, unmount};
+        let table = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        let places = table.lines().filter_map(|line| line.split(' ').nth(1)).map(Path::new);
+        for place in places.filter(|place| place.starts_with(self.0)) {
+            let _ = unmount(place, UnmountFlags::DETACH);
+        }
+    }
 }
 
 impl Bed {

@@ -1,5 +1,7 @@
 //! The builder against real layers, real mounts and real commands.
 
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may panic and print")]
+
 mod bed;
 mod caching;
 mod client;

@@ -212,9 +212,10 @@ fn repositories(dir: &Path) -> Option<Repositories> {
         .process_group(0)
         .spawn()
         .unwrap();
+    let repositories = Repositories { daemon, port, dir };
     for _ in 0..200 {
         if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
-            return Some(Repositories { daemon, port, dir });
+            return Some(repositories);
         }
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
