@@ -14,6 +14,9 @@ const COMMAND_LIMIT: Duration = Duration::from_secs(60);
 /// Exit code of a command that was ended for its time, as `timeout(1)` has it.
 const TIMED_OUT: i32 = 124;
 
+/// docker.io's own client. It builds with BuildKit by itself, where later ones want a plugin.
+pub const DEBIAN_DOCKER: &str = "/usr/bin/docker";
+
 /// A client of one daemon.
 #[derive(Debug, Clone)]
 pub struct Client {

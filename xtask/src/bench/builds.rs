@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use gantry_rig::client::DEBIAN_DOCKER;
 use gantry_rig::{Client, Daemon, Kind, daemon, debian};
 use rustix::mount::UnmountFlags;
 
@@ -221,7 +222,7 @@ impl Builder {
     fn command(&self) -> io::Result<Command> {
         let mut command = match &self.kind {
             Kinds::Gantry(program) => self.client.command(program),
-            Kinds::Docker { .. } => self.client.command(Path::new("docker")),
+            Kinds::Docker { .. } => self.client.command(Path::new(DEBIAN_DOCKER)),
             Kinds::Buildah { root } => buildah(root)?,
         };
         match &self.kind {

@@ -13,14 +13,13 @@ mod words;
 
 use std::path::{Path, PathBuf};
 
+use gantry_rig::client::DEBIAN_DOCKER;
 use gantry_rig::{Client, Daemon, Kind, Ran, daemon::gantry_binary, images};
 
 use super::normal;
 use crate::chore::{ChoreError, io};
 pub(super) use case::{BuildCase, Builder, read};
 
-/// Debian's docker CLI, whose own BuildKit client needs no plugin.
-const OLD_CLI: &str = "/usr/bin/docker";
 /// Name of the images that cases build.
 const BUILT: &str = "built";
 
@@ -70,8 +69,10 @@ fn build(client: &Client, context: &Path, case: &BuildCase, gantry: Option<&Path
     let args = case.docker_args.as_ref().filter(|_| gantry.is_none()).unwrap_or(&case.args);
     let end = if args.ends_with(" -") { "" } else { " ." };
     let command = match (case.builder, gantry) {
-        (Builder::Classic, _) => format!("DOCKER_BUILDKIT=0 {OLD_CLI} build"),
-        (Builder::Buildkit, None) => format!("DOCKER_BUILDKIT=1 {OLD_CLI} build --progress=plain"),
+        (Builder::Classic, _) => format!("DOCKER_BUILDKIT=0 {DEBIAN_DOCKER} build"),
+        (Builder::Buildkit, None) => {
+            format!("DOCKER_BUILDKIT=1 {DEBIAN_DOCKER} build --progress=plain")
+        }
         (Builder::Buildkit, Some(gantry)) => {
             format!("{} build --progress=plain", PathBuf::from(gantry).display())
         }
