@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     OpError,
+    copy_files::{self, COLLECTED, Pending},
     layer::{MadeLayer, SharedLease, publish},
     modes, owner,
     unpack::{self, is_archive},
@@ -76,6 +77,8 @@ struct Copying<'a> {
     excludes: Excludes,
     /// First names of files with several, of the present source.
     linked: HashMap<(u64, u64), Vec<u8>>,
+    /// Files that are still to be written, each in a directory that is there.
+    pending: Vec<Pending>,
 }
 
 impl<'a> Copying<'a> {
@@ -90,7 +93,15 @@ impl<'a> Copying<'a> {
         };
         let excludes = Excludes::parse(&job.copy.exclude).map_err(TreeError::Pattern)?;
         let upper = Upper::new(writer.dir(), base, &job.stop)?;
-        Ok(Self { job, writer, upper, owner, excludes, linked: HashMap::new() })
+        Ok(Self {
+            job,
+            writer,
+            upper,
+            owner,
+            excludes,
+            linked: HashMap::new(),
+            pending: Vec::new(),
+        })
     }
 
     fn all(mut self) -> Result<(), OpError> {
@@ -105,9 +116,18 @@ impl<'a> Copying<'a> {
                 } else {
                     self.plain(source, found)?;
                 }
+                // What comes next may be to take the place of one of these.
+                self.write_pending(source)?;
             }
         }
         Ok(self.upper.finish()?)
+    }
+
+    /// Writes the files that were collected.
+    fn write_pending(&mut self, source: &Selected) -> Result<(), OpError> {
+        copy_files::write(&*source.tree, &mut self.upper, &self.pending)?;
+        self.pending.clear();
+        Ok(())
     }
 
     /// Copies something to where it goes.
@@ -198,14 +218,18 @@ impl<'a> Copying<'a> {
         }
         if let Some(inode) = node.inode {
             if let Some(first) = self.linked.get(&inode).cloned() {
+                self.write_pending(source)?;
                 return Ok(self.upper.hard_link(spot.to, &first)?);
             }
             self.linked.insert(inode, spot.to.to_vec());
         }
         let attributes = self.attributes(source, spot.from, node)?;
         if node.kind == Kind::File {
-            let mut content = source.tree.open(spot.from)?;
-            self.upper.file(spot.to, &mut content, &attributes)?;
+            let (from, to) = (spot.from.to_vec(), spot.to.to_vec());
+            self.pending.push(Pending { from, to, attributes });
+            if self.pending.len() >= COLLECTED {
+                self.write_pending(source)?;
+            }
         } else {
             self.upper.special(spot.to, node, &attributes)?;
         }

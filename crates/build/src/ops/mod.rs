@@ -1,6 +1,7 @@
 //! Operations: one file each.
 
 pub(crate) mod copy;
+mod copy_files;
 pub(crate) mod exec;
 pub(crate) mod git;
 pub(crate) mod http;

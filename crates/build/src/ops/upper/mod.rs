@@ -11,7 +11,7 @@ use std::{
     cell::RefCell,
     collections::HashSet,
     fs::File,
-    io::{self, Read},
+    io::{self, Read, Write},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
@@ -30,6 +30,8 @@ use tokio_util::sync::CancellationToken;
 use self::look::Near;
 use crate::trees::{Kind, Node, Xattrs, shown, split};
 
+/// Bytes of a file that are copied by reading and writing.
+const SMALL: usize = 64 << 10;
 /// Bytes that are copied between two looks at whether to go on.
 const PIECE: u64 = 64 << 20;
 
@@ -63,8 +65,7 @@ pub(crate) enum UpperError {
 
 impl UpperError {
     fn io<E: Into<io::Error>>(step: &'static str, path: &[u8]) -> impl Fn(E) -> Self {
-        let path = shown(path);
-        move |source| Self::Io { step, path: path.clone(), source: source.into() }
+        move |source| Self::Io { step, path: shown(path), source: source.into() }
     }
 }
 
@@ -101,6 +102,8 @@ pub(crate) struct Upper<'a> {
     last: Option<(Vec<u8>, OwnedFd)>,
     /// The directory that was looked into last.
     near: RefCell<Option<Near>>,
+    /// Of what is copied by reading and writing.
+    buffer: Vec<u8>,
 }
 
 impl<'a> Upper<'a> {
@@ -117,6 +120,7 @@ impl<'a> Upper<'a> {
             times: Vec::new(),
             last: None,
             near: RefCell::new(None),
+            buffer: Vec::new(),
         };
         if let Some(base) = &upper.base {
             // The root shows the attributes of the topmost layer's. A mount's own descriptor is only
@@ -126,6 +130,21 @@ impl<'a> Upper<'a> {
             upper.copy_attributes(root.as_fd(), layer, b"")?;
         }
         Ok(upper)
+    }
+
+    /// Another writer of files into directories that are there already, for another thread.
+    pub(crate) fn hand(&self) -> Result<Self, UpperError> {
+        let base = self.base.as_ref().map(OwnedFd::try_clone).transpose();
+        Ok(Self {
+            layer: self.layer,
+            base: base.map_err(UpperError::io("opening", b""))?,
+            stop: self.stop.clone(),
+            made: HashSet::new(),
+            times: Vec::new(),
+            last: None,
+            near: RefCell::new(None),
+            buffer: Vec::new(),
+        })
     }
 
     /// Makes sure that a directory and those above it are in the layer, those that are nowhere with
@@ -191,22 +210,42 @@ impl<'a> Upper<'a> {
         content: &mut File,
         attributes: &Attributes,
     ) -> Result<(), UpperError> {
-        self.make_room(path)?;
-        let (above, name) = split(path);
-        let flags =
-            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let parent = self.parent(above)?;
-        let file = openat(parent, name, flags, Mode::from_raw_mode(attributes.mode & 0o777))
-            .map_err(UpperError::io("creating", path))?;
-        let mut file = File::from(file);
+        if self.look(path)?.is_some_and(|stat| is_directory(&stat)) {
+            return Err(UpperError::Directory(shown(path)));
+        }
+        let mut file = match self.create(path, attributes.mode) {
+            // A file, or what hides one of the base: seldom, so nothing looks for it before.
+            Err(Errno::EXIST) => {
+                self.unlink(path)?;
+                self.create(path, attributes.mode)
+            }
+            created => created,
+        }
+        .map_err(UpperError::io("creating", path))?;
         self.fill(&mut file, content, path)?;
         dress(file.as_fd(), attributes).map_err(UpperError::io("setting attributes of", path))?;
         futimens(&file, &timestamps(attributes.time))
             .map_err(UpperError::io("setting time of", path))
     }
 
+    fn create(&mut self, path: &[u8], mode: u32) -> Result<File, Errno> {
+        let (above, name) = split(path);
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let parent = self.open_parent(above)?;
+        Ok(File::from(openat(parent, name, flags, Mode::from_raw_mode(mode & 0o777))?))
+    }
+
     /// Copies a file's content, in pieces between which the work can be stopped.
-    fn fill(&self, file: &mut File, content: &mut File, path: &[u8]) -> Result<(), UpperError> {
+    fn fill(&mut self, file: &mut File, content: &mut File, path: &[u8]) -> Result<(), UpperError> {
+        let failed = UpperError::io("writing", path);
+        // Most files are small, and cheaper to write than to have copied.
+        self.buffer.resize(SMALL, 0);
+        let read = content.read(&mut self.buffer).map_err(&failed)?;
+        file.write_all(&self.buffer[..read]).map_err(failed)?;
+        if read < SMALL {
+            return Ok(());
+        }
         loop {
             // The kernel copies, without a way through our memory.
             let copied = io::copy(&mut content.take(PIECE), file)
@@ -261,6 +300,11 @@ impl<'a> Upper<'a> {
         }
         utimensat(parent, name, &timestamps(attributes.time), AtFlags::SYMLINK_NOFOLLOW)
             .map_err(UpperError::io("setting time of", path))
+    }
+
+    /// Whether the work is to end.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stop.is_cancelled()
     }
 
     /// The base's files.
@@ -352,7 +396,7 @@ impl<'a> Upper<'a> {
         let Some(stat) = self.look(path)? else {
             return self.remove_whiteout(path);
         };
-        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+        if is_directory(&stat) {
             return Err(UpperError::Directory(shown(path)));
         }
         self.unlink(path)
@@ -374,14 +418,21 @@ impl<'a> Upper<'a> {
 
     /// A directory of the layer, open.
     fn parent(&mut self, path: &[u8]) -> Result<BorrowedFd<'_>, UpperError> {
+        self.open_parent(path).map_err(UpperError::io("opening", path))
+    }
+
+    fn open_parent(&mut self, path: &[u8]) -> Result<BorrowedFd<'_>, Errno> {
         if self.last.as_ref().is_none_or(|(known, _)| known != path) {
-            let dir = open_in_root(self.layer, path, OFlags::RDONLY | OFlags::DIRECTORY)
-                .map_err(UpperError::io("opening", path))?;
+            let dir = open_in_root(self.layer, path, OFlags::RDONLY | OFlags::DIRECTORY)?;
             self.last = Some((path.to_vec(), dir));
         }
         let (_, dir) = self.last.as_ref().expect("it was just set");
         Ok(dir.as_fd())
     }
+}
+
+fn is_directory(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::Directory
 }
 
 /// Owner, attributes and mode, in the order that keeps them all: changing the owner clears set-id
