@@ -119,12 +119,10 @@ impl Build {
         let index = Index {
             schema_version: 2,
             media_type: media::INDEX.to_owned(),
-            manifests: vec![descriptor.clone()],
+            // The image is to get no name of the layout's.
+            manifests: vec![Descriptor { annotations: BTreeMap::new(), ..descriptor.clone() }],
             annotations: BTreeMap::new(),
         };
-        // The image is to get no name of the layout's.
-        let mut index = index;
-        index.manifests.iter_mut().for_each(|descriptor| descriptor.annotations.clear());
         let index = serde_json::to_vec(&index).map_err(document("index"))?;
         send(entry("index.json", &index)?).await?;
         send(vec![0; 1024]).await

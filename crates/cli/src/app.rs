@@ -315,6 +315,7 @@ fn help_for(app: &App<'_>, names: &[String]) -> u8 {
 fn run(app: &App<'_>, entry: &'static Entry, path: &str, rest: &[String]) -> u8 {
     let command = entry.command;
     let usage = format!("Usage:  {path} {}", command.usage);
+    let usage = usage.trim_end();
     let parsed = match command.raw && !rest.iter().any(|arg| arg == "--help")
         || entry.name == "__complete"
     {

@@ -10,11 +10,21 @@ use crate::format::{self, units};
 use crate::output::out;
 
 /// Asks; anything but a yes is a no.
-pub(crate) fn confirmed(call: &Call<'_>, warning: &str) -> Result<bool, Failure> {
+fn confirmed(call: &Call<'_>, warning: &str) -> Result<bool, Failure> {
+    asked(call, &format!("{warning}\n"))
+}
+
+/// Asks whether the build cache is to go, on one line, as docker and buildx do.
+pub(crate) fn cache_confirmed(call: &Call<'_>) -> Result<bool, Failure> {
+    let what = if call.flags.is_on("all") { "all" } else { "all dangling" };
+    asked(call, &format!("WARNING! This will remove {what} build cache. "))
+}
+
+fn asked(call: &Call<'_>, warning: &str) -> Result<bool, Failure> {
     if call.flags.is_on("force") {
         return Ok(true);
     }
-    out(format!("{warning}\nAre you sure you want to continue? [y/N] "))?;
+    out(format!("{warning}Are you sure you want to continue? [y/N] "))?;
     let mut line = String::new();
     std::io::stdin().lock().read_line(&mut line)?;
     Ok(matches!(line.trim(), "y" | "Y"))
@@ -168,12 +178,7 @@ pub(crate) async fn networks(call: &Call<'_>) -> Outcome {
 
 /// `builder prune`.
 pub(crate) async fn builder(call: &Call<'_>) -> Outcome {
-    let all = call.flags.is_on("all");
-    let warning = match all {
-        true => "WARNING! This will remove all build cache.",
-        false => "WARNING! This will remove all dangling build cache.",
-    };
-    if !confirmed(call, warning)? {
+    if !cache_confirmed(call)? {
         return Ok(0);
     }
     print_one(&prune_cache(call).await?)

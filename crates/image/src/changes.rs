@@ -24,8 +24,6 @@ const CHANGES: [&str; 11] = [
 ];
 /// What escapes and continues lines.
 const ESCAPE: char = '\\';
-/// The shell of command lines where the configuration names none.
-const DEFAULT_SHELL: [&str; 2] = ["/bin/sh", "-c"];
 
 /// Why a change is refused, in the words that a Dockerfile with it is refused in.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -80,6 +78,26 @@ pub fn apply(config: &mut ContainerConfig, changes: &[String]) -> Result<(), Cha
     Ok(())
 }
 
+/// A health check as configurations have it.
+#[must_use]
+pub fn healthcheck(check: Check) -> Healthcheck {
+    let Check::Cmd(probe) = check else {
+        return Healthcheck { test: vec!["NONE".to_owned()], ..Healthcheck::default() };
+    };
+    let test = match probe.command {
+        CommandLine::Exec(args) => std::iter::once("CMD".to_owned()).chain(args).collect(),
+        CommandLine::Shell(line) => vec!["CMD-SHELL".to_owned(), line],
+    };
+    Healthcheck {
+        test,
+        interval: probe.interval_ns,
+        timeout: probe.timeout_ns,
+        start_period: probe.start_period_ns,
+        start_interval: probe.start_interval_ns,
+        retries: i64::from(probe.retries),
+    }
+}
+
 fn change(
     config: &mut ContainerConfig,
     kind: InstructionKind,
@@ -99,7 +117,7 @@ fn change(
             }
         }
         Kind::Env(pairs) => {
-            pairs.pairs.iter().for_each(|pair| set_env(&mut config.env, &pair.key, &pair.value));
+            pairs.pairs.iter().for_each(|pair| config.set_env(&pair.key, &pair.value));
         }
         Kind::Expose(words) => {
             for word in words {
@@ -136,37 +154,9 @@ fn command(config: &ContainerConfig, line: CommandLine) -> Vec<String> {
     match line {
         CommandLine::Exec(args) => args,
         CommandLine::Shell(line) => {
-            let default = DEFAULT_SHELL.map(str::to_owned);
-            let shell = if config.shell.is_empty() { &default[..] } else { &config.shell };
             let line = Some(line).filter(|line| !line.is_empty());
-            shell.iter().cloned().chain(line).collect()
+            config.line_shell().into_iter().chain(line).collect()
         }
-    }
-}
-
-fn healthcheck(check: Check) -> Healthcheck {
-    let Check::Cmd(probe) = check else {
-        return Healthcheck { test: vec!["NONE".to_owned()], ..Healthcheck::default() };
-    };
-    let test = match probe.command {
-        CommandLine::Exec(args) => std::iter::once("CMD".to_owned()).chain(args).collect(),
-        CommandLine::Shell(line) => vec!["CMD-SHELL".to_owned(), line],
-    };
-    Healthcheck {
-        test,
-        interval: probe.interval_ns,
-        timeout: probe.timeout_ns,
-        start_period: probe.start_period_ns,
-        start_interval: probe.start_interval_ns,
-        retries: i64::from(probe.retries),
-    }
-}
-
-fn set_env(env: &mut Vec<String>, name: &str, value: &str) {
-    let entry = format!("{name}={value}");
-    match env.iter_mut().find(|own| own.split_once('=').is_some_and(|(own, _)| own == name)) {
-        Some(own) => *own = entry,
-        None => env.push(entry),
     }
 }
 

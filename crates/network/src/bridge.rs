@@ -66,12 +66,7 @@ pub(crate) fn establish(
         None => make(socket, name, MacAddr::for_address(address.address()), mtu)?,
     };
     if config.bip.is_some() || has.is_empty() {
-        for stale in has.iter().filter(|standing| **standing != address) {
-            route::delete_address(&mut batch, index, *stale);
-        }
-        if !has.contains(&address) {
-            route::add_address(&mut batch, index, address);
-        }
+        replace_addresses(&mut batch, index, &has, address);
     }
     route::set_up(&mut batch, index);
     socket.request(batch).map_err(|Refused { step, source }| link_error(name, step, source))?;
@@ -92,6 +87,16 @@ pub(crate) fn establish(
         mtu,
         ifindex: index,
     })
+}
+
+/// Leaves a bridge one address of those that it has.
+fn replace_addresses(batch: &mut Batch, index: u32, has: &[Ipv4Cidr], address: Ipv4Cidr) {
+    for stale in has.iter().filter(|standing| **standing != address) {
+        route::delete_address(batch, index, *stale);
+    }
+    if !has.contains(&address) {
+        route::add_address(batch, index, address);
+    }
 }
 
 /// An address for a bridge that neither has one nor is told of one.

@@ -12,6 +12,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{Digest, Platform};
 
+/// The shell of command lines where a configuration names none.
+const DEFAULT_SHELL: [&str; 2] = ["/bin/sh", "-c"];
+
 /// Media types of images.
 pub mod media {
     /// OCI image index.
@@ -253,6 +256,26 @@ pub struct ContainerConfig {
     pub shell: Vec<String>,
 }
 
+impl ContainerConfig {
+    /// Sets a variable; one that is there keeps its position.
+    pub fn set_env(&mut self, name: &str, value: &str) {
+        let text = format!("{name}={value}");
+        match self.env.iter_mut().find(|text| text.split('=').next() == Some(name)) {
+            Some(place) => *place = text,
+            None => self.env.push(text),
+        }
+    }
+
+    /// What runs a line: the shell that is named, or the one that is meant by none.
+    #[must_use]
+    pub fn line_shell(&self) -> Vec<String> {
+        if self.shell.is_empty() {
+            return DEFAULT_SHELL.map(str::to_owned).to_vec();
+        }
+        self.shell.clone()
+    }
+}
+
 /// A health check; durations in nanoseconds, 0 means inherit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
@@ -382,6 +405,16 @@ mod tests {
         assert_eq!(inner.cmd, None);
         assert_eq!(inner.healthcheck.unwrap().interval, 5);
         assert!(config.rootfs.diff_ids.is_empty());
+    }
+
+    #[test]
+    fn variables_keep_their_positions() {
+        let env = vec!["A=1".to_owned(), "AB=1".to_owned(), "B".to_owned()];
+        let mut config = ContainerConfig { env, ..Default::default() };
+        for (name, value) in [("A", "2"), ("C", ""), ("B", "=")] {
+            config.set_env(name, value);
+        }
+        assert_eq!(config.env, ["A=2", "AB=1", "B==", "C="]);
     }
 
     #[test]

@@ -165,10 +165,10 @@ pub(crate) const ROWS: &[Row] = &[
     later("userland-proxy", "userland-proxy", Shape::Switch, "no proxy process is ever used", "Proxy of loopback traffic"),
     later("userland-proxy-path", "userland-proxy-path", Shape::Text, "no proxy process is ever used", "Proxy program"),
     later("userns-remap", "userns-remap", Shape::Text, "user namespaces come later", "User namespace of all containers"),
-    later("", "builder", Shape::Text, "the builder comes later", "Builder settings"),
+    later("", "builder", Shape::Text, "the build cache has limits of its own", "Builder settings"),
     later("", "features", Shape::Text, "no feature has a switch", "Feature switches"),
     later("", "cluster-advertise", Shape::Text, SWARM, "Address told to the cluster"),
-    later("", "max-concurrent-builds", Shape::Number, "the builder comes later", "Builds at once"),
+    later("", "max-concurrent-builds", Shape::Number, "steps at once are limited, builds are not", "Builds at once"),
 ];
 
 /// Why the daemon's options cannot be used.

@@ -3,20 +3,17 @@
 use gantry_dockerfile::{
     Arg, CommandLine, Healthcheck as Check, Instruction, Pairs, PortSpec, Word,
 };
-use gantry_oci::{Healthcheck, image::Empty, signal};
+use gantry_image::changes;
+use gantry_oci::{image::Empty, signal};
 
 use super::{
     copying::owner,
     error::{At, PlanError},
-    go_text, paths,
-    variables::set_in_list,
-    words,
+    go_text, paths, words,
     work::Work,
 };
 use crate::graph::{MakeDirectory, Op};
 
-/// The shell of command lines where `SHELL` says nothing.
-const DEFAULT_SHELL: [&str; 2] = ["/bin/sh", "-c"];
 /// Permissions of working directories.
 const DIRECTORY_MODE: u32 = 0o755;
 
@@ -26,7 +23,7 @@ impl Work<'_, '_> {
         for pair in &pairs.pairs {
             entry.push_str(&format!(" {}={}", pair.key, pair.value));
             self.state.variables.set(&pair.key, &pair.value);
-            set_in_list(&mut self.state.config().env, &pair.key, &pair.value);
+            self.state.config().set_env(&pair.key, &pair.value);
         }
         self.state.commit(entry);
     }
@@ -102,31 +99,13 @@ impl Work<'_, '_> {
 
     /// A line as the shell is given it.
     pub(super) fn with_shell(&mut self, line: &str) -> Vec<String> {
-        let mut args = self.state.config().shell.clone();
-        if args.is_empty() {
-            args.extend(DEFAULT_SHELL.map(str::to_owned));
-        }
+        let mut args = self.state.config().line_shell();
         args.push(line.to_owned());
         args
     }
 
     pub(super) fn healthcheck(&mut self, check: &Check) {
-        let check = match check {
-            Check::None => Healthcheck { test: vec!["NONE".to_owned()], ..Healthcheck::default() },
-            Check::Cmd(probe) => Healthcheck {
-                test: match &probe.command {
-                    CommandLine::Shell(line) => vec!["CMD-SHELL".to_owned(), line.clone()],
-                    CommandLine::Exec(args) => {
-                        std::iter::once("CMD".to_owned()).chain(args.iter().cloned()).collect()
-                    }
-                },
-                interval: probe.interval_ns,
-                timeout: probe.timeout_ns,
-                start_period: probe.start_period_ns,
-                start_interval: probe.start_interval_ns,
-                retries: i64::from(probe.retries),
-            },
-        };
+        let check = changes::healthcheck(check.clone());
         self.state.commit(format!("HEALTHCHECK {}", go_text::healthcheck(&check)));
         self.state.config().healthcheck = Some(check);
     }

@@ -58,16 +58,6 @@ impl Variables {
     }
 }
 
-/// Sets a variable in the list of an image's configuration, where it keeps its position.
-pub(super) fn set_in_list(list: &mut Vec<String>, name: &str, value: &str) {
-    let text = format!("{name}={value}");
-    let named = |text: &String| text.split('=').next() == Some(name);
-    match list.iter_mut().find(|text| named(text)) {
-        Some(place) => *place = text,
-        None => list.push(text),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,13 +69,5 @@ mod tests {
         variables.set("B", "=");
         assert_eq!((variables.get("B"), variables.get("C")), (Some("="), None));
         assert_eq!(variables.names().collect::<Vec<_>>(), ["A", "B"]);
-    }
-
-    #[test]
-    fn lists_keep_positions() {
-        let mut list = vec!["A=1".to_owned(), "AB=1".to_owned()];
-        set_in_list(&mut list, "A", "2");
-        set_in_list(&mut list, "C", "");
-        assert_eq!(list, ["A=2", "AB=1", "C="]);
     }
 }

@@ -1,13 +1,13 @@
 //! Classes of escapes and bypasses that other builders had; `failures`, `mounts`, `contexts` and
 //! `sources` have more of them, beside what they belong to.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use gantry_archive::{EntryKind, Header, TarWriter};
 use gantry_build::{
     graph::{
-        ContextTree, Copy, CopyItem, HttpSource, ImageSource, InlineFile, MakeDirectory, Mode,
-        MountKind, Op, Owner, Sharing, StepNetwork, VertexId,
+        ContextTree, Copy, CopyItem, Exec, HttpSource, ImageSource, InlineFile, MakeDirectory,
+        Mode, MountKind, Op, Owner, Sharing, StepNetwork, VertexId,
     },
     plan::Plan,
 };
@@ -57,17 +57,30 @@ fn mounts_show_nothing_of_the_host() {
         {
             attempt(source, &links).await;
         }
-        // A step that plants a link in a cache finds it there as it left it, and nothing behind it.
-        let cache = |id: &str| MountKind::Cache {
-            id: id.to_owned(),
-            sharing: Sharing::Shared,
-            from: None,
-            source: String::new(),
-            read_only: false,
-            mode: 0o755,
-            uid: 0,
-            gid: 0,
-        };
+    });
+}
+
+/// A directory that stays from build to build.
+fn cache(id: &str) -> MountKind {
+    MountKind::Cache {
+        id: id.to_owned(),
+        sharing: Sharing::Shared,
+        from: None,
+        source: String::new(),
+        read_only: false,
+        mode: 0o755,
+        uid: 0,
+        gid: 0,
+    }
+}
+
+/// A step that plants a link in a cache finds it there as it left it, and nothing behind it.
+#[test]
+fn caches_show_nothing_of_the_host() {
+    on_host(|dir| async move {
+        std::fs::write(dir.join("canary"), "host's").unwrap();
+        let bed = Bed::open(&dir);
+        let client = TestClient::new();
         for command in [
             format!(
                 "ln -s {} /c/link; rm -r /c/* ; ln -s {} /c/link",
@@ -101,6 +114,36 @@ fn mounts_show_nothing_of_the_host() {
     });
 }
 
+/// A tar with a link `to` somewhere, and a file behind it.
+fn link_and_file(target: &Path, file: &str) -> String {
+    let target = target.display().to_string();
+    let link = target.as_bytes();
+    let mut tar = TarWriter::new(Vec::new());
+    tar.data(&Header { kind: EntryKind::Symlink, link, ..Header::file(b"to", 0) }, b"").unwrap();
+    tar.data(&Header::file(file.as_bytes(), 0), b"x").unwrap();
+    String::from_utf8(tar.finish().unwrap()).unwrap()
+}
+
+/// What an archive's links name is below the directory that it is unpacked in.
+#[test]
+fn archives_write_inside() {
+    on_host(|dir| async move {
+        std::fs::create_dir(dir.join("target")).unwrap();
+        let bed = Bed::open(&dir);
+        let tar = link_and_file(&dir.join("target"), "to/from-tar");
+        let client = TestClient::with(&[("through.tar", &*tar)]);
+        let mut planner = Planner::default();
+        let (base, context) = (planner.base(&bed), planner.context());
+        let unpacked = planner.copy_with(base, context, &["/through.tar"], "/out/", |copy| {
+            copy.items[0].unpack = true;
+        });
+        let failure = bed.failure(&client, request(), planner.plan(unpacked)).await;
+        assert!(failure.message.contains("\"to/from-tar\": No such file"), "{failure:?}");
+        let count = std::fs::read_dir(dir.join("target")).unwrap().count();
+        assert_eq!(count, 0, "the host's is empty");
+    });
+}
+
 /// Links in a stage, a base and an archive lead nowhere but into the image that is built.
 #[test]
 fn copies_write_and_read_inside() {
@@ -108,19 +151,8 @@ fn copies_write_and_read_inside() {
         std::fs::write(dir.join("canary"), "host's").unwrap();
         std::fs::create_dir(dir.join("target")).unwrap();
         let bed = Bed::open(&dir);
-        let mut tar = TarWriter::new(Vec::new());
-        let up = dir.join("target").display().to_string();
-        let link =
-            Header { kind: EntryKind::Symlink, link: up.as_bytes(), ..Header::file(b"to", 0) };
-        tar.data(&link, b"").unwrap();
-        tar.data(&Header::file(b"from-tar", 0), b"x").unwrap();
-        let tar = String::from_utf8(tar.finish().unwrap()).unwrap();
-        let mut through = TarWriter::new(Vec::new());
-        through.data(&link, b"").unwrap();
-        through.data(&Header::file(b"to/from-tar", 0), b"x").unwrap();
-        let through = String::from_utf8(through.finish().unwrap()).unwrap();
-        let files = [("a", "1"), ("link.tar", &*tar), ("through.tar", &*through)];
-        let client = TestClient::with(&files);
+        let tar = link_and_file(&dir.join("target"), "from-tar");
+        let client = TestClient::with(&[("a", "1"), ("link.tar", &*tar)]);
         let mut planner = Planner::default();
         let base = planner.base(&bed);
         let context = planner.context();
@@ -154,19 +186,6 @@ fn copies_write_and_read_inside() {
                 "{name}: {files:?}"
             );
         }
-        assert_eq!(
-            std::fs::read_dir(dir.join("target")).unwrap().count(),
-            0,
-            "the host's is empty"
-        );
-        // What an archive's links name is below the directory that it is unpacked in.
-        let mut planner = Planner::default();
-        let (base, context) = (planner.base(&bed), planner.context());
-        let unpacked = planner.copy_with(base, context, &["/through.tar"], "/out/", |copy| {
-            copy.items[0].unpack = true;
-        });
-        let failure = bed.failure(&client, request(), planner.plan(unpacked)).await;
-        assert!(failure.message.contains("\"to/from-tar\": No such file"), "{failure:?}");
         assert_eq!(
             std::fs::read_dir(dir.join("target")).unwrap().count(),
             0,
@@ -218,131 +237,144 @@ fn hostile_tars_stay_below_their_directory() {
     });
 }
 
+/// Copies with a wrong field each.
+fn hostile_copies() -> Vec<Op> {
+    let item = CopyItem {
+        from: VertexId(1),
+        source: "/a".into(),
+        pivot: None,
+        unpack: false,
+        wildcards: false,
+        may_be_absent: false,
+    };
+    let copy = Copy {
+        base: Some(VertexId(0)),
+        items: vec![item],
+        destination: "/x".into(),
+        owner: None,
+        mode: None,
+        parents: false,
+        exclude: Vec::new(),
+        epoch_s: None,
+    };
+    let copied = |change: &dyn Fn(&mut Copy)| {
+        let mut copy = copy.clone();
+        change(&mut copy);
+        Op::Copy(Box::new(copy))
+    };
+    vec![
+        copied(&|copy| copy.base = Some(VertexId(2))),
+        copied(&|copy| copy.base = Some(VertexId(u32::MAX))),
+        copied(&|copy| copy.base = Some(VertexId(1))),
+        copied(&|copy| copy.items[0].from = VertexId(7)),
+        copied(&|copy| copy.items[0].source = "a\0b".into()),
+        copied(&|copy| copy.items[0].source = String::new()),
+        copied(&|copy| copy.items[0].source = "/[".into()),
+        copied(&|copy| copy.items[0].pivot = Some("/nothing".into())),
+        copied(&|copy| copy.items[0].source = "/../".repeat(3000)),
+        copied(&|copy| copy.destination = "relative".into()),
+        copied(&|copy| copy.destination = "/x\0".into()),
+        copied(&|copy| copy.destination = format!("/{}", "y".repeat(5000))),
+        copied(&|copy| copy.mode = Some(Mode::Octal(0o10000))),
+        copied(&|copy| {
+            copy.owner = Some(Owner { user: "4294967295".into(), group: String::new() })
+        }),
+        copied(&|copy| copy.owner = Some(Owner { user: "-1".into(), group: "x".into() })),
+        copied(&|copy| copy.exclude = vec!["[".into()]),
+    ]
+}
+
+/// Steps with a wrong field each, or a wrong mount.
+fn hostile_steps() -> Vec<Op> {
+    let run = exec(VertexId(0), "true");
+    let changed = |change: &dyn Fn(&mut Exec)| {
+        let mut run = run.clone();
+        change(&mut run);
+        Op::Exec(Box::new(run))
+    };
+    let with_mount = |target: &str, kind: MountKind| {
+        changed(&|run| run.mounts = vec![mount(target, kind.clone())])
+    };
+    let secret = |id: &str, variable: &str, mode, uid| MountKind::Secret {
+        id: id.into(),
+        file: true,
+        variable: variable.into(),
+        required: true,
+        mode,
+        uid,
+        gid: 0,
+    };
+    let bind = |from: u32, source: &str| MountKind::Bind {
+        from: VertexId(from),
+        source: source.into(),
+        writable: false,
+    };
+    vec![
+        changed(&|run| run.base = VertexId(2)),
+        changed(&|run| run.base = VertexId(1)),
+        changed(&|run| run.args.clear()),
+        changed(&|run| run.args = vec!["a\0".into()]),
+        changed(&|run| run.env = vec!["A=\0".into()]),
+        changed(&|run| run.working_directory = "x".into()),
+        changed(&|run| run.insecure = true),
+        changed(&|run| run.network = StepNetwork::Host),
+        with_mount("/", MountKind::Tmpfs { size_bytes: 0 }),
+        with_mount("", MountKind::Tmpfs { size_bytes: 0 }),
+        with_mount("/..", MountKind::Tmpfs { size_bytes: 0 }),
+        with_mount("/m\0", MountKind::Tmpfs { size_bytes: 0 }),
+        with_mount("/m", bind(9, "")),
+        with_mount("/m", bind(0, "/nothing")),
+        with_mount("/m", bind(0, "\0")),
+        with_mount("/m", secret("", "", 0o400, 0)),
+        with_mount("/m", secret("x", "A=B", 0o400, 0)),
+        with_mount("/m", secret("x", "", 0o77777, 0)),
+        with_mount("/m", secret("x", "", 0o400, u32::MAX)),
+    ]
+}
+
+/// Other operations with a wrong field each.
+fn hostile_others() -> Vec<Op> {
+    let directory = |base: u32, path: &str, mode| {
+        Op::MakeDirectory(MakeDirectory {
+            base: VertexId(base),
+            path: path.into(),
+            owner: None,
+            mode,
+            epoch_s: Some(i64::MAX),
+        })
+    };
+    vec![
+        directory(2, "/x", 0o755),
+        directory(1, "/x", 0o755),
+        directory(0, "x", 0o755),
+        directory(0, "/x", u32::MAX),
+        Op::Merge { lower: VertexId(0), upper: VertexId(5) },
+        Op::Image(ImageSource { id: "sha256:nothing".into() }),
+        Op::Image(ImageSource { id: String::new() }),
+        Op::Context(ContextTree { name: "unknown".into() }),
+        Op::Inline(vec![InlineFile { name: "../x".into(), content: String::new(), mode: 0 }]),
+        Op::Inline(vec![InlineFile { name: String::new(), content: String::new(), mode: 0 }]),
+        Op::Http(HttpSource {
+            url: "http://127.0.0.1:1/".into(),
+            checksum: "x".into(),
+            name: "a/b".into(),
+        }),
+        Op::Http(HttpSource {
+            url: "http://127.0.0.1:1/".into(),
+            checksum: String::new(),
+            name: "..".into(),
+        }),
+    ]
+}
+
 /// Every field of every operation, wrong: an error and never a panic, a run or a file.
 #[test]
 fn hostile_graphs_are_refused() {
     on_host(|dir| async move {
         let bed = Bed::open(&dir);
         let client = TestClient::with(&[("a", "1")]);
-        let base_id = bed.base().id.to_string();
-        let image = Op::Image(ImageSource { id: base_id });
-        let item = CopyItem {
-            from: VertexId(1),
-            source: "/a".into(),
-            pivot: None,
-            unpack: false,
-            wildcards: false,
-            may_be_absent: false,
-        };
-        let copy = Copy {
-            base: Some(VertexId(0)),
-            items: vec![item.clone()],
-            destination: "/x".into(),
-            owner: None,
-            mode: None,
-            parents: false,
-            exclude: Vec::new(),
-            epoch_s: None,
-        };
-        let run = exec(VertexId(0), "true");
-        let secret = |id: &str, variable: &str, mode, uid| MountKind::Secret {
-            id: id.into(),
-            file: true,
-            variable: variable.into(),
-            required: true,
-            mode,
-            uid,
-            gid: 0,
-        };
-        let with_mount = |target: &str, kind| {
-            let mut run = run.clone();
-            run.mounts = vec![mount(target, kind)];
-            Op::Exec(Box::new(run))
-        };
-        let changed = |change: &dyn Fn(&mut gantry_build::graph::Exec)| {
-            let mut run = run.clone();
-            change(&mut run);
-            Op::Exec(Box::new(run))
-        };
-        let copied = |change: &dyn Fn(&mut Copy)| {
-            let mut copy = copy.clone();
-            change(&mut copy);
-            Op::Copy(Box::new(copy))
-        };
-        let bind = |from: u32, source: &str| MountKind::Bind {
-            from: VertexId(from),
-            source: source.into(),
-            writable: false,
-        };
-        let directory = |base: u32, path: &str, mode| {
-            Op::MakeDirectory(MakeDirectory {
-                base: VertexId(base),
-                path: path.into(),
-                owner: None,
-                mode,
-                epoch_s: Some(i64::MAX),
-            })
-        };
-        let ops = [
-            copied(&|copy| copy.base = Some(VertexId(2))),
-            copied(&|copy| copy.base = Some(VertexId(u32::MAX))),
-            copied(&|copy| copy.base = Some(VertexId(1))),
-            copied(&|copy| copy.items[0].from = VertexId(7)),
-            copied(&|copy| copy.items[0].source = "a\0b".into()),
-            copied(&|copy| copy.items[0].source = String::new()),
-            copied(&|copy| copy.items[0].source = "/[".into()),
-            copied(&|copy| copy.items[0].pivot = Some("/nothing".into())),
-            copied(&|copy| copy.items[0].source = "/../".repeat(3000)),
-            copied(&|copy| copy.destination = "relative".into()),
-            copied(&|copy| copy.destination = "/x\0".into()),
-            copied(&|copy| copy.destination = format!("/{}", "y".repeat(5000))),
-            copied(&|copy| copy.mode = Some(Mode::Octal(0o10000))),
-            copied(&|copy| {
-                copy.owner = Some(Owner { user: "4294967295".into(), group: String::new() })
-            }),
-            copied(&|copy| copy.owner = Some(Owner { user: "-1".into(), group: "x".into() })),
-            copied(&|copy| copy.exclude = vec!["[".into()]),
-            changed(&|run| run.base = VertexId(2)),
-            changed(&|run| run.base = VertexId(1)),
-            changed(&|run| run.args.clear()),
-            changed(&|run| run.args = vec!["a\0".into()]),
-            changed(&|run| run.env = vec!["A=\0".into()]),
-            changed(&|run| run.working_directory = "x".into()),
-            changed(&|run| run.insecure = true),
-            changed(&|run| run.network = StepNetwork::Host),
-            with_mount("/", MountKind::Tmpfs { size_bytes: 0 }),
-            with_mount("", MountKind::Tmpfs { size_bytes: 0 }),
-            with_mount("/..", MountKind::Tmpfs { size_bytes: 0 }),
-            with_mount("/m\0", MountKind::Tmpfs { size_bytes: 0 }),
-            with_mount("/m", bind(9, "")),
-            with_mount("/m", bind(0, "/nothing")),
-            with_mount("/m", bind(0, "\0")),
-            with_mount("/m", secret("", "", 0o400, 0)),
-            with_mount("/m", secret("x", "A=B", 0o400, 0)),
-            with_mount("/m", secret("x", "", 0o77777, 0)),
-            with_mount("/m", secret("x", "", 0o400, u32::MAX)),
-            directory(2, "/x", 0o755),
-            directory(1, "/x", 0o755),
-            directory(0, "x", 0o755),
-            directory(0, "/x", u32::MAX),
-            Op::Merge { lower: VertexId(0), upper: VertexId(5) },
-            Op::Image(ImageSource { id: "sha256:nothing".into() }),
-            Op::Image(ImageSource { id: String::new() }),
-            Op::Context(ContextTree { name: "unknown".into() }),
-            Op::Inline(vec![InlineFile { name: "../x".into(), content: String::new(), mode: 0 }]),
-            Op::Inline(vec![InlineFile { name: String::new(), content: String::new(), mode: 0 }]),
-            Op::Http(HttpSource {
-                url: "http://127.0.0.1:1/".into(),
-                checksum: "x".into(),
-                name: "a/b".into(),
-            }),
-            Op::Http(HttpSource {
-                url: "http://127.0.0.1:1/".into(),
-                checksum: String::new(),
-                name: "..".into(),
-            }),
-        ];
-        for op in ops {
+        let image = Op::Image(ImageSource { id: bed.base().id.to_string() });
+        for op in [hostile_copies(), hostile_steps(), hostile_others()].into_iter().flatten() {
             let shown = format!("{op:.200?}");
             let mut planner = Planner::default();
             planner.add("base", image.clone());
@@ -370,7 +402,7 @@ fn results_are_taken_for_nothing_else() {
     on_host(|dir| async move {
         let bed = Bed::open(&dir);
         let client = TestClient::new();
-        let changes: [fn(&mut gantry_build::graph::Exec); 8] = [
+        let changes: [fn(&mut Exec); 8] = [
             |_| (),
             |exec| exec.env.push("A=1".into()),
             |exec| exec.user = "33".into(),
@@ -391,7 +423,7 @@ fn results_are_taken_for_nothing_else() {
             assert_eq!(bed.executor.take_runs().len(), want);
         }
         // Proxies are no part of it, and nowhere in what is kept.
-        let silent = |exec: &mut gantry_build::graph::Exec| {
+        let silent = |exec: &mut Exec| {
             exec.silent_env = vec!["HTTP_PROXY=http://user:pass-word@proxy".into()];
         };
         let mut planner = Planner::default();

@@ -10,7 +10,10 @@ use std::{
     },
 };
 
-use gantry_build::graph::{GitSource, HttpSource, Op};
+use gantry_build::{
+    graph::{GitSource, HttpSource, Op},
+    plan::Plan,
+};
 use gantry_build_proto::{BuildRequest, ContextSource, DockerfileSource};
 use gantry_oci::Digest;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -152,6 +155,12 @@ struct Repositories {
     dir: std::path::PathBuf,
 }
 
+impl Repositories {
+    fn url(&self, name: &str) -> String {
+        format!("git://127.0.0.1:{}/{name}", self.port)
+    }
+}
+
 impl Drop for Repositories {
     fn drop(&mut self) {
         // Its workers are in its group.
@@ -222,28 +231,35 @@ fn repositories(dir: &Path) -> Option<Repositories> {
     panic!("git daemon does not listen");
 }
 
+/// What a reference names in a repository, without its history.
+fn part_of(url: &str, reference: &str, subdirectory: &str) -> GitSource {
+    GitSource {
+        url: url.to_owned(),
+        reference: reference.to_owned(),
+        subdirectory: subdirectory.to_owned(),
+        keep_git_directory: false,
+        checksum: String::new(),
+        submodules: true,
+    }
+}
+
+/// An image with a repository's files in `/src`.
+fn from_git(bed: &Bed, source: GitSource) -> Plan {
+    let mut planner = Planner::default();
+    let base = planner.base(bed);
+    let files = planner.add("git", Op::Git(source));
+    let target = planner.copy(base, files, "/", "/src/");
+    planner.plan(target)
+}
+
 #[test]
 fn a_repository() {
     on_host(|dir| async move {
         let Some(repositories) = repositories(&dir) else { return };
         let bed = Bed::open(&dir);
         let client = TestClient::new();
-        let url = format!("git://127.0.0.1:{}/one", repositories.port);
-        let source = |reference: &str, subdirectory: &str| GitSource {
-            url: url.clone(),
-            reference: reference.to_owned(),
-            subdirectory: subdirectory.to_owned(),
-            keep_git_directory: false,
-            checksum: String::new(),
-            submodules: true,
-        };
-        let plan = |source: GitSource| {
-            let mut planner = Planner::default();
-            let base = planner.base(&bed);
-            let files = planner.add("git", Op::Git(source));
-            let target = planner.copy(base, files, "/", "/src/");
-            planner.plan(target)
-        };
+        let url = repositories.url("one");
+        let source = |reference: &str, path: &str| part_of(&url, reference, path);
         let one = &repositories.dir.join("one");
         let first = git(one, &["rev-parse", "v1^{commit}"]);
         let main = [
@@ -271,9 +287,25 @@ fn a_repository() {
             (GitSource { checksum: first.clone(), ..source("v1", "") }, &old),
         ] {
             let shown = format!("{source:?}");
-            let image = bed.image(&client, request(), plan(source)).await;
+            let image = bed.image(&client, request(), from_git(&bed, source)).await;
             assert_eq!(bed.new_files(&image), want, "{shown}");
         }
+        let kept = GitSource { keep_git_directory: true, ..source("v1", "") };
+        let image = bed.image(&client, request(), from_git(&bed, kept)).await;
+        assert!(bed.new_files(&image).iter().any(|file| file.starts_with("src/.git/HEAD f")));
+        let left: Vec<_> = std::fs::read_dir(dir.join("build/git")).unwrap().collect();
+        assert!(left.is_empty(), "{left:?}");
+    });
+}
+
+#[test]
+fn what_a_repository_does_not_have() {
+    on_host(|dir| async move {
+        let Some(repositories) = repositories(&dir) else { return };
+        let bed = Bed::open(&dir);
+        let client = TestClient::new();
+        let url = repositories.url("one");
+        let source = |reference: &str, path: &str| part_of(&url, reference, path);
         for (source, want) in [
             (source("nosuch", ""), "repository does not contain ref nosuch"),
             (source("v1", "nosuch"), "subdir not found nosuch"),
@@ -290,14 +322,9 @@ fn a_repository() {
             ),
             (source("--upload-pack=touch", ""), "is no branch, tag or commit"),
         ] {
-            let failure = bed.failure(&client, request(), plan(source)).await;
+            let failure = bed.failure(&client, request(), from_git(&bed, source)).await;
             assert!(failure.message.contains(want), "{failure:?}");
         }
-        let kept = GitSource { keep_git_directory: true, ..source("v1", "") };
-        let image = bed.image(&client, request(), plan(kept)).await;
-        assert!(bed.new_files(&image).iter().any(|file| file.starts_with("src/.git/HEAD f")));
-        let left: Vec<_> = std::fs::read_dir(dir.join("build/git")).unwrap().collect();
-        assert!(left.is_empty(), "{left:?}");
     });
 }
 
@@ -330,20 +357,11 @@ fn a_hostile_repository_runs_nothing() {
         git(&evil, &["update-index", "--add", "--cacheinfo", &format!("160000,{commit},x")]);
         git(&evil, &["commit", "-q", "-m", "evil"]);
         let bed = Bed::open(&dir);
-        let source = |submodules| GitSource {
-            url: format!("git://127.0.0.1:{}/evil", repositories.port),
-            reference: String::new(),
-            subdirectory: String::new(),
-            keep_git_directory: false,
-            checksum: String::new(),
-            submodules,
-        };
+        let url = repositories.url("evil");
         for submodules in [false, true] {
-            let mut planner = Planner::default();
-            let base = planner.base(&bed);
-            let files = planner.add("git", Op::Git(source(submodules)));
-            let target = planner.copy(base, files, "/", "/src/");
-            let built = bed.build(&TestClient::new(), request(), planner.plan(target)).await;
+            let source = GitSource { submodules, ..part_of(&url, "", "") };
+            let plan = from_git(&bed, source);
+            let built = bed.build(&TestClient::new(), request(), plan).await;
             assert_eq!(
                 built.is_err(),
                 submodules,

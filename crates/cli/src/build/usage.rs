@@ -212,9 +212,7 @@ pub(crate) async fn usage(call: &Call<'_>) -> Outcome {
 /// `buildx prune`.
 pub(crate) async fn prune(call: &Call<'_>) -> Outcome {
     check_builder(call)?;
-    let what = if call.flags.is_on("all") { "all" } else { "all dangling" };
-    let warning = format!("WARNING! This will remove {what} build cache.");
-    if !prune::confirmed(call, &warning)? {
+    if !prune::cache_confirmed(call)? {
         return Ok(0);
     }
     let client = call.client().await?;

@@ -13,6 +13,11 @@ use std::time::{Duration, Instant};
 /// Longest wait for the daemon.
 const START_LIMIT: Duration = Duration::from_secs(30);
 
+/// What docker says when it lacks its plugin for builds.
+const NO_BUILDX: &str = "DEPRECATED: The legacy builder is deprecated and will be removed in a \
+    future release.\n            Install the buildx component to build images with BuildKit:\n            \
+    https://docs.docker.com/go/buildx/\n\n";
+
 /// Command lines that change nothing, or the same thing each time they run.
 const LINES: &[&str] = &[
     "ps",
@@ -234,7 +239,12 @@ impl Daemon {
     }
 
     fn docker(&self, line: &str) -> Output {
-        self.run(Path::new("docker"), line)
+        let mut output = self.run(Path::new("docker"), line);
+        // Without its plugin for builds docker says so first; we need none.
+        if let Some(rest) = output.stderr.strip_prefix(NO_BUILDX.as_bytes()) {
+            output.stderr = rest.to_vec();
+        }
+        output
     }
 
     /// An image of busybox alone, a container that runs and one that has ended.
