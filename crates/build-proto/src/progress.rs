@@ -59,6 +59,9 @@ pub struct Started {
     pub vertex: u32,
     /// When.
     pub at_ns: i64,
+    /// It is in the cache: nothing is run, and the end follows at once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cached: bool,
 }
 
 /// A vertex is done.

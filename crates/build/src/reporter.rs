@@ -61,7 +61,7 @@ impl Reporter {
     pub(crate) fn task(&self, name: &str) -> Task {
         let id = self.reserve(1);
         self.vertex(Vertex { id, name: name.to_owned(), ..Vertex::default() });
-        self.started(id);
+        self.started(id, false);
         Task { reporter: self.clone(), id, ended: false }
     }
 
@@ -69,8 +69,8 @@ impl Reporter {
         self.client.progress(Progress::Vertex(vertex));
     }
 
-    pub(crate) fn started(&self, vertex: u32) {
-        self.client.progress(Progress::Started(Started { vertex, at_ns: now() }));
+    pub(crate) fn started(&self, vertex: u32, cached: bool) {
+        self.client.progress(Progress::Started(Started { vertex, at_ns: now(), cached }));
     }
 
     pub(crate) fn log(&self, vertex: u32, stream: Stream, text: &str) {

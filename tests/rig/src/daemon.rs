@@ -369,9 +369,17 @@ pub fn processes_of(root: &Path) -> Vec<u32> {
         .filter(|pid| {
             let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             let cwd = fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
-            String::from_utf8_lossy(&line).contains(&needle) || cwd.starts_with(root)
+            names(&String::from_utf8_lossy(&line), &needle) || cwd.starts_with(root)
         })
         .collect()
+}
+
+/// Whether a command line names a path, and not just another that begins like it.
+fn names(line: &str, path: &str) -> bool {
+    let ends = |(at, _): (usize, &str)| {
+        !line[at + path.len()..].starts_with(|next: char| next.is_ascii_alphanumeric())
+    };
+    line.match_indices(path).any(ends)
 }
 
 fn end_processes_of(root: &Path) {
@@ -389,11 +397,10 @@ fn end_processes_of(root: &Path) {
 
 fn unmount_below(root: &Path) {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    let needle = root.display().to_string();
     let points: Vec<_> = mounts
         .lines()
         .filter_map(|line| line.split(' ').nth(1))
-        .filter(|point| point.starts_with(&needle))
+        .filter(|point| Path::new(point).starts_with(root))
         .collect();
     for point in points.into_iter().rev() {
         let _ = rustix::mount::unmount(point, rustix::mount::UnmountFlags::DETACH);
@@ -422,5 +429,22 @@ fn remove_cgroups(name: &str) {
     }
     for path in cgroups_named(name) {
         remove(&path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_named_whole() {
+        for (line, want) in [
+            ("gantry\0--data-root\0/tmp/x1/data", true),
+            ("gantry\0-H\0unix:///tmp/x1", true),
+            ("gantry\0--data-root\0/tmp/x15/data\0/tmp/x1", true),
+            ("gantry\0--data-root\0/tmp/x15/data", false),
+        ] {
+            assert_eq!(names(line, "/tmp/x1"), want, "{line:?}");
+        }
     }
 }

@@ -301,15 +301,19 @@ impl Solver {
 
     /// A vertex's work begins.
     fn start(&self, id: VertexId) {
+        self.tell_started(id, false);
+    }
+
+    fn tell_started(&self, id: VertexId, cached: bool) {
         if !self.node(id).started.swap(true, Ordering::AcqRel) {
-            self.build.reporter.started(self.number(id));
+            self.build.reporter.started(self.number(id), cached);
         }
     }
 
     /// A vertex is done; told once.
     fn complete(&self, id: VertexId, end: End) {
         if !self.node(id).told.swap(true, Ordering::AcqRel) {
-            self.start(id);
+            self.tell_started(id, end.cached == Some(Cached::Hit));
             self.build.reporter.completed(self.number(id), end);
         }
     }

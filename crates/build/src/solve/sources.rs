@@ -96,7 +96,7 @@ async fn of_context(solver: &Arc<Solver>, id: VertexId, name: &str) -> Result<Ke
     match solver.build.context(name).await? {
         Context::Tree(tree) => {
             let counter =
-                Arc::new(solver.build.reporter.counter(solver.number(id), "transferring context:"));
+                Arc::new(solver.build.reporter.counter(solver.number(id), "transferring context"));
             solver.build.transfer(name).tell(Arc::clone(&counter));
             Ok(Keyed::of_tree(tree))
         }

@@ -93,6 +93,8 @@ pub(super) struct Printer {
     settled: bool,
     /// The id that was shown last.
     id: String,
+    /// What the container of the step that runs is called.
+    container: String,
     /// Something of the build itself is being worked on: its text was understood.
     pub(super) understood: bool,
     out: Vec<JsonMessage>,
@@ -112,6 +114,7 @@ impl Printer {
             running: false,
             settled: false,
             id: String::new(),
+            container: String::new(),
             understood: false,
             out: Vec::new(),
         }
@@ -141,7 +144,7 @@ impl Printer {
                 self.understood |= vertex.name.starts_with("[internal] load metadata for ");
             }
             Progress::Started(started) => {
-                self.work.entry(started.vertex).or_default().started = true;
+                self.work.entry(started.vertex).or_default().started = !started.cached;
             }
             Progress::Log(log) => return self.log(log),
             Progress::Completed(completed) => {
@@ -270,13 +273,12 @@ impl Printer {
             return;
         }
         self.running = true;
-        let container = self.container();
-        self.say(format!(" ---> Running in {container}\n"));
+        self.container = self.new_container();
+        self.say(format!(" ---> Running in {}\n", self.container));
     }
 
     fn removed(&mut self) {
-        let container = self.container();
-        self.say(format!("Removing intermediate container {container}\n"));
+        self.say(format!("Removing intermediate container {}\n", self.container));
     }
 
     /// Prints what is to be said of a step that is done, all but its id; once.
@@ -381,7 +383,7 @@ impl Printer {
     }
 
     /// What the step's container would be called.
-    fn container(&self) -> String {
+    fn new_container(&self) -> String {
         let text = format!("{}\n{}\n{}", self.id, self.turn, self.instructions[self.turn].text);
         Digest::of(text.as_bytes()).hex()[..SHORT].to_owned()
     }
@@ -422,7 +424,7 @@ mod tests {
     }
 
     fn started(vertex: u32) -> Progress {
-        Progress::Started(Started { vertex, at_ns: 0 })
+        Progress::Started(Started { vertex, at_ns: 0, cached: false })
     }
 
     fn log(vertex: u32, stream: Stream, text: &str) -> Progress {

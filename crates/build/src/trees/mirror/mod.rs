@@ -179,7 +179,9 @@ impl Mirror {
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Digest, MirrorError> {
         let (mut fresh, mut hasher) = (Fresh::create(self)?, Hasher::sha256());
-        loop {
+        // A stream that has ended must not be asked again.
+        let mut ended = false;
+        while !held.is_empty() {
             let work = move || {
                 fresh.write(&held)?;
                 hasher.update(&held);
@@ -187,7 +189,6 @@ impl Mirror {
                 Ok::<_, MirrorError>((fresh, hasher, held))
             };
             (fresh, hasher, held) = crate::blocking(work).await?;
-            let mut ended = false;
             while held.len() < SMALL_MAX && !ended {
                 match content.next().await {
                     Some(piece) => {
@@ -197,9 +198,6 @@ impl Mirror {
                     }
                     None => ended = true,
                 }
-            }
-            if ended && held.is_empty() {
-                break;
             }
         }
         let digest = hasher.finish();

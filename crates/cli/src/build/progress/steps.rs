@@ -219,8 +219,14 @@ mod tests {
             [(10, 20, (10, 5)), (hour, 2 * hour, (2 * hour, 5)), (2 * hour, hour, (hour, 5))]
         {
             let mut steps = Steps::new(1, 1);
-            steps.event(Progress::Started(Started { vertex: 1, at_ns: theirs }), ours);
-            steps.event(Progress::Started(Started { vertex: 2, at_ns: theirs + 5 }), ours + 9);
+            steps.event(
+                Progress::Started(Started { vertex: 1, at_ns: theirs, cached: false }),
+                ours,
+            );
+            steps.event(
+                Progress::Started(Started { vertex: 2, at_ns: theirs + 5, cached: false }),
+                ours + 9,
+            );
             let started = |vertex| steps.all[&vertex].started_ns.expect("started");
             assert_eq!((started(1), started(2) - started(1)), want, "{theirs} here {ours}");
         }

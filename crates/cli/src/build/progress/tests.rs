@@ -209,7 +209,7 @@ fn long() -> Vec<Moment> {
     let mut all = Vec::new();
     let vertex = Vertex { id: 1, name: "[2/2] RUN seq 50000".into(), ..Vertex::default() };
     step(&mut all, 0, &Progress::Vertex(vertex));
-    step(&mut all, 0, &Progress::Started(Started { vertex: 1, at_ns: 0 }));
+    step(&mut all, 0, &Progress::Started(Started { vertex: 1, at_ns: 0, cached: false }));
     for line in 1..=50_000 {
         let text = format!("line {line} of what this step has to say\n");
         let log = Log { vertex: 1, stream: Stream::Out, at_ns: 0, text };
