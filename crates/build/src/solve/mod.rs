@@ -16,7 +16,7 @@ mod sources;
 mod vertex;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -167,12 +167,13 @@ impl Solver {
         };
         match outcome {
             Ok(solved) => {
-                self.tell_skipped();
+                self.tell_skipped(self.needed());
                 Ok(solved)
             }
             Err(error) => {
                 self.tasks.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
                 self.tell_cancelled();
+                self.tell_skipped(self.below_results());
                 let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
                 let (vertex, error) =
                     failure.map_or((None, error), |(vertex, error)| (Some(vertex), error));
@@ -319,19 +320,35 @@ impl Solver {
     }
 
     /// What was not looked at because something above it was in the cache is as good as cached.
-    fn tell_skipped(&self) {
+    fn tell_skipped(&self, skipped: impl IntoIterator<Item = VertexId>) {
         let cache = &self.build.inner.parts.cache;
-        for id in self.needed() {
+        for id in skipped {
+            let keyed = self.node(id).key.now().and_then(Result::ok);
+            let mut layers = keyed.and_then(|keyed| keyed.layers.clone());
             if let Some(definition) = self.definition(id)
                 && let Some(hit) = cache.by_definition(&definition)
             {
                 self.build.users.add(&hit.id);
+                layers = layers.or_else(|| crate::imports::layers_of(&hit.record, &definition));
             }
-            let cached = Some(Cached::Hit);
+            let (cached, result) = (Some(Cached::Hit), layers.map(|layers| short(&layers)));
             let why = "a later step was in the cache".to_owned();
             let why = if self.build.request.explain { why } else { String::new() };
-            self.complete(id, End { cached, why, ..End::default() });
+            let result = result.unwrap_or_default();
+            self.complete(id, End { cached, why, result, ..End::default() });
         }
+    }
+
+    /// What was not looked at since what it is for has its result.
+    fn below_results(&self) -> Vec<VertexId> {
+        let done = |id: &VertexId| matches!(self.node(*id).result.now(), Some(Ok(_)));
+        let mut todo: Vec<VertexId> = self.needed().filter(done).collect();
+        let mut below = BTreeSet::new();
+        while let Some(id) = todo.pop() {
+            let inputs = self.vertex(id).op.inputs();
+            todo.extend(inputs.into_iter().filter(|input| below.insert(*input)));
+        }
+        below.into_iter().collect()
     }
 
     fn tell_cancelled(&self) {

@@ -151,6 +151,9 @@ fn taken(solver: &Solver, from: VertexId) {
     if let Some(Ok(keyed)) = node.key.now()
         && keyed.tree.is_some()
     {
+        if let Op::Context(context) = &solver.vertex(from).op {
+            solver.build.transfer(&context.name).done();
+        }
         solver.complete(from, End { cached: Some(Cached::No), ..End::default() });
     }
 }
