@@ -51,6 +51,12 @@ enum Chore {
         #[arg(long)]
         smoke: bool,
     },
+    /// Read damaged Dockerfiles, ignore files and words, so many times as many as the tests do.
+    Fuzz {
+        /// How many times as many.
+        #[arg(default_value_t = 100)]
+        times: u32,
+    },
     /// Boot a small machine with cgroup v2 and run there what this host may not show.
     Vm {
         /// Only tests whose name contains this.
@@ -59,6 +65,15 @@ enum Chore {
         #[arg(long)]
         smoke: bool,
     },
+}
+
+/// The tests that damage what they read, optimised, and with other damage each time.
+fn fuzz(times: u32) -> Result<(), chore::ChoreError> {
+    let times = format!("GANTRY_FUZZ={times}");
+    let cargo = [times.as_str(), "cargo", "test", "--release", "--locked"];
+    let tests = ["-p", "gantry-dockerfile", "-p", "gantry-build", "--"];
+    let names = ["properties::", "damaged_"];
+    chore::run("env", &[&cargo[..], &tests, &names].concat())
 }
 
 fn main() -> ExitCode {
@@ -72,6 +87,7 @@ fn main() -> ExitCode {
         Chore::Bench { filter, smoke } => {
             chore::on_release_build(|| bench::run(filter.as_deref(), smoke))
         }
+        Chore::Fuzz { times } => fuzz(times),
         Chore::Vm { filter, smoke } => {
             chore::on_release_build(|| vm::run(filter.as_deref(), smoke))
         }

@@ -28,7 +28,7 @@ fn environment() -> BTreeMap<String, String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 2_000 * crate::times(), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn places_are_right(text in text()) {

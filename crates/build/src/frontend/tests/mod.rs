@@ -230,6 +230,19 @@ const PIECES: [&str; 28] = [
     "://",
 ];
 
+/// How often the usual number of cases is tried: `cargo xtask fuzz` sets it.
+fn times() -> u32 {
+    std::env::var("GANTRY_FUZZ").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
+}
+
+/// Another one each time; printed with a failure, by which the cases can be had again.
+fn fresh_seed() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let seed = u64::from(now.subsec_nanos()) << 20 | 1;
+    println!("seed {seed:#x}");
+    seed
+}
+
 fn damage(text: &str, numbers: &mut Numbers) -> String {
     let mut letters: Vec<char> = text.chars().collect();
     for _ in 0..=numbers.below(6) {
@@ -251,12 +264,13 @@ fn damage(text: &str, numbers: &mut Numbers) -> String {
 #[test]
 fn damaged_texts_end_in_a_plan_or_an_error() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
+    let times = times();
+    let mut numbers = Numbers(if times == 1 { 0x9e37_79b9_7f4a_7c15 } else { fresh_seed() });
     for file in files() {
         let (_, cases) = parse(&std::fs::read_to_string(&file).unwrap());
         for case in cases {
             let request = request(&case.options);
-            for _ in 0..40 {
+            for _ in 0..40 * times {
                 let text = damage(&case.text, &mut numbers);
                 let input = Input { name: "Dockerfile", text: &text, request: &request };
                 let lines = text.split('\n').count();

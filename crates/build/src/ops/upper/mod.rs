@@ -439,13 +439,19 @@ fn is_directory(stat: &Stat) -> bool {
 /// bits and capabilities.
 fn dress(file: BorrowedFd<'_>, attributes: &Attributes) -> Result<(), Errno> {
     let stat = rustix::fs::fstat(file)?;
-    if (stat.st_uid, stat.st_gid) != (attributes.uid, attributes.gid) {
+    let mode = attributes.mode & 0o7777;
+    let owned = (stat.st_uid, stat.st_gid) == (attributes.uid, attributes.gid);
+    // Most files are right as they were made.
+    if owned && attributes.xattrs.is_empty() && stat.st_mode & 0o7777 == mode {
+        return Ok(());
+    }
+    if !owned {
         fchown(file, Some(Uid::from_raw(attributes.uid)), Some(Gid::from_raw(attributes.gid)))?;
     }
     if !attributes.xattrs.is_empty() {
         write_xattrs(file, &attributes.xattrs)?;
     }
-    fchmod(file, Mode::from_raw_mode(attributes.mode & 0o7777))
+    fchmod(file, Mode::from_raw_mode(mode))
 }
 
 /// Makes a directory, in place of a whiteout: then it must not show what the base has there.
