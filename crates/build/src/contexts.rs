@@ -44,6 +44,13 @@ impl Transfer {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(counter);
     }
 
+    /// It has sent all that is wanted of it.
+    pub(crate) fn done(&self) {
+        if let Some(counter) = &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            counter.done();
+        }
+    }
+
     fn add(&self, bytes: u64) {
         if let Some(counter) = &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
             counter.add(bytes);

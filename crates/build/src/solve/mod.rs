@@ -327,11 +327,14 @@ impl Solver {
             {
                 self.build.users.add(&hit.id);
             }
-            let cached = Some(Cached::Hit);
-            let why = "a later step was in the cache".to_owned();
-            let why = if self.build.request.explain { why } else { String::new() };
-            self.complete(id, End { cached, why, ..End::default() });
+            self.tell_passed_over(id, String::new());
         }
+    }
+
+    /// Tells that a vertex was not looked at, as something above it was in the cache.
+    fn tell_passed_over(&self, id: VertexId, result: String) {
+        let why = if self.build.request.explain { explain::passed_over() } else { String::new() };
+        self.complete(id, End { cached: Some(Cached::Hit), result, why, ..End::default() });
     }
 
     fn tell_cancelled(&self) {
@@ -395,8 +398,11 @@ pub(crate) fn takes(op: &Op) -> Vec<(usize, VertexId)> {
 
 /// What the classic builder shows of a result.
 fn short(layers: &[Layer]) -> String {
-    let chain = chain(layers);
-    let hex = chain.rsplit(':').next().unwrap_or_default();
+    short_id(&chain(layers))
+}
+
+fn short_id(id: &str) -> String {
+    let hex = id.rsplit(':').next().unwrap_or_default();
     hex.get(..SHORT_DIGITS).unwrap_or_default().to_owned()
 }
 

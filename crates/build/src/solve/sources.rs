@@ -87,7 +87,12 @@ pub(super) async fn key(solver: &Arc<Solver>, id: VertexId) -> Result<Keyed, Sha
             keyed.git = Some((Arc::new(source.clone()), commit));
             Ok(keyed)
         }
-        Op::Image(image) => of_image(solver, &image.id),
+        Op::Image(image) => {
+            let keyed = of_image(solver, &image.id)?;
+            let result = super::short_id(&image.id);
+            solver.complete(id, End { cached: Some(Cached::Hit), result, ..End::default() });
+            Ok(keyed)
+        }
         op => of_step(solver, id, op).await,
     }
 }
@@ -151,6 +156,9 @@ fn taken(solver: &Solver, from: VertexId) {
     if let Some(Ok(keyed)) = node.key.now()
         && keyed.tree.is_some()
     {
+        if let Op::Context(context) = &solver.vertex(from).op {
+            solver.build.transfer(&context.name).done();
+        }
         solver.complete(from, End { cached: Some(Cached::No), ..End::default() });
     }
 }
