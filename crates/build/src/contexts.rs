@@ -44,7 +44,7 @@ impl Transfer {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(counter);
     }
 
-    /// It has sent all that is wanted of it.
+    /// Nothing more of it is sent.
     pub(crate) fn done(&self) {
         if let Some(counter) = &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
             counter.done();

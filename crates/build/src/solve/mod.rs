@@ -16,7 +16,7 @@ mod sources;
 mod vertex;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -167,12 +167,13 @@ impl Solver {
         };
         match outcome {
             Ok(solved) => {
-                self.tell_skipped();
+                self.tell_skipped(self.needed());
                 Ok(solved)
             }
             Err(error) => {
                 self.tasks.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
                 self.tell_cancelled();
+                self.tell_skipped(self.below_results());
                 let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
                 let (vertex, error) =
                     failure.map_or((None, error), |(vertex, error)| (Some(vertex), error));
@@ -319,22 +320,47 @@ impl Solver {
     }
 
     /// What was not looked at because something above it was in the cache is as good as cached.
-    fn tell_skipped(&self) {
+    fn tell_skipped(&self, skipped: impl IntoIterator<Item = VertexId>) {
         let cache = &self.build.inner.parts.cache;
-        for id in self.needed() {
+        for id in skipped {
             if let Some(definition) = self.definition(id)
                 && let Some(hit) = cache.by_definition(&definition)
             {
                 self.build.users.add(&hit.id);
             }
-            self.tell_passed_over(id, String::new());
+            self.tell_passed_over(id, self.known_layers(id).unwrap_or_default());
         }
     }
 
     /// Tells that a vertex was not looked at, as something above it was in the cache.
-    fn tell_passed_over(&self, id: VertexId, result: String) {
+    fn tell_passed_over(&self, id: VertexId, layers: Vec<Layer>) {
+        let result = if layers.is_empty() { String::new() } else { short(&layers) };
         let why = if self.build.request.explain { explain::passed_over() } else { String::new() };
         self.complete(id, End { cached: Some(Cached::Hit), result, why, ..End::default() });
+    }
+
+    /// A vertex's layers, as far as they are known without working on it.
+    fn known_layers(&self, id: VertexId) -> Option<Vec<Layer>> {
+        let keyed = self.node(id).key.now()?.ok()?;
+        if keyed.layers.is_some() {
+            return keyed.layers.clone();
+        }
+        let definition = &keyed.definition.as_ref()?.digest;
+        let record = self.build.inner.parts.cache.by_definition(definition).map(|hit| hit.record);
+        let record = record.or_else(|| self.build.imports.by_definition(definition))?;
+        crate::imports::layers_of(&record, definition)
+    }
+
+    /// What was not looked at since what it is for has its result.
+    fn below_results(&self) -> Vec<VertexId> {
+        let done = |id: &VertexId| matches!(self.node(*id).result.now(), Some(Ok(_)));
+        let mut todo: Vec<VertexId> = self.needed().filter(done).collect();
+        let mut below = BTreeSet::new();
+        while let Some(id) = todo.pop() {
+            let inputs = self.vertex(id).op.inputs();
+            todo.extend(inputs.into_iter().filter(|input| below.insert(*input)));
+        }
+        below.into_iter().collect()
     }
 
     fn tell_cancelled(&self) {

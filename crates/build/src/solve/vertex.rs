@@ -129,16 +129,9 @@ fn pass_over_inputs(solver: &Solver, id: VertexId) {
             continue;
         }
         let op = &solver.vertex(input).op;
-        let known = solver.definition(input).and_then(|key| {
-            let hit = solver.build.inner.parts.cache.by_definition(&key).map(|hit| hit.record);
-            let record = hit.or_else(|| solver.build.imports.by_definition(&key))?;
-            imports::layers_of(&record, &key)
-        });
-        match known {
-            Some(layers) => solver.tell_passed_over(input, short(&layers)),
-            None if matches!(op, Op::Merge { .. }) => {
-                solver.tell_passed_over(input, String::new());
-            }
+        match solver.known_layers(input) {
+            Some(layers) => solver.tell_passed_over(input, layers),
+            None if matches!(op, Op::Merge { .. }) => solver.tell_passed_over(input, Vec::new()),
             // It may yet be worked on, for somebody else.
             None => continue,
         }

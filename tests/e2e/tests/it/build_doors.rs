@@ -56,8 +56,7 @@ data.seek(0)
 image, _ = c.images.build(fileobj=data, custom_context=True, encoding="gzip", quiet=True)
 assert c.containers.run(image.id, ["cat", "/in/x"], remove=True) == b"x"
 assert c.containers.list(all=True) == []
-df = c.df()
-assert df["BuildCache"] if "BuildCache" in df else df["BuildCacheUsage"]["TotalCount"], "the cache has records"
+assert c.df()["BuildCacheUsage"]["TotalCount"] > 0, "the cache has records"
 pruned = c.api.prune_builds()
 assert pruned["SpaceReclaimed"] >= 0 and "CachesDeleted" in pruned
 print("python: all builds done")
