@@ -349,7 +349,8 @@ body! {
         pub plugins: String,
     }
 
-    /// Answer to `GET /system/df`: the first five fields before 1.52, the last four from then on.
+    /// Answer to `GET /system/df`: the first five fields until 1.52, the last four from
+    /// then on.
     pub struct DiskUsage {
         /// Bytes of all layers.
         #[serde(skip_serializing_if = "Option::is_none")]

@@ -96,7 +96,7 @@ pub(crate) async fn info(call: Call) -> Result<Response, ApiError> {
 /// `GET /system/df`.
 pub(crate) async fn disk_usage(call: Call) -> Result<Response, ApiError> {
     let kinds = kinds(&call.query.all("type"), call.version)?;
-    let verbose = call.query.flag("verbose");
+    let verbose = call.query.filled("verbose").map(|_| call.query.flag("verbose"));
     let mut usage = call.api.engine.disk_usage(kinds).await?;
     if kinds.build_cache {
         usage.build_cache = Some(call.api.builds.records().await?);

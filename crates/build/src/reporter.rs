@@ -149,9 +149,12 @@ impl Counter {
         }
     }
 
-    /// Tells of all.
+    /// Tells of all, if there was anything.
     pub(crate) fn done(&self) {
         let total = self.total.load(Ordering::Relaxed);
+        if total == 0 {
+            return;
+        }
         self.reporter.status(self.vertex, &self.name, total, true);
     }
 }

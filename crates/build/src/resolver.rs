@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use gantry_image::Image;
 use gantry_oci::{Platform, Reference};
 
 use crate::{
@@ -11,6 +12,9 @@ use crate::{
     ops::Shared,
     plan::{BaseImage, SourceError, Sources},
 };
+
+/// Fewest digits of an id that stand for an image in a Dockerfile: as many as lists show.
+const ID_DIGITS_MIN: usize = 12;
 
 /// Answers from the store of images and the build's contexts.
 pub(crate) struct Resolver {
@@ -30,6 +34,9 @@ impl Resolver {
             }
             error => SourceError::NoImage(error.to_string()),
         })?;
+        if is_chance(name, &image) {
+            return Err(SourceError::NoImage(format!("{}: not found", canonical(name))));
+        }
         if let Some(wanted) = platform
             && !image.config.platform().matches(wanted)
         {
@@ -98,6 +105,15 @@ impl Sources for Resolver {
             || host.architecture == "amd64" && platform.architecture == "386";
         native || platform.os == "linux" && has_handler(&platform.architecture)
     }
+}
+
+/// Whether an image was found by so few digits of its id that it is not what was meant: `FROM b`
+/// must not come to another image wherever some id happens to begin so.
+fn is_chance(name: &str, image: &Image) -> bool {
+    let is_named = |reference: Reference| image.names.contains(&reference.or_latest());
+    name.len() < ID_DIGITS_MIN
+        && image.id.hex().starts_with(name)
+        && !name.parse().is_ok_and(is_named)
 }
 
 /// Whether binfmt_misc knows who runs programs of an architecture, here in Go's words.

@@ -48,8 +48,13 @@ pub(crate) fn info(info: &mut Info, version: ApiVersion) {
     }
 }
 
-/// `GET /system/df`: lists before 1.52, sums with the lists on demand from then on.
-pub(crate) fn disk_usage(mut usage: DiskUsage, version: ApiVersion, verbose: bool) -> DiskUsage {
+/// `GET /system/df`: lists before 1.52, sums with the lists on demand from then on. 1.52 itself has
+/// both for clients that do not know of the demand.
+pub(crate) fn disk_usage(
+    mut usage: DiskUsage,
+    version: ApiVersion,
+    verbose: Option<bool>,
+) -> DiskUsage {
     let rows = |images: &mut Option<Vec<ImageSummary>>| {
         images.iter_mut().flatten().for_each(|row| super::image_summary(row, version));
     };
@@ -64,7 +69,9 @@ pub(crate) fn disk_usage(mut usage: DiskUsage, version: ApiVersion, verbose: boo
         }
     }
     if version.at_least(52) {
-        return sums(usage, verbose);
+        let with_lists = verbose.is_none() && !version.at_least(53);
+        let lists = if with_lists { lists(&usage) } else { DiskUsage::default() };
+        return sums(usage, lists, verbose.unwrap_or_default());
     }
     DiskUsage {
         builder_size: (!version.at_least(42)).then_some(all),
@@ -76,7 +83,18 @@ pub(crate) fn disk_usage(mut usage: DiskUsage, version: ApiVersion, verbose: boo
     }
 }
 
-fn sums(usage: DiskUsage, verbose: bool) -> DiskUsage {
+fn lists(usage: &DiskUsage) -> DiskUsage {
+    DiskUsage {
+        layers_size: usage.layers_size,
+        images: usage.images.clone(),
+        containers: usage.containers.clone(),
+        volumes: usage.volumes.clone(),
+        build_cache: usage.build_cache.clone(),
+        ..DiskUsage::default()
+    }
+}
+
+fn sums(usage: DiskUsage, lists: DiskUsage, verbose: bool) -> DiskUsage {
     let layers_size = usage.layers_size.unwrap_or_default();
     let image_usage = usage.images.map(|images| image_sum(images, layers_size, verbose));
     let container_usage = usage.containers.map(|containers| container_sum(containers, verbose));
@@ -87,7 +105,7 @@ fn sums(usage: DiskUsage, verbose: bool) -> DiskUsage {
         container_usage: usage.container_usage.or(container_usage),
         volume_usage: usage.volume_usage.or(volume_usage),
         build_cache_usage: usage.build_cache_usage.or(build_cache_usage),
-        ..DiskUsage::default()
+        ..lists
     }
 }
 

@@ -202,15 +202,15 @@ fn disk_usage_by_version() {
         ]),
         ..DiskUsage::default()
     };
-    let old = disk_usage(usage(), version(41), true);
+    let old = disk_usage(usage(), version(41), None);
     let rows = old.build_cache.as_deref().unwrap();
     assert_eq!((rows[0].parent.as_str(), rows[0].parents.len()), ("p", 0));
-    let newer = disk_usage(usage(), version(44), true).build_cache.unwrap();
+    let newer = disk_usage(usage(), version(44), None).build_cache.unwrap();
     assert_eq!((newer[0].parent.as_str(), newer[0].parents.len()), ("", 1));
     assert_eq!((old.builder_size, old.images.map(|rows| rows.len())), (Some(56), Some(2)));
     assert_eq!(old.image_usage, None);
-    assert_eq!(disk_usage(usage(), version(44), true).builder_size, None);
-    let new = disk_usage(usage(), version(52), false);
+    assert_eq!(disk_usage(usage(), version(44), None).builder_size, None);
+    let new = disk_usage(usage(), version(53), None);
     assert_eq!((new.images, new.layers_size), (None, None));
     let images = new.image_usage.unwrap();
     let sums = (images.active_count, images.total_count, images.reclaimable, images.total_size);
@@ -221,5 +221,9 @@ fn disk_usage_by_version() {
     assert_eq!(sums, (1, 3, 16, 24), "what images share is theirs");
     let containers = new.container_usage.unwrap();
     assert_eq!((containers.reclaimable, containers.total_size), (4, 7));
-    assert_eq!(disk_usage(usage(), version(52), true).image_usage.unwrap().items.len(), 2);
+    assert_eq!(disk_usage(usage(), version(52), Some(true)).image_usage.unwrap().items.len(), 2);
+    let both = disk_usage(usage(), version(52), None);
+    assert_eq!((both.images.unwrap().len(), both.build_cache.unwrap().len()), (2, 3));
+    assert!(both.image_usage.unwrap().items.is_empty());
+    assert_eq!(disk_usage(usage(), version(52), Some(false)).images, None);
 }

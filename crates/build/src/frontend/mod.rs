@@ -49,7 +49,7 @@ use self::{
     error::At, findings::Findings, foreign::Contexts, outline::Outline, places::Text,
     planner::Planner, settings::Settings, vertices::Vertices,
 };
-use crate::plan::{Frontend, Input, Plan, Sources};
+use crate::plan::{Frontend, Input, Plan, PlannedStep, Sources};
 
 /// Names of the frontend image that this module stands for.
 const OWN_NAMES: [&str; 2] = ["docker/dockerfile", "docker/dockerfile-upstream"];
@@ -166,6 +166,11 @@ fn finish(
         return Ok(Plan { warnings, document, ..Plan::default() });
     }
     let mut steps = planner.steps;
+    steps.extend(dockerfile.global_args.iter().map(|args| {
+        let (instruction, span) = (args.written.text.clone(), args.written.span);
+        let place = Some(planner.text.place(span));
+        (span, PlannedStep { instruction, place, ..PlannedStep::default() })
+    }));
     steps.sort_by_key(|(span, _)| span.first_line);
     Ok(Plan {
         graph: planner.vertices.graph,

@@ -19,6 +19,10 @@ pub(super) fn by_content() -> String {
     "what it depends on was made anew and is the same".to_owned()
 }
 
+pub(super) fn passed_over() -> String {
+    "a later step was in the cache".to_owned()
+}
+
 /// Why a vertex is worked on; empty if nobody asked.
 pub(super) fn why_not(solver: &Solver, id: VertexId, keyed: &Arc<Keyed>) -> String {
     if !solver.build.request.explain {

@@ -323,20 +323,32 @@ impl Solver {
     fn tell_skipped(&self, skipped: impl IntoIterator<Item = VertexId>) {
         let cache = &self.build.inner.parts.cache;
         for id in skipped {
-            let keyed = self.node(id).key.now().and_then(Result::ok);
-            let mut layers = keyed.and_then(|keyed| keyed.layers.clone());
             if let Some(definition) = self.definition(id)
                 && let Some(hit) = cache.by_definition(&definition)
             {
                 self.build.users.add(&hit.id);
-                layers = layers.or_else(|| crate::imports::layers_of(&hit.record, &definition));
             }
-            let (cached, result) = (Some(Cached::Hit), layers.map(|layers| short(&layers)));
-            let why = "a later step was in the cache".to_owned();
-            let why = if self.build.request.explain { why } else { String::new() };
-            let result = result.unwrap_or_default();
-            self.complete(id, End { cached, why, result, ..End::default() });
+            self.tell_passed_over(id, self.known_layers(id).unwrap_or_default());
         }
+    }
+
+    /// Tells that a vertex was not looked at, as something above it was in the cache.
+    fn tell_passed_over(&self, id: VertexId, layers: Vec<Layer>) {
+        let result = if layers.is_empty() { String::new() } else { short(&layers) };
+        let why = if self.build.request.explain { explain::passed_over() } else { String::new() };
+        self.complete(id, End { cached: Some(Cached::Hit), result, why, ..End::default() });
+    }
+
+    /// A vertex's layers, as far as they are known without working on it.
+    fn known_layers(&self, id: VertexId) -> Option<Vec<Layer>> {
+        let keyed = self.node(id).key.now()?.ok()?;
+        if keyed.layers.is_some() {
+            return keyed.layers.clone();
+        }
+        let definition = &keyed.definition.as_ref()?.digest;
+        let record = self.build.inner.parts.cache.by_definition(definition).map(|hit| hit.record);
+        let record = record.or_else(|| self.build.imports.by_definition(definition))?;
+        crate::imports::layers_of(&record, definition)
     }
 
     /// What was not looked at since what it is for has its result.
@@ -412,8 +424,11 @@ pub(crate) fn takes(op: &Op) -> Vec<(usize, VertexId)> {
 
 /// What the classic builder shows of a result.
 fn short(layers: &[Layer]) -> String {
-    let chain = chain(layers);
-    let hex = chain.rsplit(':').next().unwrap_or_default();
+    short_id(&chain(layers))
+}
+
+fn short_id(id: &str) -> String {
+    let hex = id.rsplit(':').next().unwrap_or_default();
     hex.get(..SHORT_DIGITS).unwrap_or_default().to_owned()
 }
 

@@ -87,7 +87,12 @@ pub(super) async fn key(solver: &Arc<Solver>, id: VertexId) -> Result<Keyed, Sha
             keyed.git = Some((Arc::new(source.clone()), commit));
             Ok(keyed)
         }
-        Op::Image(image) => of_image(solver, &image.id),
+        Op::Image(image) => {
+            let keyed = of_image(solver, &image.id)?;
+            let result = super::short_id(&image.id);
+            solver.complete(id, End { cached: Some(Cached::Hit), result, ..End::default() });
+            Ok(keyed)
+        }
         op => of_step(solver, id, op).await,
     }
 }

@@ -1,6 +1,9 @@
 //! Results of vertices: from the cache, or made.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+};
 
 use futures_util::future::join_all;
 use gantry_build_proto::Cached;
@@ -69,6 +72,7 @@ async fn step(solver: &Arc<Solver>, id: VertexId, keyed: &Arc<Keyed>) -> Result<
     if !keyed.fresh
         && let Some(known) = by_definition(solver, &definition.digest)
     {
+        pass_over_inputs(solver, id);
         return Ok(hit(solver, id, known, explain::by_definition()));
     }
     let inputs = inputs(solver, id).await?;
@@ -114,6 +118,25 @@ fn hit(solver: &Solver, id: VertexId, known: Known, why: String) -> Solved {
     let result = short(&known.layers);
     solver.complete(id, End { cached: Some(Cached::Hit), result, why, ..End::default() });
     Solved { layers: known.layers, record: known.record }
+}
+
+/// Tells at once of what nobody has to look at because it is below a step of the cache: clients
+/// that show steps in the text's order wait for it.
+fn pass_over_inputs(solver: &Solver, id: VertexId) {
+    let mut below = solver.vertex(id).op.inputs();
+    while let Some(input) = below.pop() {
+        if solver.node(input).told.load(Ordering::Acquire) {
+            continue;
+        }
+        let op = &solver.vertex(input).op;
+        match solver.known_layers(input) {
+            Some(layers) => solver.tell_passed_over(input, layers),
+            None if matches!(op, Op::Merge { .. }) => solver.tell_passed_over(input, Vec::new()),
+            // It may yet be worked on, for somebody else.
+            None => continue,
+        }
+        below.extend(op.inputs());
+    }
 }
 
 fn by_definition(solver: &Solver, key: &Digest) -> Option<Known> {

@@ -149,7 +149,11 @@ fn spawn(step: Step) -> io::Result<(std::process::Child, PathBuf)> {
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let mut child = command.spawn()?;
     if let (Some(text), Some(mut stdin)) = (step.stdin, child.stdin.take()) {
-        io::Write::write_all(&mut stdin, &text)?;
+        // Who does not read it has no need of it.
+        match io::Write::write_all(&mut stdin, &text) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            written => written?,
+        }
     }
     Ok((child, place))
 }

@@ -1,6 +1,7 @@
 //! The classic builder's door, through the clients that speak it.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -126,6 +127,38 @@ fn the_docker_cli_builds() {
 }
 
 #[test]
+fn what_the_cache_has_is_told_before_the_end() {
+    let daemon = crate::gantry();
+    let client = daemon.client();
+    let text = |last: &str| {
+        format!(
+            "ARG V=1\nFROM busybox AS a\nRUN echo a > /a\nRUN echo b > /b\nFROM a\n\
+             COPY --from=a /a /c\n{last}"
+        )
+    };
+    let directory = context(&daemon, "ctx", &[("Dockerfile", &text(""))]);
+    let _ = build(&client, &[directory.to_str().unwrap()]).ok();
+    let directory = context(&daemon, "ctx", &[("Dockerfile", &text("RUN sleep 1000\n"))]);
+    let mut command = client.command(Path::new("docker"));
+    command.env("DOCKER_BUILDKIT", "0").args(["build", directory.to_str().unwrap()]);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut told = Vec::new();
+    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        told.push(line.unwrap());
+        if told.last().is_some_and(|line| line.contains("Running in")) {
+            break;
+        }
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let cached = told.iter().filter(|line| line.as_str() == " ---> Using cache").count();
+    assert_eq!(cached, 3, "{told:?}");
+    assert!(told.iter().any(|line| line.starts_with("Step 7/7 : RUN sleep")), "{told:?}");
+    let id = client.inspect("busybox")["Id"].as_str().unwrap().to_owned();
+    assert!(told.contains(&format!(" ---> {}", &id["sha256:".len()..][..12])), "{told:?}");
+}
+
+#[test]
 fn failures_read_as_dockers() {
     let daemon = crate::gantry();
     let client = daemon.client();
@@ -145,7 +178,9 @@ fn failures_read_as_dockers() {
     assert!(unknown.stderr.contains("unknown instruction: FOO"), "{}", unknown.stderr);
     let missing = run("missing", "FROM busybox\nCOPY nope /\n");
     assert_eq!(missing.code, 1);
-    assert!(missing.stderr.contains("nope"), "{}", missing.stderr);
+    let words = "COPY failed: file not found in build context or excluded by .dockerignore: stat \
+                 nope: file does not exist";
+    assert!(missing.stderr.contains(words), "{}", missing.stderr);
     let base = run("base", "FROM nosuch.invalid/image:1\n");
     assert_eq!(base.code, 1, "{}", base.stdout);
     let target = context(&daemon, "target", &[("Dockerfile", "FROM busybox AS one\n")]);

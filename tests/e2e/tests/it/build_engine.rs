@@ -61,6 +61,24 @@ fn both_doors_come_to_the_same_image() {
 }
 
 #[test]
+fn an_id_is_a_base_if_it_is_long_enough_to_be_meant() {
+    let daemon = crate::gantry();
+    let client = daemon.client();
+    let id = id(&client, "busybox");
+    let digits = id.strip_prefix("sha256:").unwrap();
+    let from =
+        |base: &str| build(&client, &["-"], Some(format!("FROM {base}\nRUN true\n").as_bytes()));
+    for base in [&id, digits, &digits[..12]] {
+        let _ = from(base).ok();
+    }
+    let short = &digits[..4];
+    let ran = from(short);
+    assert!(ran.code != 0 && ran.stderr.contains(": not found"), "{ran:?}");
+    let _ = client.docker(&["tag", "busybox", short]).ok();
+    let _ = from(short).ok();
+}
+
+#[test]
 fn repositories() {
     let daemon = crate::gantry();
     let client = daemon.client();

@@ -6,6 +6,7 @@
 mod printer;
 mod sent;
 mod tape;
+mod words;
 
 use std::io::{self, Read};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -39,8 +40,6 @@ pub(crate) async fn build(call: Call) -> Result<Response, ApiError> {
         no_cache: asked.request.no_cache,
         labels: asked.request.labels.clone(),
     };
-    let printer = Printer::new(style, call.api.builds.seen.clone());
-    let tape = Arc::new(Tape::new(printer, asked.quiet));
     let builder = call.api.builds.builder.clone();
     let taken = match asked.request.contexts.is_empty() {
         true => Some(take(&builder, call.upload).await?),
@@ -50,10 +49,17 @@ pub(crate) async fn build(call: Call) -> Result<Response, ApiError> {
         let source = ContextSource::Taken(taken.number());
         asked.request.contexts.insert(String::new(), source);
         if let DockerfileSource::Path(path) = &asked.request.dockerfile {
-            let left = sent::leave_out(taken, path).map_err(|error| ApiError::internal(&error))?;
-            asked.request.dockerfile = left;
+            let failed = |error: io::Error| ApiError::internal(&error);
+            let path = sent::dockerfile(taken, path).map_err(failed)?;
+            asked.request.dockerfile = sent::leave_out(taken, path).map_err(failed)?;
         }
     }
+    let dockerfile = match &asked.request.dockerfile {
+        DockerfileSource::Path(path) => path,
+        DockerfileSource::Text { name, .. } => name,
+    };
+    let printer = Printer::new(style, call.api.builds.seen.clone());
+    let tape = Arc::new(Tape::new(printer, asked.quiet, dockerfile));
     let client: Arc<dyn Client> = Arc::new(Door(Arc::clone(&tape)));
     let worker = {
         let tape = Arc::clone(&tape);

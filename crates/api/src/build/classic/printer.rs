@@ -11,8 +11,12 @@
 //!  ---> 93f3a14b5ea1
 //! ```
 //!
-//! Triggers of a base are part of its step, between the line and the id. Steps that only change the configuration are no work of ours; they read as they do in Docker,
-//! which makes a container for each that it has not seen before.
+//! Triggers of a base are part of its step, between the line and the id. Steps that only change
+//! the configuration are no work of ours; they read as they do in Docker, which makes a container
+//! for each that it has not seen before.
+//!
+//! Docker has an image of each step. There is none here, but the ids are what they would be: those
+//! of equal steps upon equal ones are equal, and all others differ.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,6 +26,8 @@ use gantry_api_types::image::{ErrorDetail, JsonMessage};
 use gantry_build::Instruction;
 use gantry_build_proto::{Built, Cached, Completed, Failure, Log, Progress, Stream};
 use gantry_oci::Digest;
+
+use super::words;
 
 /// Bytes of steps that wait for their turn to be printed.
 const WAITING_BYTES: usize = 8 << 20;
@@ -73,6 +79,8 @@ struct Work {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     From,
+    /// `ARG` before the first `FROM`, which changes nothing.
+    GlobalArg,
     Copy,
     /// All that Docker makes a container for.
     Other,
@@ -95,6 +103,11 @@ pub(super) struct Printer {
     id: String,
     /// What the container of the step that runs is called.
     container: String,
+    /// The first stage has begun.
+    begun: bool,
+    /// The name of the stage at hand, and the last ids of those before, by their names.
+    stage: String,
+    stages: BTreeMap<String, String>,
     /// Something of the build itself is being worked on: its text was understood.
     pub(super) understood: bool,
     out: Vec<JsonMessage>,
@@ -115,6 +128,9 @@ impl Printer {
             settled: false,
             id: String::new(),
             container: String::new(),
+            begun: false,
+            stage: String::new(),
+            stages: BTreeMap::new(),
             understood: false,
             out: Vec::new(),
         }
@@ -185,6 +201,7 @@ impl Printer {
     /// It is not built.
     pub(super) fn failed(&mut self, failure: &Failure) {
         let left = self.instructions.get(self.turn..).unwrap_or_default();
+        let mut step = "";
         if let Some(ahead) = left.iter().position(|one| self.has_failed(one)) {
             if ahead > 0 {
                 // Another stage was quicker to fail than this one to get there.
@@ -196,14 +213,9 @@ impl Printer {
             if self.running && self.style.force_remove {
                 self.removed();
             }
+            step = &self.instructions[self.turn].text;
         }
-        let message = match failure.exit_code {
-            0 => failure.message.clone(),
-            code => {
-                let command = failure.command.join(" ");
-                format!("The command '{command}' returned a non-zero code: {code}")
-            }
-        };
+        let message = words::failure(failure, step);
         let detail = ErrorDetail { code: failure.exit_code.into(), message: message.clone() };
         let error_detail = Some(detail);
         self.out.push(JsonMessage { error_detail, error: message, ..JsonMessage::default() });
@@ -289,19 +301,18 @@ impl Printer {
         let vertex = self.instructions[self.turn].vertex;
         let work = vertex.and_then(|vertex| self.work.get(&vertex));
         let completed = work.and_then(|work| work.completed.as_ref());
-        let next = match completed.map(|done| done.result.as_str()) {
-            _ if self.is_scratch() => String::new(),
-            None | Some("") => {
-                let text = format!("{}\n{}", self.id, self.instructions[self.turn].text);
-                Digest::of(text.as_bytes()).hex()[..SHORT].to_owned()
-            }
-            Some(result) => short(result).to_owned(),
+        let hit = completed.map_or(Cached::No, |done| done.cached);
+        let result = completed.map_or("", |done| short(&done.result)).to_owned();
+        let next = match self.kind() {
+            Kind::GlobalArg => return,
+            Kind::From => self.begin_stage(result),
+            Kind::Copy | Kind::Other => self.new_id(&result),
         };
         let seen = self.seen.note(&next);
-        let cached = match completed.map(|done| done.cached) {
-            Some(Cached::Hit) => true,
-            Some(Cached::Miss) => false,
-            Some(Cached::No) | None => seen && !self.style.no_cache,
+        let cached = match hit {
+            Cached::Hit => true,
+            Cached::Miss => false,
+            Cached::No => seen && !self.style.no_cache,
         };
         self.id = next;
         if self.kind() == Kind::From {
@@ -324,9 +335,13 @@ impl Printer {
     }
 
     fn end_step(&mut self, id: &str) {
+        let is_global = self.kind() == Kind::GlobalArg;
         self.turn += 1;
+        if !self.stage.is_empty() {
+            self.stages.insert(self.stage.clone(), id.to_owned());
+        }
         // Triggers that follow belong to the step.
-        if !self.instructions.get(self.turn).is_some_and(|next| next.trigger) {
+        if !is_global && !self.instructions.get(self.turn).is_some_and(|next| next.trigger) {
             self.say(format!(" ---> {id}\n"));
         }
         (self.announced, self.running, self.settled) = (false, false, false);
@@ -370,16 +385,33 @@ impl Printer {
         let word = text.split_ascii_whitespace().next().unwrap_or_default();
         match word.to_ascii_uppercase().as_str() {
             "FROM" => Kind::From,
+            "ARG" if !self.begun => Kind::GlobalArg,
             "COPY" | "ADD" => Kind::Copy,
             _ => Kind::Other,
         }
     }
 
-    /// Whether there is nothing at all in this image, and so no id.
-    fn is_scratch(&self) -> bool {
+    /// The id that a stage begins with: its base's.
+    fn begin_stage(&mut self, result: String) -> String {
         let text = &self.instructions[self.turn].text;
-        let words: Vec<&str> = text.split_ascii_whitespace().take(2).collect();
-        matches!(words[..], [from, "scratch"] if from.eq_ignore_ascii_case("FROM"))
+        let mut words =
+            text.split_ascii_whitespace().skip(1).filter(|word| !word.starts_with("--"));
+        let base = words.next().unwrap_or_default().to_lowercase();
+        self.begun = true;
+        self.stage = words.nth(1).unwrap_or_default().to_lowercase();
+        match self.stages.get(&base) {
+            Some(id) => id.clone(),
+            // There is nothing at all in it, and so no id.
+            None if base == "scratch" => String::new(),
+            None if result.is_empty() => self.new_id(&result),
+            None => result,
+        }
+    }
+
+    /// The id of what a step comes to upon those before.
+    fn new_id(&self, result: &str) -> String {
+        let text = format!("{}\n{}\n{result}", self.id, self.instructions[self.turn].text);
+        Digest::of(text.as_bytes()).hex()[..SHORT].to_owned()
     }
 
     /// What the step's container would be called.
@@ -450,9 +482,12 @@ mod tests {
         }
     }
 
-    /// The words with made-up container ids replaced.
+    /// The words with made-up ids replaced.
     fn masked(text: &str) -> String {
         let mask = |line: &str| {
+            if line.strip_prefix(" ---> ").is_some_and(|id| id.len() == SHORT + 1) {
+                return " ---> #\n".to_owned();
+            }
             for before in [" ---> Running in ", "Removing intermediate container "] {
                 // What was printed before may have had no newline.
                 if let Some((printed, _)) = line.split_once(before) {
@@ -488,13 +523,13 @@ mod tests {
         let got = masked(&text(&messages));
         let env = got.lines().nth(5).unwrap().to_owned();
         let want = format!(
-            "Step 1/5 : FROM box\n ---> aaaaaaaaaaaa\n\
+            "Step 1/5 : FROM box\n ---> #\n\
              Step 2/5 : ENV A=1\n ---> Running in *\nRemoving intermediate container *\n{env}\n\
              Step 3/5 : RUN echo hi\n ---> Running in *\nhi\n\u{1b}[91moh\n\u{1b}[0m\
-             Removing intermediate container *\n ---> bbbbbbbbbbbb\n\
-             Step 4/5 : COPY . /x\n ---> dddddddddddd\n\
+             Removing intermediate container *\n ---> #\n\
+             Step 4/5 : COPY . /x\n ---> #\n\
              Step 5/5 : CMD [\"sh\"]\n ---> Running in *\nRemoving intermediate container *\n \
-             ---> cccccccccccc\nSuccessfully built cccccccccccc\nSuccessfully tagged a:latest\n\
+             ---> #\nSuccessfully built cccccccccccc\nSuccessfully tagged a:latest\n\
              Successfully tagged b:1\n"
         );
         assert_eq!(got, want);
@@ -536,12 +571,50 @@ mod tests {
         printer.built(&Built { warnings: vec![unused], ..built() });
         assert_eq!(
             masked(&text(&printer.take())),
-            "Step 1/3 : FROM scratch\n ---> \nStep 2/3 : COPY f /\n ---> 111111111111\n\
-             Step 3/3 : LABEL l=v\n ---> Running in *\n ---> cccccccccccc\n\
+            "Step 1/3 : FROM scratch\n ---> \nStep 2/3 : COPY f /\n ---> #\n\
+             Step 3/3 : LABEL l=v\n ---> Running in *\n ---> #\n\
              [Warning] One or more build-args [X] were not consumed\n\
              Successfully built cccccccccccc\nSuccessfully tagged a:latest\n\
              Successfully tagged b:1\n"
         );
+    }
+
+    /// The ids that a build shows for its steps.
+    fn ids(steps: &[(&str, Option<u32>)], results: &[&str]) -> Vec<String> {
+        let mut printer = printer(steps, &Seen::default());
+        for (vertex, result) in (0..).zip(results) {
+            printer.progress(completed(vertex, Cached::Miss, result, None));
+        }
+        printer.built(&built());
+        let text = text(&printer.take());
+        let lines = text.lines().filter_map(|line| line.strip_prefix(" ---> "));
+        lines.filter(|id| id.len() == SHORT).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn ids_are_those_of_equal_steps_upon_equal_ones() {
+        let steps = [
+            ("ARG V=1", None),
+            ("FROM box AS one", Some(0)),
+            ("ENV A=1", None),
+            ("RUN true", Some(1)),
+            ("RUN true", Some(2)),
+            ("FROM --platform=x One", Some(2)),
+            ("RUN f", Some(3)),
+            ("CMD x", None),
+        ];
+        let results = ["aaaaaaaaaaaa", "111111111111", "111111111111", "222222222222"];
+        let first = ids(&steps, &results);
+        assert_eq!(first, ids(&steps, &results));
+        assert_eq!(first.len(), 7, "a global argument has none: {first:?}");
+        assert_eq!((first[0].as_str(), &first[4]), ("aaaaaaaaaaaa", &first[3]));
+        let distinct: HashSet<&String> = first.iter().collect();
+        assert_eq!(distinct.len(), 6, "{first:?}");
+        // Another environment makes all that follow others, whatever their files are.
+        let mut other = steps;
+        other[2].0 = "ENV A=2";
+        let other = ids(&other, &results);
+        assert!((1..6).all(|step| first[step] != other[step]), "{first:?} {other:?}");
     }
 
     #[test]
@@ -591,9 +664,9 @@ mod tests {
             rest.lines().take(8).collect::<Vec<_>>(),
             [
                 "Removing intermediate container *",
-                " ---> 111111111111",
+                " ---> #",
                 "Step 3/4 : FROM box",
-                " ---> aaaaaaaaaaaa",
+                " ---> #",
                 "Step 4/4 : RUN two",
                 " ---> Running in *",
                 "two",

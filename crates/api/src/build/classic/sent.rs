@@ -8,8 +8,23 @@ use gantry_dockerfile::Patterns;
 
 /// The file whose patterns leave files out.
 const IGNORE_FILE: &str = ".dockerignore";
+/// The Dockerfile of who names none.
+const DOCKERFILE: &str = "Dockerfile";
+const DOCKERFILE_SMALL: &str = "dockerfile";
 /// Most bytes of a Dockerfile and of an ignore file.
 const TEXT_MAX: u64 = 16 << 20;
+
+/// Where the Dockerfile is: who names none may also have written it in small letters.
+///
+/// # Errors
+/// When the context cannot be read.
+pub(super) fn dockerfile<'p>(taken: &Taken, path: &'p str) -> io::Result<&'p str> {
+    let is_there = |path: &str| Ok::<_, io::Error>(taken.file(path, TEXT_MAX)?.is_some());
+    if path == DOCKERFILE && !is_there(path)? && is_there(DOCKERFILE_SMALL)? {
+        return Ok(DOCKERFILE_SMALL);
+    }
+    Ok(path)
+}
 
 /// Takes the ignore file and the Dockerfile out of a context whose ignore file names them: the
 /// client sends them all the same, as the builder has to read them. Where the Dockerfile is from

@@ -15,7 +15,7 @@ use gantry_build_proto::{Built, Failure, Log, Progress};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use super::printer::Printer;
+use super::{printer::Printer, words};
 use crate::error::ApiError;
 
 /// Bytes of lines from which on prints are left out.
@@ -33,6 +33,8 @@ struct State {
     printer: Printer,
     /// Nothing is shown but the image's id, or why there is none.
     quiet: bool,
+    /// Where the Dockerfile is.
+    dockerfile: String,
     lines: VecDeque<Bytes>,
     bytes: usize,
     left_out: usize,
@@ -50,9 +52,16 @@ enum End {
 
 impl Tape {
     /// A tape with nothing on it.
-    pub(super) fn new(printer: Printer, quiet: bool) -> Self {
-        let state =
-            State { printer, quiet, lines: VecDeque::new(), bytes: 0, left_out: 0, end: None };
+    pub(super) fn new(printer: Printer, quiet: bool, dockerfile: &str) -> Self {
+        let state = State {
+            printer,
+            quiet,
+            dockerfile: dockerfile.to_owned(),
+            lines: VecDeque::new(),
+            bytes: 0,
+            left_out: 0,
+            end: None,
+        };
         Self { state: Mutex::new(state), changed: Notify::new() }
     }
 
@@ -97,7 +106,7 @@ impl Tape {
     pub(super) fn failed(&self, failure: &Failure) {
         self.change(|state| {
             if !state.printer.understood {
-                state.end = Some(End::Early(early(failure)));
+                state.end = Some(End::Early(early(failure, &state.dockerfile)));
                 return;
             }
             state.printer.failed(failure);
@@ -155,7 +164,7 @@ impl State {
 }
 
 /// What a request answers whose text could not be built at all.
-fn early(failure: &Failure) -> ApiError {
+fn early(failure: &Failure, dockerfile: &str) -> ApiError {
     // The classic builder has words of its own for a missing Dockerfile, and takes it for a fault
     // of the daemon.
     let path = failure.message.strip_prefix("failed to read dockerfile: open ");
@@ -164,7 +173,7 @@ fn early(failure: &Failure) -> ApiError {
             let words = format!("Cannot locate specified Dockerfile: {path}");
             ApiError::new(hyper::StatusCode::INTERNAL_SERVER_ERROR, words)
         }
-        None => ApiError::invalid(failure.message.clone()),
+        None => ApiError::invalid(words::early(failure, dockerfile)),
     }
 }
 
@@ -214,7 +223,7 @@ mod tests {
 
     fn tape(quiet: bool) -> Arc<Tape> {
         let printer = Printer::new(Style::default(), Seen::default());
-        Arc::new(Tape::new(printer, quiet))
+        Arc::new(Tape::new(printer, quiet, "Dockerfile"))
     }
 
     fn plan() -> [Instruction; 1] {

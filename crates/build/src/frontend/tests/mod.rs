@@ -131,7 +131,7 @@ fn plans() {
 
 #[test]
 fn steps_are_the_texts() {
-    let text = "FROM triggers AS a\nENV A=1\nRUN x\nFROM base\nCOPY --from=a /x /y\n";
+    let text = "ARG V=1\nFROM triggers AS a\nENV A=1\nRUN x\nFROM base\nCOPY --from=a /x /y\n";
     let request = request(&[]);
     let input = Input { name: "Dockerfile", text, request: &request };
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -144,6 +144,7 @@ fn steps_are_the_texts() {
     assert_eq!(
         steps,
         [
+            ("ARG V=1", false, false),
             ("FROM triggers AS a", true, false),
             ("RUN echo triggered", true, true),
             ("COPY . /app", true, true),
