@@ -26,17 +26,19 @@ const LEAVE_LIMIT: Duration = Duration::from_secs(3);
 const LEAVE_PAUSE: Duration = Duration::from_millis(2);
 
 impl Engine {
-    /// The networks, with their containers.
-    #[must_use]
-    pub fn networks(&self) -> Vec<NetworkResource> {
+    /// The networks, with their containers. Those that leave are waited for: what is told of is
+    /// free for others.
+    pub async fn networks(&self) -> Vec<NetworkResource> {
+        self.0.wait_for_leavers().await;
         self.0.parts.networks.list().into_iter().map(|info| self.describe(info)).collect()
     }
 
-    /// One network by id, name or id prefix, with its containers.
+    /// One network by id, name or id prefix, with its containers, when those that leave have left.
     ///
     /// # Errors
     /// [`LookupError::Network`].
-    pub fn network(&self, name: &str) -> Result<NetworkResource, LookupError> {
+    pub async fn network(&self, name: &str) -> Result<NetworkResource, LookupError> {
+        self.0.wait_for_leavers().await;
         Ok(self.describe(self.0.parts.networks.find(name)?))
     }
 
@@ -87,13 +89,12 @@ impl Engine {
     /// Removes the networks of users that no container is on and that `wanted` picks; their names.
     pub async fn prune_networks(&self, wanted: impl Fn(&NetworkResource) -> bool) -> Vec<String> {
         let mut removed = Vec::new();
-        for network in self.networks() {
+        for network in self.networks().await {
             if matches!(network.name.as_str(), "bridge" | "host" | "none") {
                 continue;
             }
-            self.0.wait_for_leavers().await;
             // As it is when they have left; one that is gone meanwhile needs no pruning.
-            let Ok(network) = self.network(&network.id) else { continue };
+            let Ok(network) = self.network(&network.id).await else { continue };
             let is_idle = network.containers.as_ref().is_none_or(BTreeMap::is_empty);
             if !is_idle || !wanted(&network) {
                 continue;
@@ -117,8 +118,6 @@ impl Engine {
         let mut containers: BTreeMap<String, EndpointResource> = info
             .endpoints
             .iter()
-            // It leaves behind the answers; whoever was told of its end shall not see it.
-            .filter(|endpoint| self.0.stays(endpoint))
             .map(|endpoint| {
                 let resource = EndpointResource {
                     name: endpoint.container_name.clone(),

@@ -31,7 +31,7 @@ use crate::shape;
 /// `GET /networks`.
 pub(crate) async fn list(call: Call) -> Result<Response, ApiError> {
     let filters = filter::ListFilters::read(call.query.filters()?)?;
-    let mut networks = call.api.engine.networks();
+    let mut networks = call.api.engine.networks().await;
     networks.retain(|network| filters.fit(network));
     networks.iter_mut().for_each(|network| shape::network_row(network, call.version));
     body::ok(&networks)
@@ -41,7 +41,7 @@ pub(crate) async fn list(call: Call) -> Result<Response, ApiError> {
 pub(crate) async fn inspect(call: Call) -> Result<Response, ApiError> {
     verbose(call.query.text("verbose"))?;
     let scope = call.query.text("scope");
-    let mut network = call.api.engine.network(call.name())?;
+    let mut network = call.api.engine.network(call.name()).await?;
     if !scope.is_empty() && scope != network.scope {
         return Err(ApiError::new(
             StatusCode::NOT_FOUND,
@@ -80,7 +80,7 @@ pub(crate) async fn connect(call: Call) -> Result<Response, ApiError> {
     let (engine, name, version) = (call.api.engine.clone(), call.name().to_owned(), call.version);
     let mut body: NetworkConnectBody = call.json().await?;
     engine.container(&body.container)?;
-    let network = engine.network(&name)?;
+    let network = engine.network(&name).await?;
     if let Some(endpoint) = &mut body.endpoint_config {
         if !version.at_least(48) {
             endpoint.gw_priority = None;

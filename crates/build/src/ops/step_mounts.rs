@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! scratch/
-//!   secrets/<id>-<n>     values, on a file system in memory
+//!   steps/<id>/secrets/  values, on a file system in memory
 //!   steps/<id>/<n>/      a mount of layers, where only a part of it is wanted
 //!   steps/<id>/ssh-<n>   a socket
 //! ```
@@ -37,6 +37,7 @@ use crate::{
     executor::{StepMount, StepSource},
     graph::{Mount, MountKind},
     mounts::{Beginning, CacheMounts, Held},
+    scratch::in_memory,
 };
 
 /// What steps' mounts are made of.
@@ -240,12 +241,15 @@ impl Workshop {
         if !file {
             return Ok(None);
         }
-        let path = self.scratch.join("secrets").join(format!("{}-{number}", wanted.id));
-        ready.files.push(path.clone());
+        let failed = OpError::io("keeping a secret");
+        let directory = self.step_directory(wanted.id, ready).map_err(&failed)?.join("secrets");
+        if !ready.attached.contains(&directory) {
+            in_memory(&directory).map_err(&failed)?;
+            ready.attached.push(directory.clone());
+        }
         let owned = Owned { mode: *mode, uid: *uid, gid: *gid };
-        let opened =
-            write_secret(&path, &value, &owned).map_err(OpError::io("keeping a secret"))?;
-        Ok(Some(opened))
+        let path = directory.join(number.to_string());
+        Ok(Some(write_secret(&path, &value, &owned).map_err(failed)?))
     }
 
     fn agent(

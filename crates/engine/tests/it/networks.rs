@@ -92,7 +92,7 @@ fn addresses_are_kept_over_a_restart() {
 
 /// Waits until no container has an address on a network: they are given back behind the answers.
 async fn left(engine: &Engine, network: &str) {
-    while !engine.network(network).unwrap().containers.unwrap_or_default().is_empty() {
+    while !engine.network(network).await.unwrap().containers.unwrap_or_default().is_empty() {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
 }

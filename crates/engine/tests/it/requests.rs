@@ -97,7 +97,7 @@ fn lists_names_and_prefixes() {
         assert_eq!(taken.kind(), Kind::Conflict);
         let force = RemoveOptions { force: true, ..RemoveOptions::default() };
         two.remove(force).await.unwrap();
-        assert_eq!(engine.network("bridge").unwrap().containers.unwrap().len(), 0);
+        assert_eq!(engine.network("bridge").await.unwrap().containers.unwrap().len(), 0);
         engine.shutdown().await;
     });
 }

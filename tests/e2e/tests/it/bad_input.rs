@@ -48,7 +48,8 @@ fn wrong_requests_get_dockers_status_and_words() {
         ("POST", "/containers/made/exec", Some(r#"{"Cmd":["true"]}"#), 409, "is not running"),
         ("POST", "/exec/nosuch/start", Some("{}"), 404, "No such exec instance"),
         ("GET", "/images/nosuch/json", None, 404, "No such image: nosuch"),
-        ("POST", "/build", None, 501, "not implemented"),
+        ("POST", "/build", None, 500, "Cannot locate specified Dockerfile: Dockerfile"),
+        ("POST", "/build?version=2", None, 501, "not implemented"),
         ("GET", "/services", None, 503, "swarm manager"),
     ];
     for (method, path, body, status, words) in cases {

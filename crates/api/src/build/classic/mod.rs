@@ -84,7 +84,7 @@ async fn take(builder: &Builder, upload: Upload) -> Result<gantry_build::Taken, 
     let body = Arc::new(Mutex::new(SyncIoBridge::new(stream)));
     blocking(move || {
         let taken = builder.take(Box::new(Shared(Arc::clone(&body))));
-        let taken = taken.map_err(|error| ApiError::internal(&error))?;
+        let taken = taken.map_err(ApiError::from)?;
         // What follows an archive's end is nothing to anybody.
         io::copy(&mut Shared(body), &mut io::sink()).map_err(|error| ApiError::internal(&error))?;
         Ok::<_, ApiError>(taken)
