@@ -30,7 +30,7 @@ fn leftovers_are_swept() {
         }
         for (path, content) in [
             ("exec/steps/0123/ssh-0", "x"),
-            ("exec/secrets/0123-1", "secret"),
+            ("exec/steps/0123/secrets/1", "secret"),
             ("build/git/0123/file", "x"),
             ("build/mirror/ingest/1-1", "half"),
             ("build/caches/0123/new-1-1", "half"),
@@ -45,7 +45,6 @@ fn leftovers_are_swept() {
         assert!(bed.containers().is_empty());
         for empty in [
             "exec/steps",
-            "exec/secrets",
             "build/git",
             "build/mirror/ingest",
             "build/taken",

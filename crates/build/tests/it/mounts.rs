@@ -218,7 +218,7 @@ fn secrets_are_nowhere_but_in_their_step() {
         assert!(logs(&client).contains("400\n11\n"), "{}", logs(&client));
         assert!(bed.executor.env.lock().unwrap().contains(&format!("TOKEN={value}")));
         // Nothing that is left, shown or sent has it.
-        let left: Vec<_> = std::fs::read_dir(dir.join("exec/secrets")).unwrap().collect();
+        let left: Vec<_> = std::fs::read_dir(dir.join("exec/steps")).unwrap().collect();
         assert!(left.is_empty(), "{left:?}");
         bed.snapshots.settle();
         let mut archive = Vec::new();

@@ -287,6 +287,8 @@ impl Driver {
             None => Status::Exited,
         };
         self.exits += 1;
+        // Whoever is told of the end shall not find it by name any more.
+        self.engine.parts.networks.forget_names(&self.cell.id);
         // Whoever waits is told now; everything else happens behind.
         self.show();
         self.tell_exit(exit, run);

@@ -237,6 +237,13 @@ impl Networks {
         Some(live.record.clone())
     }
 
+    /// Takes a container's names away at once, ahead of [`Networks::leave`].
+    pub fn forget_names(&self, container_id: &str) {
+        if let Some(sandbox) = self.0.sandbox(container_id) {
+            self.0.forget_names(&sandbox);
+        }
+    }
+
     /// Withdraws the ports, cuts the namespace off, releases the addresses, and lets go of it. A
     /// second call does nothing.
     ///
