@@ -16,7 +16,7 @@ mod request;
 mod tree;
 
 pub use frame::{Frame, FrameError, Kind, MAX_FRAME_BYTES, decode, encode};
-pub use message::{Ask, Built, Failure, FromClient, FromDaemon, Place};
+pub use message::{Ask, Built, Cause, Failure, FromClient, FromDaemon, Place};
 pub use progress::{Cached, Completed, Log, Progress, Started, Stream, Vertex, Warning};
 pub use request::{
     BuildRequest, CacheSpec, ContextSource, DockerfileSource, Entitlement, Limits, OutputKind,

@@ -101,8 +101,10 @@ pub struct Built {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Failure {
-    /// What went wrong, in Docker's words where it has any.
+    /// What went wrong, in BuildKit's words where it has any.
     pub message: String,
+    /// What it is, for those who have other words for it.
+    pub cause: Cause,
     /// Where in the Dockerfile.
     pub place: Option<Place>,
     /// What to do about it.
@@ -117,6 +119,23 @@ pub struct Failure {
     pub last_output: String,
     /// The build was cancelled.
     pub cancelled: bool,
+}
+
+/// Failures that not everybody has the same words for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// None of these.
+    #[default]
+    Other,
+    /// There is no Dockerfile at this path.
+    NoDockerfile(String),
+    /// The Dockerfile at this path has no instructions.
+    EmptyDockerfile(String),
+    /// What is to be copied is not at this path of its source.
+    NoSource(String),
+    /// A step's command could not be started: why.
+    NotStarted(String),
 }
 
 /// Lines of a Dockerfile.

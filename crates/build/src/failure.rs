@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use gantry_build_proto::Failure;
+use gantry_build_proto::{Cause, Failure};
 
 use crate::{
     graph::{Op, Vertex},
@@ -29,10 +29,19 @@ pub(crate) fn of_step(error: &OpError, vertex: Option<&Vertex>) -> Failure {
         failure.exit_code = *code;
         failure.last_output.clone_from(last_output);
     }
+    if let OpError::NotStarted { reason, .. } = error {
+        failure.cause = Cause::NotStarted(reason.clone());
+    }
     let copies = vertex.is_some_and(|vertex| matches!(vertex.op, Op::Copy(_)));
-    if copies && matches!(error, OpError::Tree(TreeError::NotFound { .. } | TreeError::Pattern(_)))
+    if let OpError::Tree(TreeError::NotFound { .. } | TreeError::Pattern(_)) = error
+        && copies
     {
         failure.message = format!("failed to calculate checksum of ref: {}", failure.message);
+    }
+    if let OpError::Tree(TreeError::NotFound { path }) = error
+        && copies
+    {
+        failure.cause = Cause::NoSource(path.clone());
     }
     failure
 }
@@ -46,6 +55,7 @@ pub(crate) fn cancelled() -> Failure {
 pub(crate) fn no_dockerfile(path: &str) -> Failure {
     Failure {
         message: format!("failed to read dockerfile: open {path}: no such file or directory"),
+        cause: Cause::NoDockerfile(path.to_owned()),
         hint: "name another one with --file".to_owned(),
         ..Failure::default()
     }

@@ -30,7 +30,6 @@ pub(crate) fn open(dir: &Path) -> io::Result<()> {
 /// Makes a directory whose files are in memory: what is written there reaches no disk. Whoever
 /// has it unmounts it.
 pub(crate) fn in_memory(dir: &Path) -> io::Result<()> {
-    fs::create_dir(dir)?;
     let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_string(&context, "mode", "0700")?;
     fsconfig_create(&context)?;
@@ -38,6 +37,10 @@ pub(crate) fn in_memory(dir: &Path) -> io::Result<()> {
         | MountAttrFlags::MOUNT_ATTR_NODEV
         | MountAttrFlags::MOUNT_ATTR_NOEXEC;
     let mount = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
-    move_mount(&mount, "", CWD, dir, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
-    Ok(())
+    fs::create_dir(dir)?;
+    let moved = move_mount(&mount, "", CWD, dir, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH);
+    if moved.is_err() {
+        drop(fs::remove_dir(dir));
+    }
+    Ok(moved?)
 }

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use gantry_rig::client::DEBIAN_DOCKER;
-use gantry_rig::{Client, Daemon, Kind, daemon, debian};
+use gantry_rig::{Client, daemon, debian};
 use rustix::mount::UnmountFlags;
 
-use super::rows::{Pair, Rig, settle, timed};
-use super::sample::median;
+use super::rows::{Pair, Rig, plain_client, settle, timed};
+use super::sample;
 
 /// Name of the base image.
 const BASE: &str = "debian:base";
@@ -129,10 +129,10 @@ struct Bench {
 /// A builder's command line.
 struct Builder {
     client: Client,
-    kind: Kinds,
+    program: Program,
 }
 
-enum Kinds {
+enum Program {
     Gantry(PathBuf),
     Docker { buildkit: bool },
     Buildah { root: PathBuf },
@@ -143,14 +143,14 @@ impl Bench {
         let archive = debian::archive(&rig.docker.root.join("debian"), "")?;
         let gantry = Builder {
             client: plain_client(&rig.gantry),
-            kind: Kinds::Gantry(daemon::gantry_binary()?),
+            program: Program::Gantry(daemon::gantry_binary()?),
         };
-        let kind = match against {
-            Against::Buildkit => Kinds::Docker { buildkit: true },
-            Against::Classic => Kinds::Docker { buildkit: false },
-            Against::Buildah => Kinds::Buildah { root: rig.docker.root.join("buildah") },
+        let program = match against {
+            Against::Buildkit => Program::Docker { buildkit: true },
+            Against::Classic => Program::Docker { buildkit: false },
+            Against::Buildah => Program::Buildah { root: rig.docker.root.join("buildah") },
         };
-        let reference = Builder { client: plain_client(&rig.docker), kind };
+        let reference = Builder { client: plain_client(&rig.docker), program };
         for builder in [&gantry, &reference] {
             builder.import(&archive)?;
         }
@@ -161,24 +161,16 @@ impl Bench {
     fn alternate(
         &self,
         times: u32,
-        mut sample: impl FnMut(&Builder) -> io::Result<f64>,
+        sample: impl FnMut(&Builder) -> io::Result<f64>,
     ) -> io::Result<Pair> {
-        let (mut theirs, mut ours) = (Vec::new(), Vec::new());
-        for round in 0..=times {
-            let (one, other) = (sample(&self.reference)?, sample(&self.gantry)?);
-            if round > 0 {
-                theirs.push(one);
-                ours.push(other);
-            }
-        }
-        Ok(Pair { reference: median(&mut theirs), gantry: median(&mut ours) })
+        sample::alternate(times, (&self.reference, &self.gantry), sample)
     }
 }
 
 impl Drop for Bench {
     fn drop(&mut self) {
         // buildah leaves its store mounted.
-        let Kinds::Buildah { root } = &self.reference.kind else { return };
+        let Program::Buildah { root } = &self.reference.program else { return };
         let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
         let points = mounts.lines().rev().filter_map(|line| line.split(' ').nth(1));
         for point in points.filter(|point| Path::new(point).starts_with(root)) {
@@ -189,24 +181,18 @@ impl Drop for Bench {
     }
 }
 
-/// A client that enters no namespace: the socket is a file.
-fn plain_client(daemon: &Daemon) -> Client {
-    debug_assert!(matches!(daemon.kind, Kind::Docker | Kind::Gantry));
-    Client::new(daemon.client().socket().to_owned(), None)
-}
-
 impl Builder {
     /// Imports the base image.
     fn import(&self, archive: &Path) -> io::Result<()> {
-        match &self.kind {
-            Kinds::Gantry(_) | Kinds::Docker { .. } => {
+        match &self.program {
+            Program::Gantry(_) | Program::Docker { .. } => {
                 if self.client.docker(&["image", "inspect", BASE]).code == 0 {
                     return Ok(());
                 }
                 let mut command = self.client.command(Path::new("docker"));
                 done(command.arg("import").arg(archive).arg(BASE)).map(drop)
             }
-            Kinds::Buildah { root } => {
+            Program::Buildah { root } => {
                 let made = done(buildah(root)?.args(["from", "scratch"]))?;
                 done(buildah(root)?.args(["add", &made]).arg(archive).arg("/"))?;
                 done(buildah(root)?.args(["commit", "--rm", &made, BASE])).map(drop)
@@ -220,27 +206,27 @@ impl Builder {
     }
 
     fn command(&self) -> io::Result<Command> {
-        let mut command = match &self.kind {
-            Kinds::Gantry(program) => self.client.command(program),
-            Kinds::Docker { .. } => self.client.command(Path::new(DEBIAN_DOCKER)),
-            Kinds::Buildah { root } => buildah(root)?,
+        let mut command = match &self.program {
+            Program::Gantry(path) => self.client.command(path),
+            Program::Docker { .. } => self.client.command(Path::new(DEBIAN_DOCKER)),
+            Program::Buildah { root } => buildah(root)?,
         };
-        match &self.kind {
-            Kinds::Gantry(_) => command.args(["build", "-q", "-t", "bench"]),
-            Kinds::Docker { buildkit } => command
+        match &self.program {
+            Program::Gantry(_) => command.args(["build", "-q", "-t", "bench"]),
+            Program::Docker { buildkit } => command
                 .env("DOCKER_BUILDKIT", if *buildkit { "1" } else { "0" })
                 .args(["build", "-q", "-t", "bench"]),
-            Kinds::Buildah { .. } => command.args(["build", "-q", "--layers", "-t", "bench"]),
+            Program::Buildah { .. } => command.args(["build", "-q", "--layers", "-t", "bench"]),
         };
         Ok(command)
     }
 
     /// Builds, and gives how many bytes of the context were sent.
     fn sent_bytes(&self, directory: &Path) -> io::Result<f64> {
-        let Kinds::Gantry(program) = &self.kind else {
+        let Program::Gantry(path) = &self.program else {
             return Err(io::Error::other("nobody else counts them so"));
         };
-        let mut command = self.client.command(program);
+        let mut command = self.client.command(path);
         command.args(["build", "--progress=rawjson", "-t", "bench"]).arg(directory);
         let output = command.output()?;
         if !output.status.success() {

@@ -8,7 +8,7 @@ use gantry_rig::{Client, Daemon, Kind, Ran, images};
 use serde_json::json;
 
 use super::api::Api;
-use super::rows::{Pair, Rig, body, sleeper, timed};
+use super::rows::{Pair, Rig, body, plain_client, sleeper, timed};
 use super::sample::{Meter, median};
 
 fn one_cycle(api: &mut Api, body: &str) -> io::Result<()> {
@@ -26,8 +26,7 @@ pub(crate) fn cycle(rig: &Rig, network: &str) -> io::Result<Pair> {
     })
 }
 
-/// Each command line against its own daemon. No namespace is entered: the socket is a file, and
-/// the program that enters would count for both.
+/// Each command line against its own daemon.
 pub(crate) fn by_cli(rig: &Rig) -> io::Result<Pair> {
     let gantry = gantry_rig::daemon::gantry_binary()?;
     rig.alternate(rig.times(20), |daemon| {
@@ -35,7 +34,7 @@ pub(crate) fn by_cli(rig: &Rig) -> io::Result<Pair> {
             Kind::Docker => PathBuf::from("docker"),
             Kind::Gantry => gantry.clone(),
         };
-        let client = Client::new(daemon.client().socket().to_owned(), None);
+        let client = plain_client(daemon);
         timed(|| done(&client.run(&program, &["run", "--rm", "busybox", "true"], None)))
     })
 }

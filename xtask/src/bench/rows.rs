@@ -3,12 +3,12 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use gantry_rig::Daemon;
+use gantry_rig::{Client, Daemon};
 use serde_json::{Value, json};
 
 use super::api::Api;
 use super::builds::{self, Against};
-use super::sample::{Unit, median};
+use super::sample::{self, Unit};
 use super::traffic::{Via, What};
 use super::{crowd, networks, path, size, streams, traffic};
 
@@ -202,17 +202,9 @@ impl Rig {
     pub(crate) fn alternate(
         &self,
         times: u32,
-        mut sample: impl FnMut(&Daemon) -> io::Result<f64>,
+        sample: impl FnMut(&Daemon) -> io::Result<f64>,
     ) -> io::Result<Pair> {
-        let (mut docker, mut gantry) = (Vec::new(), Vec::new());
-        for round in 0..=times {
-            let (theirs, ours) = (sample(&self.docker)?, sample(&self.gantry)?);
-            if round > 0 {
-                docker.push(theirs);
-                gantry.push(ours);
-            }
-        }
-        Ok(Pair { reference: median(&mut docker), gantry: median(&mut gantry) })
+        sample::alternate(times, (&self.docker, &self.gantry), sample)
     }
 
     /// Measures one after the other.
@@ -243,6 +235,11 @@ pub(crate) fn sleeper(api: &mut Api, extra: &Value) -> io::Result<String> {
     let id = api.create(&sleeper_body(extra))?;
     api.start(&id)?;
     Ok(id)
+}
+
+/// A client that enters no namespace: the socket is a file, and the program that enters would count.
+pub(crate) fn plain_client(daemon: &Daemon) -> Client {
+    Client::new(daemon.client().socket().to_owned(), None)
 }
 
 /// How many seconds some work takes.

@@ -5,7 +5,7 @@ use std::{fs, io};
 
 use gantry_rig::Daemon;
 
-use super::rows::Goal;
+use super::rows::{Goal, Pair};
 
 /// What a figure counts.
 #[derive(Clone, Copy)]
@@ -30,6 +30,23 @@ pub(crate) fn median(samples: &mut [f64]) -> f64 {
         count if count % 2 == 1 => samples[count / 2],
         count => f64::midpoint(samples[count / 2 - 1], samples[count / 2]),
     }
+}
+
+/// Takes `times` samples of both sides in turn, after one that does not count; their medians.
+pub(crate) fn alternate<T>(
+    times: u32,
+    (reference, gantry): (&T, &T),
+    mut sample: impl FnMut(&T) -> io::Result<f64>,
+) -> io::Result<Pair> {
+    let (mut theirs, mut ours) = (Vec::new(), Vec::new());
+    for round in 0..=times {
+        let (one, other) = (sample(reference)?, sample(gantry)?);
+        if round > 0 {
+            theirs.push(one);
+            ours.push(other);
+        }
+    }
+    Ok(Pair { reference: median(&mut theirs), gantry: median(&mut ours) })
 }
 
 /// A figure in the unit that reads best.

@@ -1,7 +1,7 @@
 //! Why a Dockerfile cannot be built, with the place.
 
-use gantry_build_proto::Failure;
-use gantry_dockerfile::{PortError, Span, check};
+use gantry_build_proto::{Cause, Failure};
+use gantry_dockerfile::{PortError, Problem, Span, check};
 use gantry_oci::{DigestError, PlatformError, ReferenceError, signal::SignalError};
 
 use super::{modes::ModeError, places::Text};
@@ -265,6 +265,12 @@ impl At {
     pub(super) fn failure(self, text: &Text<'_>) -> Failure {
         Failure {
             message: self.message(),
+            cause: match &*self.error {
+                PlanError::Parse(error) if *error.problem == Problem::NoInstructions => {
+                    Cause::EmptyDockerfile(text.file().to_owned())
+                }
+                _ => Cause::Other,
+            },
             place: self.span.map(|span| text.place(span)),
             hint: if self.hint.is_empty() { self.error.hint() } else { self.hint },
             cancelled: matches!(

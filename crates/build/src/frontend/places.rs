@@ -19,6 +19,11 @@ impl<'t> Text<'t> {
         Self { file, lines: text.split('\n').collect() }
     }
 
+    /// The file's name.
+    pub(super) fn file(&self) -> &'t str {
+        self.file
+    }
+
     /// The place of a span.
     pub(super) fn place(&self, span: Span) -> Place {
         let first = span.first_line.clamp(1, self.lines.len());

@@ -12,7 +12,6 @@ use std::{
 
 use gantry_oci::Digest;
 use gantry_snapshot::{LayerWriter, Snapshots};
-use rustix::fs::FileType;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -21,7 +20,7 @@ use super::{
     layer::{MadeLayer, SharedLease, publish},
     modes, owner,
     unpack::{self, is_archive},
-    upper::{Attributes, Made, Upper, UpperError},
+    upper::{Attributes, Made, Upper, UpperError, is_directory},
 };
 use crate::{
     graph::{Copy, Mode},
@@ -139,9 +138,7 @@ impl<'a> Copying<'a> {
         let destination = self.job.copy.destination.as_bytes();
         let target = self.upper.resolve(destination)?;
         let there = self.upper.look(&target)?;
-        let is_directory = there
-            .as_ref()
-            .is_some_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory);
+        let is_directory = there.as_ref().is_some_and(is_directory);
         if !is_file || destination.ends_with(b"/") {
             self.upper.ensure(&target, self.made())?;
         }

@@ -10,7 +10,7 @@ use super::{
     OpError,
     layer::{MadeLayer, SharedLease, publish},
     owner,
-    upper::{Made, Upper},
+    upper::{Made, Upper, is_directory},
 };
 use crate::graph::MakeDirectory;
 
@@ -40,9 +40,4 @@ pub(crate) fn run(
     upper.ensure(&target, Made { mode: directory.mode, uid, gid, time })?;
     upper.finish()?;
     publish(writer, lease, stop)
-}
-
-fn is_directory(stat: &rustix::fs::Stat) -> bool {
-    use rustix::fs::FileType;
-    FileType::from_raw_mode(stat.st_mode) == FileType::Directory
 }

@@ -9,7 +9,7 @@ use gantry_build_proto::OutputSpec;
 use gantry_oci::{Digest, History, ImageConfig};
 use jiff::Timestamp;
 
-use super::{OutputError, Product, epoch, flag, layer_records, squash};
+use super::{OutputError, Product, epoch, layer_records, rewrites_times, squash};
 use crate::{
     build::{Build, ids},
     cache::record::Layer,
@@ -36,7 +36,7 @@ pub(super) async fn product(
         layers = squash::squash(build, &layers).await?;
     }
     // A step's files are as late as it ran: with a time that is given, the result is to have that.
-    if flag(spec, "rewrite-timestamp", true)?
+    if rewrites_times(spec)?
         && let Some(epoch_s) = epoch_s
     {
         layers = squash::rewrite(build, &layers, epoch_s).await?;

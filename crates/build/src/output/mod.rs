@@ -112,7 +112,7 @@ pub(crate) fn check(outputs: &[OutputSpec]) -> Result<(), OutputError> {
             return Err(OutputError::NotImplemented("pushing to a registry"));
         }
         compression(spec)?;
-        flag(spec, "rewrite-timestamp", true)?;
+        rewrites_times(spec)?;
         names(&[], spec)?;
     }
     Ok(())
@@ -182,13 +182,12 @@ fn compression(spec: &OutputSpec) -> Result<Option<gantry_archive::Compression>,
     }
 }
 
-/// An attribute that is true or false.
-/// An attribute that is true or false.
-fn flag(spec: &OutputSpec, name: &str, default: bool) -> Result<bool, OutputError> {
+/// Whether what is later than the time that is given for the build gets that time.
+fn rewrites_times(spec: &OutputSpec) -> Result<bool, OutputError> {
+    let name = "rewrite-timestamp";
     match spec.attributes.get(name).map(String::as_str) {
-        None => Ok(default),
+        None | Some("" | "true" | "1") => Ok(true),
         Some("false" | "0") => Ok(false),
-        Some("" | "true" | "1") => Ok(true),
         Some(value) => {
             Err(OutputError::Attribute { name: name.to_owned(), value: value.to_owned() })
         }

@@ -16,7 +16,7 @@ mod sources;
 mod vertex;
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -167,13 +167,12 @@ impl Solver {
         };
         match outcome {
             Ok(solved) => {
-                self.tell_skipped(self.needed());
+                self.tell_skipped();
                 Ok(solved)
             }
             Err(error) => {
                 self.tasks.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
                 self.tell_cancelled();
-                self.tell_skipped(self.below_results());
                 let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
                 let (vertex, error) =
                     failure.map_or((None, error), |(vertex, error)| (Some(vertex), error));
@@ -320,9 +319,9 @@ impl Solver {
     }
 
     /// What was not looked at because something above it was in the cache is as good as cached.
-    fn tell_skipped(&self, skipped: impl IntoIterator<Item = VertexId>) {
+    fn tell_skipped(&self) {
         let cache = &self.build.inner.parts.cache;
-        for id in skipped {
+        for id in self.needed() {
             if let Some(definition) = self.definition(id)
                 && let Some(hit) = cache.by_definition(&definition)
             {
@@ -349,18 +348,6 @@ impl Solver {
         let record = self.build.inner.parts.cache.by_definition(definition).map(|hit| hit.record);
         let record = record.or_else(|| self.build.imports.by_definition(definition))?;
         crate::imports::layers_of(&record, definition)
-    }
-
-    /// What was not looked at since what it is for has its result.
-    fn below_results(&self) -> Vec<VertexId> {
-        let done = |id: &VertexId| matches!(self.node(*id).result.now(), Some(Ok(_)));
-        let mut todo: Vec<VertexId> = self.needed().filter(done).collect();
-        let mut below = BTreeSet::new();
-        while let Some(id) = todo.pop() {
-            let inputs = self.vertex(id).op.inputs();
-            todo.extend(inputs.into_iter().filter(|input| below.insert(*input)));
-        }
-        below.into_iter().collect()
     }
 
     fn tell_cancelled(&self) {

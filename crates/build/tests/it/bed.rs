@@ -17,8 +17,8 @@ use gantry_build::{
     Builder, Failed, Options, Parts,
     cache::Cache,
     graph::{
-        Copy, CopyItem, Exec, Graph, ImageSource, Mount, MountKind, Op, StepNetwork, Target,
-        Vertex, VertexId,
+        Copy, CopyItem, Exec, Graph, ImageSource, Mount, MountKind, Op, Sharing, StepNetwork,
+        Target, Vertex, VertexId,
     },
     plan::{Frontend, Input, Plan, Sources},
 };
@@ -409,6 +409,20 @@ pub(crate) fn exec(base: VertexId, command: &str) -> Exec {
         platform: None,
         add_hosts: Vec::new(),
         allowed_exit_codes: Vec::new(),
+    }
+}
+
+/// A directory that stays from build to build.
+pub(crate) fn cache(id: &str, sharing: Sharing) -> MountKind {
+    MountKind::Cache {
+        id: id.to_owned(),
+        sharing,
+        from: None,
+        source: String::new(),
+        read_only: false,
+        mode: 0o755,
+        uid: 0,
+        gid: 0,
     }
 }
 

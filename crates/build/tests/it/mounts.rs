@@ -9,25 +9,12 @@ use gantry_build::graph::{Mount, MountKind, Sharing, VertexId};
 use gantry_build_proto::BuildRequest;
 
 use crate::{
-    bed::{Bed, Planner, logs, mount, on_host, request},
+    bed::{Bed, Planner, cache, logs, mount, on_host, request},
     client::TestClient,
 };
 
 fn bind(from: VertexId, source: &str, writable: bool) -> MountKind {
     MountKind::Bind { from, source: source.to_owned(), writable }
-}
-
-fn cache(id: &str, sharing: Sharing) -> MountKind {
-    MountKind::Cache {
-        id: id.to_owned(),
-        sharing,
-        from: None,
-        source: String::new(),
-        read_only: false,
-        mode: 0o755,
-        uid: 0,
-        gid: 0,
-    }
 }
 
 fn secret(id: &str, required: bool) -> MountKind {

@@ -14,7 +14,7 @@ use gantry_build::{
 use gantry_build_proto::BuildRequest;
 
 use crate::{
-    bed::{Bed, Planner, digest, exec, logs, mount, on_host, request},
+    bed::{Bed, Planner, cache, digest, exec, logs, mount, on_host, request},
     client::TestClient,
 };
 
@@ -60,20 +60,6 @@ fn mounts_show_nothing_of_the_host() {
     });
 }
 
-/// A directory that stays from build to build.
-fn cache(id: &str) -> MountKind {
-    MountKind::Cache {
-        id: id.to_owned(),
-        sharing: Sharing::Shared,
-        from: None,
-        source: String::new(),
-        read_only: false,
-        mode: 0o755,
-        uid: 0,
-        gid: 0,
-    }
-}
-
 /// A step that plants a link in a cache finds it there as it left it, and nothing behind it.
 #[test]
 fn caches_show_nothing_of_the_host() {
@@ -92,7 +78,7 @@ fn caches_show_nothing_of_the_host() {
             let mut planner = Planner::default();
             let base = planner.base(&bed);
             let target = planner.run_with(base, &command, |exec| {
-                exec.mounts = vec![mount("/c", cache("planted"))];
+                exec.mounts = vec![mount("/c", cache("planted", Sharing::Shared))];
                 exec.allowed_exit_codes = vec![1];
             });
             client.forget();
@@ -104,7 +90,7 @@ fn caches_show_nothing_of_the_host() {
             let base = planner.base(&bed);
             let target =
                 planner.run_with(base, &format!("touch /c/{}", digest(id).short()), |exec| {
-                    exec.mounts = vec![mount("/c", cache(id))];
+                    exec.mounts = vec![mount("/c", cache(id, Sharing::Shared))];
                 });
             bed.image(&client, request(), planner.plan(target)).await;
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, OnceLock};
@@ -17,6 +18,7 @@ use gantry_engine::{
 use gantry_image::{Images, LayerFile};
 use gantry_oci::{ContainerConfig, ImageConfig, Reference};
 use tokio::io::AsyncReadExt as _;
+use tokio::time::timeout;
 
 /// Nothing here takes longer.
 pub(crate) const LIMIT: Duration = Duration::from_secs(40);
@@ -43,13 +45,16 @@ pub(crate) fn on_host<F: Future<Output = ()>>(test: impl FnOnce(Arc<Bed>) -> F +
             .enable_all()
             .build()
             .unwrap();
-        runtime.block_on(async {
-            let root = tempfile::tempdir().unwrap();
-            let bed = Arc::new(Bed::at(root.path().to_owned()));
-            let done = tokio::time::timeout(LIMIT, test(Arc::clone(&bed))).await;
-            bed.clean().await;
-            done.expect("the test takes too long");
-        });
+        let root = tempfile::tempdir().unwrap();
+        let bed = Arc::new(Bed::at(root.path().to_owned()));
+        let run = || runtime.block_on(async { timeout(LIMIT, test(Arc::clone(&bed))).await });
+        let done = std::panic::catch_unwind(AssertUnwindSafe(run));
+        // A test that fails leaves nothing either.
+        runtime.block_on(bed.clean());
+        match done {
+            Ok(done) => done.expect("the test takes too long"),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
     };
     if let Err(panic) = std::thread::spawn(work).join() {
         std::panic::resume_unwind(panic);
@@ -166,7 +171,7 @@ impl Bed {
             return;
         }
         // The failed test may still hold the store: its engine died with the test's future.
-        if let Ok(engine) = tokio::time::timeout(LIMIT, self.engine()).await {
+        if let Ok(engine) = timeout(LIMIT, self.engine()).await {
             for container in engine.containers() {
                 let options = RemoveOptions { force: true, volumes: true };
                 let _ = container.remove(options).await;

@@ -1,6 +1,8 @@
 //! What builds come to on a real daemon: the graph, its cache, crashes, and repositories.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -262,4 +264,28 @@ fn testcontainers_builds() {
     let python = crate::pypi::environment(&["testcontainers"]).join("python3");
     let ran = daemon.client().run(&python, &["-c", TESTCONTAINERS], None);
     assert_eq!(ran.ok(), "testcontainers: built and run");
+}
+
+#[test]
+fn an_agent_answers_in_a_step() {
+    let daemon = crate::gantry();
+    let client = daemon.client().patient(120 * SECOND);
+    crate::debian::import_debian(&client);
+    // Something that answers, which is all that a step can tell of an agent.
+    let socket = daemon.root.join("agent");
+    let listener = UnixListener::bind(&socket).unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut line = String::new();
+            BufReader::new(stream.try_clone().unwrap()).read_line(&mut line).unwrap();
+            write!(stream, "heard {line}").unwrap();
+        }
+    });
+    let dockerfile = r#"FROM debian
+RUN --mount=type=ssh perl -MIO::Socket::UNIX -e '$s = IO::Socket::UNIX->new($ENV{SSH_AUTH_SOCK}) or die "no agent"; print $s "hello\n"; $s->flush; print <$s>' > /said
+"#;
+    let here = context(&daemon, "agent-context", &[("Dockerfile", dockerfile)]);
+    let ssh = format!("default={}", socket.display());
+    let _ = build(&client, &["-t", "asked", "--ssh", &ssh, text(&here)], None).ok();
+    assert_eq!(run(&client, "asked", &["cat", "/said"]), "heard hello");
 }

@@ -54,12 +54,8 @@ pub(crate) async fn build(call: Call) -> Result<Response, ApiError> {
             asked.request.dockerfile = sent::leave_out(taken, path).map_err(failed)?;
         }
     }
-    let dockerfile = match &asked.request.dockerfile {
-        DockerfileSource::Path(path) => path,
-        DockerfileSource::Text { name, .. } => name,
-    };
     let printer = Printer::new(style, call.api.builds.seen.clone());
-    let tape = Arc::new(Tape::new(printer, asked.quiet, dockerfile));
+    let tape = Arc::new(Tape::new(printer, asked.quiet));
     let client: Arc<dyn Client> = Arc::new(Door(Arc::clone(&tape)));
     let worker = {
         let tape = Arc::clone(&tape);

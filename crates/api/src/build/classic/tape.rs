@@ -33,8 +33,6 @@ struct State {
     printer: Printer,
     /// Nothing is shown but the image's id, or why there is none.
     quiet: bool,
-    /// Where the Dockerfile is.
-    dockerfile: String,
     lines: VecDeque<Bytes>,
     bytes: usize,
     left_out: usize,
@@ -52,16 +50,9 @@ enum End {
 
 impl Tape {
     /// A tape with nothing on it.
-    pub(super) fn new(printer: Printer, quiet: bool, dockerfile: &str) -> Self {
-        let state = State {
-            printer,
-            quiet,
-            dockerfile: dockerfile.to_owned(),
-            lines: VecDeque::new(),
-            bytes: 0,
-            left_out: 0,
-            end: None,
-        };
+    pub(super) fn new(printer: Printer, quiet: bool) -> Self {
+        let state =
+            State { printer, quiet, lines: VecDeque::new(), bytes: 0, left_out: 0, end: None };
         Self { state: Mutex::new(state), changed: Notify::new() }
     }
 
@@ -106,7 +97,7 @@ impl Tape {
     pub(super) fn failed(&self, failure: &Failure) {
         self.change(|state| {
             if !state.printer.understood {
-                state.end = Some(End::Early(early(failure, &state.dockerfile)));
+                state.end = Some(End::Early(words::early(failure)));
                 return;
             }
             state.printer.failed(failure);
@@ -163,20 +154,6 @@ impl State {
     }
 }
 
-/// What a request answers whose text could not be built at all.
-fn early(failure: &Failure, dockerfile: &str) -> ApiError {
-    // The classic builder has words of its own for a missing Dockerfile, and takes it for a fault
-    // of the daemon.
-    let path = failure.message.strip_prefix("failed to read dockerfile: open ");
-    match path.and_then(|path| path.strip_suffix(": no such file or directory")) {
-        Some(path) => {
-            let words = format!("Cannot locate specified Dockerfile: {path}");
-            ApiError::new(hyper::StatusCode::INTERNAL_SERVER_ERROR, words)
-        }
-        None => ApiError::invalid(words::early(failure, dockerfile)),
-    }
-}
-
 /// A build that ends with whoever holds it.
 #[derive(Debug)]
 pub(super) struct Worker(JoinHandle<()>);
@@ -223,7 +200,7 @@ mod tests {
 
     fn tape(quiet: bool) -> Arc<Tape> {
         let printer = Printer::new(Style::default(), Seen::default());
-        Arc::new(Tape::new(printer, quiet, "Dockerfile"))
+        Arc::new(Tape::new(printer, quiet))
     }
 
     fn plan() -> [Instruction; 1] {
@@ -241,19 +218,10 @@ mod tests {
     #[tokio::test]
     async fn early_failures_are_a_status_and_late_ones_a_line() {
         let failure = |message: &str| Failure { message: message.into(), ..Failure::default() };
-        for (message, status, words) in [
-            ("dockerfile parse error", 400, "dockerfile parse error"),
-            (
-                "failed to read dockerfile: open a/D: no such file or directory",
-                500,
-                "Cannot locate specified Dockerfile: a/D",
-            ),
-        ] {
-            let early = tape(false);
-            early.failed(&failure(message));
-            let error = all(early).await.unwrap_err();
-            assert_eq!((error.status.as_u16(), error.message.as_str()), (status, words));
-        }
+        let early = tape(false);
+        early.failed(&failure("dockerfile parse error"));
+        let error = all(early).await.unwrap_err();
+        assert_eq!((error.status.as_u16(), &*error.message), (400, "dockerfile parse error"));
         for quiet in [false, true] {
             let late = tape(quiet);
             late.planned(&plan());

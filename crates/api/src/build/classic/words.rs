@@ -1,42 +1,47 @@
 //! The classic builder's words for what goes wrong, which scripts look for.
 
-use gantry_build_proto::Failure;
+use gantry_build_proto::{Cause, Failure};
+use hyper::StatusCode;
+
+use crate::error::ApiError;
 
 /// Why a build failed at a step (empty if it was none's fault).
-pub(super) fn failure(failure: &Failure, step: &str) -> String {
-    if failure.exit_code != 0 {
-        let (command, code) = (failure.command.join(" "), failure.exit_code);
-        return format!("The command '{command}' returned a non-zero code: {code}");
+pub(super) fn late(failure: &Failure, step: &str) -> String {
+    match (failure.exit_code, &failure.cause) {
+        (0, Cause::NoSource(path)) if !step.is_empty() => no_source(path, step),
+        // The step is known from what was printed before.
+        (0, Cause::NotStarted(why)) => why.clone(),
+        (0, _) => failure.message.clone(),
+        (code, _) => {
+            let command = failure.command.join(" ");
+            format!("The command '{command}' returned a non-zero code: {code}")
+        }
     }
-    let words = failure.message.as_str();
-    missing(words, step).or_else(|| not_run(words)).unwrap_or_else(|| words.to_owned())
 }
 
-/// Why a build failed before its first step. `path` is the Dockerfile's.
-pub(super) fn early(failure: &Failure, path: &str) -> String {
-    match failure.message.as_str() {
-        "file with no instructions" => format!("the Dockerfile ({path}) cannot be empty"),
-        words => words.to_owned(),
+/// What a request answers whose text could not be built at all.
+pub(super) fn early(failure: &Failure) -> ApiError {
+    match &failure.cause {
+        // The classic builder takes this one for a fault of the daemon.
+        Cause::NoDockerfile(path) => ApiError::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            format!("Cannot locate specified Dockerfile: {path}"),
+        ),
+        Cause::EmptyDockerfile(path) => {
+            ApiError::invalid(format!("the Dockerfile ({path}) cannot be empty"))
+        }
+        _ => ApiError::invalid(failure.message.clone()),
     }
 }
 
 /// A file that is not there to be copied.
-fn missing(words: &str, step: &str) -> Option<String> {
-    let rest = words.strip_prefix("failed to calculate checksum of ref")?;
-    let (before, _) = rest.rsplit_once("\": not found")?;
-    let path = before.rsplit_once('"')?.1.trim_start_matches('/');
-    let word = step.split_ascii_whitespace().next()?.to_ascii_uppercase();
+fn no_source(path: &str, step: &str) -> String {
+    let word = step.split_ascii_whitespace().next().unwrap_or_default().to_ascii_uppercase();
     let whose = match step.contains(" --from=") {
         true => "",
         false => "file not found in build context or excluded by .dockerignore: ",
     };
-    Some(format!("{word} failed: {whose}stat {path}: file does not exist"))
-}
-
-/// A program that could not be started: the step is known from what was printed before.
-fn not_run(words: &str) -> Option<String> {
-    let rest = words.strip_prefix("process \"")?;
-    Some(rest.split_once("\" did not complete successfully: ")?.1.to_owned())
+    format!("{word} failed: {whose}stat {}: file does not exist", path.trim_start_matches('/'))
 }
 
 #[cfg(test)]
@@ -45,37 +50,45 @@ mod tests {
 
     #[test]
     fn failures_read_as_dockers() {
-        let of = |message: &str| Failure { message: message.to_owned(), ..Failure::default() };
-        let missing = "failed to calculate checksum of ref: \"/a/b\": not found";
-        for (message, step, want) in [
+        let missing = Cause::NoSource("/a/b".to_owned());
+        let not_started = Cause::NotStarted("no such network".to_owned());
+        for (cause, step, want) in [
             (
-                missing,
+                &missing,
                 "COPY a/b /",
                 "COPY failed: file not found in build context or excluded by .dockerignore: stat \
                  a/b: file does not exist",
             ),
-            (missing, "copy --from=x /a/b /", "COPY failed: stat a/b: file does not exist"),
-            (missing, "", missing),
-            (
-                "process \"/bin/sh -c \"x\"\" did not complete successfully: no such network",
-                "RUN \"x\"",
-                "no such network",
-            ),
-            ("anything else", "RUN x", "anything else"),
-        ] {
-            let got = failure(&of(message), step);
+            (&missing, "copy --from=x /a/b /", "COPY failed: stat a/b: file does not exist"),
             // Of nobody's step the words stay as they are.
-            assert_eq!(got, want, "{message} {step}");
+            (&missing, "", "as it is"),
+            (&not_started, "RUN \"x\"", "no such network"),
+            (&Cause::Other, "RUN x", "as it is"),
+        ] {
+            let message = "as it is".to_owned();
+            let failure = Failure { message, cause: cause.clone(), ..Failure::default() };
+            assert_eq!(late(&failure, step), want, "{cause:?} {step}");
         }
         let exit = Failure {
             exit_code: 3,
             command: ["sh", "-c", "exit 3"].map(str::to_owned).to_vec(),
-            ..of("process")
+            ..Failure::default()
         };
         let want = "The command 'sh -c exit 3' returned a non-zero code: 3";
-        assert_eq!(failure(&exit, "RUN exit 3"), want);
-        let empty = early(&of("file with no instructions"), "a/D");
-        assert_eq!(empty, "the Dockerfile (a/D) cannot be empty");
-        assert_eq!(early(&of("other"), "a/D"), "other");
+        assert_eq!(late(&exit, "RUN exit 3"), want);
+    }
+
+    #[test]
+    fn failures_before_the_first_step_have_a_status() {
+        let path = || "a/D".to_owned();
+        for (cause, status, want) in [
+            (Cause::Other, 400, "as it is"),
+            (Cause::EmptyDockerfile(path()), 400, "the Dockerfile (a/D) cannot be empty"),
+            (Cause::NoDockerfile(path()), 500, "Cannot locate specified Dockerfile: a/D"),
+        ] {
+            let failure = Failure { message: "as it is".into(), cause, ..Failure::default() };
+            let error = early(&failure);
+            assert_eq!((error.status.as_u16(), error.message.as_str()), (status, want));
+        }
     }
 }

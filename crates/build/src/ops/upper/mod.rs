@@ -112,16 +112,7 @@ impl<'a> Upper<'a> {
         base: Option<OwnedFd>,
         stop: &CancellationToken,
     ) -> Result<Self, UpperError> {
-        let upper = Self {
-            layer,
-            base,
-            stop: stop.clone(),
-            made: HashSet::new(),
-            times: Vec::new(),
-            last: None,
-            near: RefCell::new(None),
-            buffer: Vec::new(),
-        };
+        let upper = Self::bare(layer, base, stop);
         if let Some(base) = &upper.base {
             // The root shows the attributes of the topmost layer's. A mount's own descriptor is only
             // a place, from which no attributes can be read.
@@ -135,16 +126,21 @@ impl<'a> Upper<'a> {
     /// Another writer of files into directories that are there already, for another thread.
     pub(crate) fn hand(&self) -> Result<Self, UpperError> {
         let base = self.base.as_ref().map(OwnedFd::try_clone).transpose();
-        Ok(Self {
-            layer: self.layer,
-            base: base.map_err(UpperError::io("opening", b""))?,
-            stop: self.stop.clone(),
+        let base = base.map_err(UpperError::io("opening", b""))?;
+        Ok(Self::bare(self.layer, base, &self.stop))
+    }
+
+    fn bare(layer: BorrowedFd<'a>, base: Option<OwnedFd>, stop: &CancellationToken) -> Self {
+        Self {
+            layer,
+            base,
+            stop: stop.clone(),
             made: HashSet::new(),
             times: Vec::new(),
             last: None,
             near: RefCell::new(None),
             buffer: Vec::new(),
-        })
+        }
     }
 
     /// Makes sure that a directory and those above it are in the layer, those that are nowhere with
@@ -155,7 +151,7 @@ impl<'a> Upper<'a> {
         }
         self.ensure(split(path).0, made)?;
         match self.look(path)? {
-            Some(stat) if FileType::from_raw_mode(stat.st_mode) != FileType::Directory => {
+            Some(stat) if !is_directory(&stat) => {
                 return Err(UpperError::NotADirectory(shown(path)));
             }
             Some(_) if self.in_layer(path)? => {}
@@ -181,9 +177,7 @@ impl<'a> Upper<'a> {
         keep: bool,
     ) -> Result<bool, UpperError> {
         match self.look(path)? {
-            Some(stat) if FileType::from_raw_mode(stat.st_mode) != FileType::Directory => {
-                Err(UpperError::NotADirectory(shown(path)))
-            }
+            Some(stat) if !is_directory(&stat) => Err(UpperError::NotADirectory(shown(path))),
             Some(_) => {
                 if !self.in_layer(path)? {
                     self.take_from_base(path)?;
@@ -243,6 +237,7 @@ impl<'a> Upper<'a> {
         self.buffer.resize(SMALL, 0);
         let read = content.read(&mut self.buffer).map_err(&failed)?;
         file.write_all(&self.buffer[..read]).map_err(failed)?;
+        // Of a file as long as that, the rest follows.
         if read < SMALL {
             return Ok(());
         }
@@ -431,7 +426,7 @@ impl<'a> Upper<'a> {
     }
 }
 
-fn is_directory(stat: &Stat) -> bool {
+pub(crate) fn is_directory(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::Directory
 }
 
