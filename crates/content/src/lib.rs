@@ -23,6 +23,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
 };
 
 use gantry_oci::{Algorithm, Digest, Hasher};
@@ -31,8 +32,11 @@ use crate::lease::Leases;
 pub use crate::{
     error::ContentError,
     lease::Lease,
-    writer::{Tail, Writer},
+    writer::{Follower, Tail, Writer},
 };
+
+/// Partial blobs that nobody has written to for this long are dropped when the store is opened.
+const PARTIAL_KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
 
 /// The blobs; clones share it.
 #[derive(Clone, Debug)]
@@ -74,7 +78,7 @@ impl Content {
             publish: Mutex::new(()),
             boot_id: boot_id.trim().to_owned(),
         }));
-        content.drop_anonymous()?;
+        content.drop_leftovers()?;
         content.verify_unsynced()?;
         Ok(content)
     }
@@ -95,6 +99,24 @@ impl Content {
     /// When the name is wrong, or the file cannot be used.
     pub fn resume(&self, name: &str) -> Result<Writer, ContentError> {
         Writer::resume(self.clone(), name)
+    }
+
+    /// Removes the partial blobs that nobody is writing; tells how many bytes they had.
+    ///
+    /// # Errors
+    /// When they cannot be listed or removed.
+    pub fn drop_partials(&self) -> Result<u64, ContentError> {
+        let mut bytes = 0;
+        for (name, entry) in read_dir(&self.0.dir.join("ingest"))? {
+            if name.starts_with(writer::ANONYMOUS) {
+                continue;
+            }
+            // Whoever writes it holds its lock.
+            let Ok(writer) = self.resume(&name) else { continue };
+            bytes += writer.offset();
+            remove_file(&entry.path())?;
+        }
+        Ok(bytes)
     }
 
     /// Puts a small blob in at once and returns its digest.
@@ -254,10 +276,12 @@ impl Content {
         self.0.publish.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Removes what anonymous writers of a dead daemon left.
-    fn drop_anonymous(&self) -> Result<(), ContentError> {
+    /// Removes what anonymous writers of a dead daemon left, and what nobody came back for.
+    fn drop_leftovers(&self) -> Result<(), ContentError> {
+        let old = SystemTime::now().checked_sub(PARTIAL_KEPT);
         for (name, entry) in read_dir(&self.0.dir.join("ingest"))? {
-            if name.starts_with(writer::ANONYMOUS) {
+            let written = entry.metadata().and_then(|meta| meta.modified()).ok();
+            if name.starts_with(writer::ANONYMOUS) || (written.is_some() && written < old) {
                 remove_file(&entry.path())?;
             }
         }
