@@ -125,13 +125,22 @@ impl Content {
     /// When it cannot be written.
     pub fn put(&self, data: &[u8]) -> Result<Digest, ContentError> {
         let digest = Digest::of(data);
-        if !self.contains(&digest) {
+        self.put_as(&digest, data)?;
+        Ok(digest)
+    }
+
+    /// Puts a small blob of a known digest in at once.
+    ///
+    /// # Errors
+    /// When it has another digest, or cannot be written.
+    pub fn put_as(&self, digest: &Digest, data: &[u8]) -> Result<(), ContentError> {
+        if !self.contains(digest) {
             let mut writer = self.ingest()?;
             io::Write::write_all(&mut writer, data)
                 .map_err(|source| ContentError::io("writing", &self.0.dir, source))?;
-            writer.commit(Some(&digest), None)?;
+            writer.commit(Some(digest), None)?;
         }
-        Ok(digest)
+        Ok(())
     }
 
     /// Whether a blob is here.

@@ -1,4 +1,4 @@
-//! Images: load, save, import, commit, tag, resolve, remove.
+//! Images: pull, push, load, save, import, commit, tag, resolve, remove.
 //!
 //! An image is a configuration document in `content`, whose digest is its id; layers, each a blob
 //! as it came in `content` and a directory in `snapshot`; and names that point at it. The records in
@@ -25,6 +25,7 @@ mod record;
 mod remove;
 mod save;
 mod state;
+pub mod transfer;
 
 pub use build::{Commit, Import, LayerFile};
 pub use error::{ImageError, RemoveError, ResolveError};

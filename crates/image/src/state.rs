@@ -279,6 +279,11 @@ impl Images {
         (self.0.on_event)(self.event(action, id, name));
     }
 
+    /// Tells the listener about an event.
+    pub(crate) fn tell_event(&self, event: ImageEvent) {
+        (self.0.on_event)(event);
+    }
+
     /// An event with the image's labels, as long as it is there.
     pub(crate) fn event(&self, action: ImageAction, id: &Digest, name: &str) -> ImageEvent {
         let mut attributes = self.get(id).map(|image| image.labels()).unwrap_or_default();

@@ -88,6 +88,14 @@ pub enum TransferError {
     /// Nothing here has the tag.
     #[error("tag does not exist: {0}")]
     NoTag(String),
+    /// A blob that the registry had is there no more, nor is it here.
+    #[error("{name}: the registry has no blob {digest} any more, and it is not here either")]
+    Gone {
+        /// The name.
+        name: String,
+        /// The blob.
+        digest: Digest,
+    },
     /// A push by digest.
     #[error("cannot push a digest reference")]
     PushDigest,
@@ -119,7 +127,8 @@ impl Fault for TransferError {
             Self::NoPlatform(_)
             | Self::Platform { .. }
             | Self::NoRepository(_)
-            | Self::NoTag(_) => Kind::NotFound,
+            | Self::NoTag(_)
+            | Self::Gone { .. } => Kind::NotFound,
             Self::OtherOs(_)
             | Self::Artifact { .. }
             | Self::ManifestType { .. }

@@ -101,7 +101,8 @@ impl Events {
         Self(None)
     }
 
-    pub(super) async fn line(&self, id: impl Into<String>, text: impl Into<String>) {
+    /// Tells a line.
+    pub async fn line(&self, id: impl Into<String>, text: impl Into<String>) {
         self.tell(TransferEvent::Line { id: id.into(), text: text.into() }).await;
     }
 

@@ -52,9 +52,11 @@ impl Drop for Flight {
 /// A layer that is here, and what keeps it until a record does.
 #[derive(Debug)]
 pub(super) struct Held {
+    /// The blob as the registry has it, which another one of the same layer may stand for here.
+    pub(super) blob: Digest,
     pub(super) record: LayerRecord,
-    _layer: LayerLease,
-    _blob: Lease,
+    pub(super) _layer: LayerLease,
+    pub(super) _lease: Lease,
 }
 
 #[derive(Clone)]
@@ -208,7 +210,7 @@ async fn land(
         Ok::<_, ImageError>((record, lease))
     })
     .await??;
-    Ok(Held { record, _layer: layer, _blob: lease })
+    Ok(Held { blob: blob.digest.clone(), record, _layer: layer, _lease: lease })
 }
 
 type Unpacking = JoinHandle<Result<Unpacked, ImageError>>;
