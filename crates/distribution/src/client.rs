@@ -23,7 +23,7 @@ const WIRES_MAX: usize = 64;
 
 /// Speaks to registries; clones share connections and tokens.
 #[derive(Clone)]
-pub struct Client(Arc<Inner>);
+pub struct Client(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
     pub limits: Limits,

@@ -100,6 +100,17 @@ pub enum DistributionError {
         /// `401 Unauthorized`.
         status: String,
     },
+    /// A login that the server of tokens refused.
+    #[error("{verb} {url:?}")]
+    LoginRefused {
+        /// `Get`.
+        verb: &'static str,
+        /// What was asked.
+        url: String,
+        /// What it said.
+        #[source]
+        source: Box<Answer>,
+    },
     /// A registry whose tokens are made where its credentials must not go.
     #[error(
         "{host} sends for tokens to {realm}: credentials for {host} are not sent there, since {why}"
@@ -232,7 +243,9 @@ impl Fault for DistributionError {
             Self::PullDenied { .. }
             | Self::ManifestUnknown { .. }
             | Self::RepositoryUnknown { .. } => Kind::NotFound,
-            Self::Login { .. } | Self::NoBasicCredentials { .. } => Kind::Unauthorized,
+            Self::Login { .. } | Self::LoginRefused { .. } | Self::NoBasicCredentials { .. } => {
+                Kind::Unauthorized
+            }
             Self::Realm { .. } => Kind::Forbidden,
             Self::Answer(answer) => answer.kind(),
             Self::RateLimited(_) | Self::Request { .. } => Kind::Unavailable,

@@ -23,9 +23,14 @@ mod credentials;
 mod error;
 mod hosts;
 mod http;
+mod list;
+mod login;
 mod manifest;
+mod push;
+mod referrers;
 mod repository;
 mod retry;
+mod search;
 mod server;
 mod settings;
 
@@ -37,7 +42,11 @@ pub use crate::{
     error::DistributionError,
     hosts::{Network, index_key},
     http::WireError,
+    login::Login,
     manifest::Document,
+    push::{FileSource, PushedBlob, PushedHow, PushedManifest, Source},
+    referrers::Referrer,
     repository::{At, Repository},
+    search::Found,
     settings::{HostsConfig, Limits, Proxies, Settings},
 };

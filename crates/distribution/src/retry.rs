@@ -28,6 +28,12 @@ impl<'a> Patience<'a> {
         self.failed = 0;
     }
 
+    /// Notes a failure after which it is worth trying at once; tells whether it was one too many.
+    pub(crate) fn is_over(&mut self) -> bool {
+        self.failed += 1;
+        self.failed >= self.limits.attempts
+    }
+
     /// Waits for the next attempt, or gives the error back if there is none.
     pub(crate) async fn again(
         &mut self,

@@ -23,6 +23,8 @@ use crate::{
 
 /// How long it is believed that a server has TLS, or has none.
 const SETTLED: Duration = Duration::from_secs(300);
+const TLS_PORT: u16 = 443;
+const PLAIN_PORT: u16 = 80;
 /// Longest refusal that is read, bytes.
 const REFUSAL_MAX: u64 = 64 << 10;
 
@@ -141,7 +143,40 @@ impl Server {
             Scheme::Http => false,
             Scheme::Either => self.settle().await?,
         };
+        if !address.tls && address.port == TLS_PORT {
+            address.port = PLAIN_PORT;
+        }
         Ok(address)
+    }
+
+    /// Where an upload goes on. A server behind a proxy often does not know that it has TLS.
+    pub(crate) fn location(&self, reply: &Reply) -> Result<Address, DistributionError> {
+        let from = &reply.address;
+        let wrong = |why: &str| DistributionError::BadAnswer {
+            verb: "Post",
+            url: from.to_string(),
+            why: why.to_owned(),
+        };
+        let text = reply.headers.get(LOCATION).and_then(|value| value.to_str().ok());
+        let text = text.ok_or_else(|| wrong("it tells not where the upload goes on"))?;
+        let mut next =
+            from.join(text).ok_or_else(|| wrong("where the upload goes on is no URL"))?;
+        if from.tls && !next.tls {
+            if next.host != from.host || ![PLAIN_PORT, from.port].contains(&next.port) {
+                return Err(wrong("the upload goes on without TLS"));
+            }
+            (next.tls, next.port) = (true, from.port);
+        }
+        Ok(next)
+    }
+
+    /// Whether an address is this very server's: others are told no secret.
+    fn is_here(&self, address: &Address) -> bool {
+        let own = &self.endpoint.address;
+        let either = self.endpoint.scheme == Scheme::Either;
+        let port = address.port == own.port
+            || either && own.port == TLS_PORT && address.port == PLAIN_PORT;
+        address.host == own.host && port && (address.tls || self.endpoint.scheme != Scheme::Https)
     }
 
     /// Finds out whether the server has TLS.
@@ -174,12 +209,12 @@ impl Server {
     /// Asks: says who we are if that is wanted, and follows redirects.
     pub(crate) async fn ask(&self, call: Call) -> Result<Reply, DistributionError> {
         let auth = &self.client.auth;
-        let mut said = auth.header(self, &call.address, &call.scopes).await?;
+        let mut said = self.introduction(&call.address, &call.scopes).await?;
         let mut reply = self.follow(&call, said.as_ref()).await?;
         // Twice: a token that was kept may be refused, and then what the new one allows.
         for _ in 0..2 {
             let own = reply.address.same_origin(&call.address);
-            if reply.status != StatusCode::UNAUTHORIZED || !own {
+            if reply.status != StatusCode::UNAUTHORIZED || !own || !self.is_here(&call.address) {
                 break;
             }
             let Some(challenge) = read_challenge(&reply.headers) else { break };
@@ -200,15 +235,54 @@ impl Server {
         Ok(reply)
     }
 
+    /// The `Authorization` that is known to be wanted.
+    async fn introduction(
+        &self,
+        address: &Address,
+        scopes: &Scopes,
+    ) -> Result<Option<HeaderValue>, DistributionError> {
+        if !self.is_here(address) {
+            return Ok(None);
+        }
+        self.client.auth.header(self, address, scopes).await
+    }
+
+    /// Sends what can be sent only once; `None` if it is to be sent again, since the server knows
+    /// now who we are.
+    pub(crate) async fn send_once(
+        &self,
+        mut ask: Ask,
+        scopes: &Scopes,
+    ) -> Result<Option<Reply>, DistributionError> {
+        let address = ask.address.clone();
+        let said = self.introduction(&address, scopes).await?;
+        if self.is_here(&address) {
+            ask.headers.extend(self.endpoint.headers.clone());
+        }
+        if let Some(said) = &said {
+            ask.headers.insert(AUTHORIZATION, said.clone());
+        }
+        let reply = self.send(ask).await?;
+        if reply.status != StatusCode::UNAUTHORIZED || !self.is_here(&address) {
+            return Ok(Some(reply));
+        }
+        let Some(challenge) = read_challenge(&reply.headers) else { return Ok(Some(reply)) };
+        let auth = &self.client.auth;
+        let better = auth.answer(self, &address, &challenge, scopes, said.as_ref()).await?;
+        Ok(if better.is_some() { None } else { Some(reply) })
+    }
+
     /// Asks with this `Authorization`, and follows redirects, which it does not go along with.
-    async fn follow(
+    pub(crate) async fn follow(
         &self,
         call: &Call,
         said: Option<&HeaderValue>,
     ) -> Result<Reply, DistributionError> {
         let mut address = call.address.clone();
         let mut headers = call.headers.clone();
-        headers.extend(self.endpoint.headers.clone());
+        if self.is_here(&address) {
+            headers.extend(self.endpoint.headers.clone());
+        }
         if let Some(said) = said {
             headers.insert(AUTHORIZATION, said.clone());
         }
