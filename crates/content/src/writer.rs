@@ -192,7 +192,9 @@ impl Writer {
     ) -> Result<Digest, ContentError> {
         let own = self.hasher.take().unwrap_or_else(Hasher::sha256).finish();
         let actual = match expected {
-            Some(digest) if digest.algorithm() != own.algorithm() => self.digest(digest.algorithm())?,
+            Some(digest) if digest.algorithm() != own.algorithm() => {
+                self.digest(digest.algorithm())?
+            }
             _ => own,
         };
         if let Some(expected) = expected

@@ -32,7 +32,9 @@ pub use error::{ImageError, RemoveError, ResolveError};
 pub use lease::LayerLease;
 pub use load::{LoadEvent, Loaded};
 pub use make::Make;
-pub use model::{HistoryEntry, Image, ImageAction, ImageEvent, ImageUser, LayerRecord, OnEvent, Origin};
+pub use model::{
+    HistoryEntry, Image, ImageAction, ImageEvent, ImageUser, LayerRecord, OnEvent, Origin,
+};
 pub use remove::{Prune, RemoveOptions, Removed};
 pub use save::{Archive, ArchiveImage, manifest};
 pub use state::{ImageLease, Images, Keeper};

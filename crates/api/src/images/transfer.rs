@@ -13,8 +13,8 @@ use super::repo_tag;
 use crate::body::Response;
 use crate::call::Call;
 use crate::error::ApiError;
-use crate::registry;
 use crate::progress::{Late, Sink, stream_worker};
+use crate::registry;
 
 const JSON: &str = "application/json";
 const TAR: &str = "application/x-tar";

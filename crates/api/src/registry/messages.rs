@@ -35,7 +35,9 @@ fn layer(id: String, step: &Step) -> JsonMessage {
     let (status, numbers) = match step {
         Step::Fetching => ("Pulling fs layer".to_owned(), None),
         Step::Waiting => ("Waiting".to_owned(), None),
-        Step::Downloading { current, total } => ("Downloading".to_owned(), Some((*current, *total))),
+        Step::Downloading { current, total } => {
+            ("Downloading".to_owned(), Some((*current, *total)))
+        }
         Step::Verifying => ("Verifying Checksum".to_owned(), None),
         Step::Downloaded => ("Download complete".to_owned(), None),
         Step::Extracting { current, total } => ("Extracting".to_owned(), Some((*current, *total))),

@@ -17,6 +17,7 @@ pub(crate) async fn pull(call: Call) -> Result<Response, ApiError> {
     let pull = Pull {
         reference,
         all_tags,
+        unnamed: false,
         platform: platform.map_err(|error| ApiError::invalid(error.to_string()))?,
         credentials: auth::of_headers(&call.headers),
     };

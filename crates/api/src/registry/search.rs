@@ -83,9 +83,14 @@ mod tests {
 
     #[test]
     fn limits_are_checked() {
-        for (asked, want) in
-            [(None, Some(25)), (Some(0), Some(25)), (Some(7), Some(7)), (Some(100), Some(100)), (Some(101), None), (Some(-1), None)]
-        {
+        for (asked, want) in [
+            (None, Some(25)),
+            (Some(0), Some(25)),
+            (Some(7), Some(7)),
+            (Some(100), Some(100)),
+            (Some(101), None),
+            (Some(-1), None),
+        ] {
             assert_eq!(limit(asked).ok(), want, "{asked:?}");
         }
     }

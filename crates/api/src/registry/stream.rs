@@ -66,7 +66,8 @@ where
     F: Future<Output = Result<(), TransferError>> + Send + 'static,
 {
     let (queue, events) = mpsc::channel(QUEUE);
-    let mut running = Running { work: Some(Box::pin(work(Events::new(queue)))), events, error: None };
+    let mut running =
+        Running { work: Some(Box::pin(work(Events::new(queue)))), events, error: None };
     let first = match running.next().await {
         Next::Event(event) => event,
         Next::Failed(error) => return Err(error.into()),

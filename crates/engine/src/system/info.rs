@@ -40,7 +40,10 @@ impl Engine {
             https_proxy: proxy(&config.proxies, "HTTPS_PROXY"),
             no_proxy: proxy(&config.proxies, "NO_PROXY"),
             index_server_address: "https://index.docker.io/v1/".to_owned(),
-            registry_config: Some(registries(&config.insecure_registries, &config.registry_mirrors)),
+            registry_config: Some(registries(
+                &config.insecure_registries,
+                &config.registry_mirrors,
+            )),
             default_runtime: config.default_runtime.clone(),
             live_restore_enabled: true,
             init_binary: "docker-init".to_owned(),
@@ -115,18 +118,13 @@ fn registries(insecure: &[String], mirrors: &[String]) -> RegistryConfig {
         official: true,
     };
     let of_one = |name: &String| {
-        let info = IndexInfo {
-            name: name.clone(),
-            mirrors: Vec::new(),
-            secure: false,
-            official: false,
-        };
+        let info =
+            IndexInfo { name: name.clone(), mirrors: Vec::new(), secure: false, official: false };
         (name.clone(), info)
     };
     let (networks, names): (Vec<&String>, Vec<&String>) =
         insecure.iter().partition(|entry| entry.contains('/'));
-    let mut index_configs: BTreeMap<String, IndexInfo> =
-        names.into_iter().map(of_one).collect();
+    let mut index_configs: BTreeMap<String, IndexInfo> = names.into_iter().map(of_one).collect();
     index_configs.insert(INDEX.to_owned(), index);
     RegistryConfig {
         insecure_registry_cidrs: networks

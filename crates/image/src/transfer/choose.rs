@@ -10,9 +10,8 @@ const ABOUT_ANOTHER: &str = "vnd.docker.reference.type";
 pub(super) fn manifest<'a>(index: &'a Index, wanted: Option<&Platform>) -> Option<&'a Descriptor> {
     let host = Platform::host();
     let wanted = wanted.unwrap_or(&host);
-    let images = || {
-        index.manifests.iter().filter(|one| !one.annotations.contains_key(ABOUT_ANOTHER))
-    };
+    let images =
+        || index.manifests.iter().filter(|one| !one.annotations.contains_key(ABOUT_ANOTHER));
     let mut best: Option<(u32, &Descriptor)> = None;
     for descriptor in images() {
         // One that says nothing is for whoever asks, if there is nothing better.
@@ -115,6 +114,8 @@ mod tests {
 
     #[test]
     fn newer_variants_do_not_run() {
-        assert!(manifest(&index(&["linux/arm/v7"]), Some(&"linux/arm/v6".parse().unwrap())).is_none());
+        assert!(
+            manifest(&index(&["linux/arm/v7"]), Some(&"linux/arm/v6".parse().unwrap())).is_none()
+        );
     }
 }

@@ -29,9 +29,8 @@ impl Transfers {
         let repository = self.0.client.repository(&name, credentials).await?;
         let document = repository.manifest(&At::of(&name)).await?;
         let digest = &document.descriptor.digest;
-        let wrong = |what| {
-            move |source| TransferError::Document { what, digest: digest.clone(), source }
-        };
+        let wrong =
+            |what| move |source| TransferError::Document { what, digest: digest.clone(), source };
         let descriptor = document.descriptor.clone();
         if media::is_index(&descriptor.media_type) {
             let index: Index = serde_json::from_slice(&document.bytes).map_err(wrong("index"))?;

@@ -4,10 +4,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, PoisonError, Weak,
-        atomic::Ordering,
-    },
+    sync::{Arc, Mutex, PoisonError, Weak, atomic::Ordering},
     time::Duration,
 };
 
@@ -24,7 +21,10 @@ use super::{
     Events, Inner, Step, TransferError, blocking,
     sink::{LayerSink, Progress, Unpacker},
 };
-use crate::{ImageError, LayerLease, LayerRecord, ingest::{Unpacked, media_type}};
+use crate::{
+    ImageError, LayerLease, LayerRecord,
+    ingest::{Unpacked, media_type},
+};
 
 /// How often progress is told.
 const TICK: Duration = Duration::from_millis(100);
@@ -180,8 +180,7 @@ async fn land(
     if inner.downloads.available_permits() == 0 {
         state.send_replace(State::Waiting);
     }
-    let permit =
-        inner.downloads.acquire().await.map_err(|_| TransferError::Interrupted)?;
+    let permit = inner.downloads.acquire().await.map_err(|_| TransferError::Interrupted)?;
     let content = inner.images.0.content.clone();
     let mut lease = content.lease();
     lease.add(&blob.digest);

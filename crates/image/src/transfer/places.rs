@@ -5,7 +5,10 @@ use std::collections::HashSet;
 use gantry_oci::{Digest, Reference};
 use gantry_store::Durability;
 
-use crate::{ImageError, Images, LayerRecord, record::{FetchedRecord, PlacesRecord}};
+use crate::{
+    ImageError, Images, LayerRecord,
+    record::{FetchedRecord, PlacesRecord},
+};
 
 /// Repositories that are remembered of one blob.
 const REPOSITORIES_MAX: usize = 16;

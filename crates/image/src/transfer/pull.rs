@@ -8,10 +8,7 @@ use gantry_oci::{
     Descriptor, Digest, ImageConfig, Index, Manifest, Platform, Reference, image::media,
 };
 
-use super::{
-    Events, Step, TransferError, Transfers, blocking, choose,
-    flight::Held,
-};
+use super::{Events, Step, TransferError, Transfers, blocking, choose, flight::Held};
 use crate::{
     Image, ImageAction, ImageError, ImageLease, LayerRecord, Origin,
     state::{DOCUMENT_MAX, NewImage},
@@ -24,6 +21,8 @@ pub struct Pull {
     pub reference: Reference,
     /// All tags of the repository.
     pub all_tags: bool,
+    /// The image gets no tag here, only the name by its digest.
+    pub unnamed: bool,
     /// The platform; this machine's without one.
     pub platform: Option<Platform>,
     /// For the registry.
@@ -80,7 +79,7 @@ impl Transfers {
         }
         let mut all = Vec::new();
         for name in &names {
-            all.push(self.pull_one(&repository, name, pull.platform.as_ref(), events).await?);
+            all.push(self.pull_one(&repository, name, pull, events).await?);
         }
         let status = |pulled: &Pulled| match pulled.changed {
             true => "Downloaded newer image for",
@@ -102,9 +101,10 @@ impl Transfers {
         &self,
         repository: &Repository,
         name: &Reference,
-        platform: Option<&Platform>,
+        pull: &Pull,
         events: &Events,
     ) -> Result<Pulled, TransferError> {
+        let platform = pull.platform.as_ref();
         let id = match (name.tag(), name.digest()) {
             (_, Some(_)) => name.canonical(),
             (tag, None) => tag.unwrap_or("latest").to_owned(),
@@ -123,7 +123,7 @@ impl Transfers {
         events.line(&id, format!("Pulling from {}", name.path())).await;
         let whole = self.fetch(repository, name, &found, platform, events).await?;
         let digest = found.top().descriptor.digest.clone();
-        let image_id = self.record(name, found, whole).await?;
+        let image_id = self.record(name, pull.unnamed, found, whole).await?;
         events.line("", format!("Digest: {digest}")).await;
         self.tell_pull(name, &image_id);
         let changed = before.is_none_or(|before| {
@@ -290,6 +290,7 @@ impl Transfers {
     async fn record(
         &self,
         name: &Reference,
+        unnamed: bool,
         found: Found,
         whole: Whole,
     ) -> Result<Digest, TransferError> {
@@ -311,7 +312,7 @@ impl Transfers {
             };
             let digest = found.top().descriptor.digest.clone();
             let mut names = vec![name.with_digest(digest)];
-            names.extend(name.digest().is_none().then(|| name.clone()));
+            names.extend((name.digest().is_none() && !unnamed).then(|| name.clone()));
             images.note_places(&whole.layers, false, &repository)?;
             let new = NewImage {
                 raw_config: whole.raw_config,

@@ -97,9 +97,9 @@ impl Work {
     fn compress(&self, out: &mut dyn Write) -> Result<(), ImageError> {
         let mut pack = |tar: &mut dyn Write| {
             let mut tar = Counted { inner: tar, count: Arc::clone(&self.done) };
-            self.images.write_blob_of(&self.layer, &mut tar).map_err(|error| {
-                ArchiveError::Write(io::Error::other(gantry_fault::chain(&error)))
-            })
+            self.images
+                .write_blob_of(&self.layer, &mut tar)
+                .map_err(|error| ArchiveError::Write(io::Error::other(gantry_fault::chain(&error))))
         };
         Ok(gantry_archive::compress(COMPRESSION, out, &mut pack)?)
     }

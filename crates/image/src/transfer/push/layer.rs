@@ -93,8 +93,7 @@ impl Upload {
         let (promise, media_type) = match (&self.promise, self.way) {
             (Some(blob), Way::Stored) => {
                 lease.add(&blob.digest);
-                let source =
-                    Stored { images: images.clone(), digest: blob.digest.clone(), sent };
+                let source = Stored { images: images.clone(), digest: blob.digest.clone(), sent };
                 let pushed = track.push(repository, source, Some(blob), &self.mounts, blob.size);
                 return self.told(&track, pushed.await?, blob.media_type.clone()).await;
             }
@@ -112,8 +111,7 @@ impl Upload {
         };
         let source = Compressed::new(images.clone(), self.layer.clone(), sent);
         let total = self.layer.size_bytes;
-        let pushed =
-            track.push(repository, source.clone(), promise, &self.mounts, total).await;
+        let pushed = track.push(repository, source.clone(), promise, &self.mounts, total).await;
         let pushed = match (pushed, promise, source.made()) {
             // Compressing gives something else than it did: what was remembered is worth nothing.
             (Err(_), Some(blob), Some(made)) if !is_of(blob, &made) => {

@@ -107,11 +107,8 @@ impl Transfers {
         events.line(&tag, format!("digest: {digest} size: {size_bytes}")).await;
         events.tell(TransferEvent::Pushed { tag, digest, size_bytes }).await;
         self.note(reference, image, lease, ready, &top).await?;
-        let mut event = self.0.images.event(
-            ImageAction::Push,
-            &Digest::of(&[]),
-            &reference.familiar_name(),
-        );
+        let mut event =
+            self.0.images.event(ImageAction::Push, &Digest::of(&[]), &reference.familiar_name());
         event.id = reference.familiar();
         self.0.images.tell_event(event);
         Ok(Pushed { reference: reference.clone(), descriptor: top })
@@ -126,19 +123,19 @@ impl Transfers {
         push: &Push,
         events: &Events,
     ) -> Result<Ready, TransferError> {
-        let (images, of, name) =
-            (self.0.images.clone(), Arc::clone(image), reference.clone());
+        let (images, of, name) = (self.0.images.clone(), Arc::clone(image), reference.clone());
         let plan = blocking(move || Plan::of(&images, &of, &name)).await??;
         // Docker tells of the topmost first.
         for upload in plan.uploads.iter().rev() {
             events.step(upload.id(), Step::Preparing).await;
         }
-        let layers = plan.uploads.iter().rev().map(|upload| {
-            self.push_layer(repository, reference, upload, events)
-        });
+        let layers = plan
+            .uploads
+            .iter()
+            .rev()
+            .map(|upload| self.push_layer(repository, reference, upload, events));
         let config = self.push_config(repository, image);
-        let (mut sent, ()) =
-            futures_util::future::try_join(try_join_all(layers), config).await?;
+        let (mut sent, ()) = futures_util::future::try_join(try_join_all(layers), config).await?;
         sent.reverse();
         match plan.kept {
             Some((origin, manifest)) => {

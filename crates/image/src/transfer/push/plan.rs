@@ -95,9 +95,8 @@ fn fresh(images: &Images, layer: &LayerRecord, places: &[Place], name: &Referenc
         let record = &place.record;
         record.made_here && record.diff_id == layer.diff_id && record.media_type == kind
     });
-    let promise = made.map(|place| {
-        Descriptor::new(&kind, place.digest.clone(), place.record.size_bytes)
-    });
+    let promise =
+        made.map(|place| Descriptor::new(&kind, place.digest.clone(), place.record.size_bytes));
     let mut upload = Upload::new(layer.clone(), promise);
     upload.mounts = mounts(made, name);
     upload.way = Way::Compressed;
