@@ -13,9 +13,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader, ReadBuf};
 
+use super::bars;
 use crate::app::{Call, Failure, Outcome};
 use crate::container::reason;
-use super::bars;
 use crate::output::{err, out};
 use crate::registry::keyring;
 use crate::term;
@@ -172,13 +172,8 @@ pub(crate) async fn pull_image(
 }
 
 /// Shows how a transfer goes: lines that move on a terminal, plain ones elsewhere.
-async fn show(
-    body: impl AsyncRead + Unpin,
-    quiet: bool,
-    to_stderr: bool,
-) -> Result<(), Failure> {
-    let terminal =
-        if to_stderr { term::stderr_is_terminal() } else { term::stdout_is_terminal() };
+async fn show(body: impl AsyncRead + Unpin, quiet: bool, to_stderr: bool) -> Result<(), Failure> {
+    let terminal = if to_stderr { term::stderr_is_terminal() } else { term::stdout_is_terminal() };
     let print = move |text: &str| match to_stderr {
         true => {
             err(text);

@@ -45,8 +45,7 @@ impl Helper {
             answer => answer?,
         };
         let kept: Kept = serde_json::from_slice(&answer).map_err(|error| self.failed(&error))?;
-        let mut config =
-            AuthConfig { serveraddress: server.to_owned(), ..AuthConfig::default() };
+        let mut config = AuthConfig { serveraddress: server.to_owned(), ..AuthConfig::default() };
         if kept.username == TOKEN_USER {
             config.identitytoken = kept.secret;
         } else {

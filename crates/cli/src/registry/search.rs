@@ -49,8 +49,7 @@ fn row(found: &Json, whole: bool) -> Row {
     };
     // Descriptions are of one line in tables.
     let description = text("description").replace(['\n', '\r'], " ");
-    let description =
-        if whole { description } else { ellipsis(&description, DESCRIPTION_WIDTH) };
+    let description = if whole { description } else { ellipsis(&description, DESCRIPTION_WIDTH) };
     Row::of([
         text("name"),
         description,

@@ -45,12 +45,7 @@ pub(super) static SEARCH: Command = command(
     "[OPTIONS] TERM",
     "Search Docker Hub for images, or the registry that TERM begins with",
     Arity::Exact(1),
-    &[&[
-        FILTER,
-        FORMAT,
-        flag("limit", Int, "Most results to show").default("0"),
-        NO_TRUNC,
-    ]],
+    &[&[FILTER, FORMAT, flag("limit", Int, "Most results to show").default("0"), NO_TRUNC]],
     |call| Box::pin(search::search(call)),
 );
 pub(super) static MANIFEST_INSPECT: Command = command(

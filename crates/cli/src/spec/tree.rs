@@ -1,6 +1,8 @@
 //! Which command goes by which name.
 
-use super::{Command, build as b, container as c, image as i, registry as g, rest as r, system as s};
+use super::{
+    Command, build as b, container as c, image as i, registry as g, rest as r, system as s,
+};
 
 /// Where help lists an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -25,6 +25,7 @@ use std::sync::Arc;
 
 use gantry_build_proto::{BuildRequest, Built, Failure, Listing, Progress};
 
+use crate::hijack::Upgrade;
 use crate::{Client, ClientError, Query};
 
 pub use session::BuildSession;
