@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use gantry_build_proto::{
-    Cached, Completed, Log, Place, Progress, Started, Stream, Vertex, Warning,
+    Cached, Completed, Log, Progress, Started, Stream, Vertex, Warning,
 };
 use jiff::Timestamp;
 

@@ -70,7 +70,7 @@ where
         Running { work: Some(Box::pin(work(Events::new(queue)))), events, error: None };
     let first = match running.next().await {
         Next::Event(event) => event,
-        Next::Failed(error) => return Err(error.into()),
+        Next::Failed(error) => return Err(refused(error)),
         Next::End => return Ok(body::typed(body::status(StatusCode::OK), JSON)),
     };
     let lines = stream::unfold((Some(first), Some(running)), |(first, running)| async move {
@@ -86,6 +86,18 @@ where
         }
     });
     Ok(body::stream(JSON, lines))
+}
+
+/// A registry that refuses is no refusal of ours: clients would ask their user for a password, which
+/// Docker's daemon never makes them do.
+fn refused(error: TransferError) -> ApiError {
+    let error = ApiError::from(error);
+    match error.status {
+        StatusCode::UNAUTHORIZED => {
+            ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, error.message)
+        }
+        _ => error,
+    }
 }
 
 fn line(event: TransferEvent) -> io::Result<Bytes> {
