@@ -71,8 +71,10 @@ impl Client {
     }
 
     fn hub_search(&self) -> Result<Server, DistributionError> {
-        let address = Address::parse(HUB_SEARCH)
-            .ok_or_else(|| DistributionError::Host { text: HUB_SEARCH.to_owned(), why: "no URL" })?;
+        let address = Address::parse(HUB_SEARCH).ok_or_else(|| DistributionError::Host {
+            text: HUB_SEARCH.to_owned(),
+            why: "no URL",
+        })?;
         // What it finds is public: it needs not know who asks.
         Server::new(&self.0, Endpoint::new(address, Scheme::Https), &Arc::default())
     }

@@ -142,6 +142,10 @@ fn ending(error: &io::Error) -> String {
 fn certificate(why: &CertificateError) -> String {
     match why {
         CertificateError::UnknownIssuer => "certificate signed by unknown authority".to_owned(),
+        // An authority of that name is known, with another key.
+        CertificateError::BadSignature => {
+            "certificate signed by unknown authority: signature does not fit".to_owned()
+        }
         CertificateError::NotValidForNameContext { expected, presented } => {
             // `DnsName("a.example")`: the text between the quotes is what is meant.
             let plain = |text: &String| text.split('"').nth(1).unwrap_or(text).to_owned();
