@@ -218,8 +218,9 @@ fn write(
     let body = &say.body[..say.cut.unwrap_or(say.body.len()).min(say.body.len())];
     if seen.method != "HEAD" {
         for _ in 0..say.repeat.max(1) {
-            stream.write_all(body)?;
+            // Before: a client that has it all may look at once.
             sent.fetch_add(body.len() as u64, Ordering::SeqCst);
+            stream.write_all(body)?;
         }
     }
     while say.hang && !over.load(Ordering::SeqCst) {
