@@ -13,5 +13,6 @@ mod debian;
 mod hosts;
 mod liar;
 mod lies;
+mod lists;
 mod pushes;
 mod secrets;

@@ -226,24 +226,27 @@ async fn redirects_take_no_credentials_along() {
 
 #[tokio::test]
 async fn an_upload_elsewhere_gets_no_credentials() {
-    let storage = Liar::new(|seen| match seen.header("authorization") {
-        "" => Say::new(401, "").with("www-authenticate", "Basic realm=\"r\""),
-        _ => Say::new(201, ""),
-    });
-    let to = format!("http://{}/upload", storage.name());
-    let liar = Liar::new(move |seen| match (seen.method.as_str(), seen.header("authorization")) {
-        (_, "") => Say::new(401, "").with("www-authenticate", "Basic realm=\"r\""),
-        ("HEAD", _) => Say::new(404, ""),
-        _ => Say::new(202, "").with("location", &to),
-    });
-    let repository = client().repository(&name(&liar.name()), &basic()).await.unwrap();
-    let good = data(100, 2);
-    let pushed =
-        repository.push_blob(bytes::Bytes::from(good.clone()), Some(&blob(&good)), &[]).await;
-    let error = pushed.unwrap_err();
-    assert_eq!(error.kind(), Kind::Unauthorized, "{error}");
-    assert!(!storage.seen().is_empty());
-    assert!(storage.seen().iter().all(|seen| seen.header("authorization").is_empty()));
+    // In one request, and in chunks that are taken until the end is to be confirmed.
+    for length in [100, 5 << 20] {
+        let storage = Liar::new(|seen| match seen.method.as_str() {
+            "PATCH" => Say::new(202, "").with("location", "/upload"),
+            _ => Say::new(401, "").with("www-authenticate", "Basic realm=\"r\""),
+        });
+        let to = format!("http://{}/upload", storage.name());
+        let liar =
+            Liar::new(move |seen| match (seen.method.as_str(), seen.header("authorization")) {
+                (_, "") => Say::new(401, "").with("www-authenticate", "Basic realm=\"r\""),
+                ("HEAD", _) => Say::new(404, ""),
+                _ => Say::new(202, "").with("location", &to),
+            });
+        let repository = client().repository(&name(&liar.name()), &basic()).await.unwrap();
+        let good = data(length, 2);
+        let source = bytes::Bytes::from(good.clone());
+        let error = repository.push_blob(source, Some(&blob(&good)), &[]).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Unauthorized, "{error}");
+        assert!(storage.seen().iter().any(|seen| seen.method == "PUT"));
+        assert!(storage.seen().iter().all(|seen| seen.header("authorization").is_empty()));
+    }
 }
 
 #[tokio::test]
