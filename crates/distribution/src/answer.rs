@@ -116,7 +116,7 @@ impl Answer {
     }
 
     pub(crate) fn is_passing(&self) -> bool {
-        matches!(self.status, 408 | 425 | 500 | 502 | 503 | 504)
+        StatusCode::from_u16(self.status).is_ok_and(is_passing) && !self.is_rate_limit()
     }
 
     pub(crate) fn kind(&self) -> Kind {
@@ -191,6 +191,11 @@ impl fmt::Display for Answer {
 }
 
 impl std::error::Error for Answer {}
+
+/// Whether a status may be another one soon.
+pub(crate) fn is_passing(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 408 | 425 | 429 | 500 | 502 | 503 | 504)
+}
 
 /// What is safe to print of a server's text.
 fn clean(text: &str) -> String {

@@ -13,7 +13,6 @@ use crate::{
     auth::Scopes,
     hosts::{Action, registry_of},
     http::Address,
-    retry::Patience,
     server::{Call, Server},
 };
 
@@ -93,26 +92,12 @@ pub(crate) async fn pages<T>(
         if !seen.insert(address.target.clone()) || seen.len() > server.limits().pages {
             return Err(wrong("the list has no end".to_owned()));
         }
-        let (headers, body) = page(server, &address, scopes).await?;
+        let call = Call::new(Method::GET, address.clone(), scopes);
+        let (headers, body) = server.document(&call, server.limits().document_bytes).await?;
         all.extend(read(&body).map_err(|error| wrong(format!("it is no list: {error}")))?);
         next = following(&headers, &address);
     }
     Ok(all)
-}
-
-async fn page(
-    server: &Server,
-    address: &Address,
-    scopes: &Scopes,
-) -> Result<(HeaderMap, bytes::Bytes), DistributionError> {
-    let mut patience = Patience::new(server.limits());
-    loop {
-        let call = Call::new(Method::GET, address.clone(), scopes);
-        match server.document(call, server.limits().document_bytes).await {
-            Ok(page) => return Ok(page),
-            Err(error) => patience.again(error).await?,
-        }
-    }
 }
 
 /// The next page: path and query of the link; whatever host it names, it is the same list.

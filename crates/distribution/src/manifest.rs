@@ -12,7 +12,6 @@ use serde::Deserialize;
 use crate::{
     At, DistributionError, Repository,
     hosts::Action,
-    retry::Patience,
     server::{Call, Server},
 };
 
@@ -73,7 +72,7 @@ impl Repository {
                 }
             }
             // An answer to HEAD has no words: GET tells what is wrong, or that only HEAD is.
-            Err(error) if error.status().is_some() => {}
+            Err(error) if error.status().is_some() || error.is_passing() => {}
             Err(error) => return Err(error),
         }
         Ok(self.fetch(server, at).await?.descriptor)
@@ -84,14 +83,9 @@ impl Repository {
         server: &Server,
         at: &At,
     ) -> Result<Document, DistributionError> {
-        let mut patience = Patience::new(server.limits());
-        loop {
-            let call = self.manifest_call(server, Method::GET, at).await?;
-            match server.document(call, server.limits().manifest_bytes).await {
-                Ok((headers, bytes)) => return self.check(server, at, &headers, bytes),
-                Err(error) => patience.again(error).await?,
-            }
-        }
+        let call = self.manifest_call(server, Method::GET, at).await?;
+        let (headers, bytes) = server.document(&call, server.limits().manifest_bytes).await?;
+        self.check(server, at, &headers, bytes)
     }
 
     async fn manifest_call(

@@ -109,7 +109,7 @@ async fn ask(
 ) -> Result<Vec<Found>, DistributionError> {
     let url = address.to_string();
     let call = Call::new(Method::GET, address, &Scopes::default());
-    let (_, body) = server.document(call, server.limits().document_bytes).await?;
+    let (_, body) = server.document(&call, server.limits().document_bytes).await?;
     let results: Results = serde_json::from_slice(&body).map_err(|error| {
         DistributionError::BadAnswer { verb: "Get", url, why: format!("no results: {error}") }
     })?;

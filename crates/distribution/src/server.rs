@@ -14,11 +14,12 @@ use hyper::{
 
 use crate::{
     Credentials, DistributionError, Limits,
-    answer::{Answer, RegistryError},
+    answer::{Answer, RegistryError, is_passing},
     auth::{Challenge, Scopes, read_challenge},
     client::Inner,
     hosts::{Endpoint, Scheme},
     http::{Address, Ask, Payload, Reply, Wire, WireError, verb},
+    retry::Patience,
 };
 
 /// How long it is believed that a server has TLS, or has none.
@@ -57,7 +58,7 @@ pub(crate) struct Server {
 }
 
 /// What is asked of a server.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Call {
     pub method: Method,
     pub address: Address,
@@ -230,6 +231,7 @@ impl Server {
                 }
                 (None, _) => break,
             }
+            reply.pieces.skip().await;
             reply = self.follow(&call, said.as_ref()).await?;
         }
         Ok(reply)
@@ -300,6 +302,7 @@ impl Server {
             if !next.same_origin(&address) {
                 headers.clone_from(&call.headers);
             }
+            reply.pieces.skip().await;
             address = next;
         }
         let source = WireError::Redirects(self.limits().redirects);
@@ -317,8 +320,35 @@ impl Server {
         })
     }
 
-    /// Asks for a document of at most `limit` bytes.
+    /// Asks as often as it may help.
+    pub(crate) async fn ask_patiently(&self, call: &Call) -> Result<Reply, DistributionError> {
+        let mut patience = Patience::new(self.limits());
+        loop {
+            let error = match self.ask(call.clone()).await {
+                Ok(reply) if !is_passing(reply.status) => return Ok(reply),
+                Ok(reply) => refusal(verb(&call.method), call.address.to_string(), reply).await,
+                Err(error) => error,
+            };
+            patience.again(error).await?;
+        }
+    }
+
+    /// Asks for a document of at most `limit` bytes, as often as it may help.
     pub(crate) async fn document(
+        &self,
+        call: &Call,
+        limit: u64,
+    ) -> Result<(HeaderMap, Bytes), DistributionError> {
+        let mut patience = Patience::new(self.limits());
+        loop {
+            match self.document_once(call.clone(), limit).await {
+                Ok(document) => return Ok(document),
+                Err(error) => patience.again(error).await?,
+            }
+        }
+    }
+
+    async fn document_once(
         &self,
         call: Call,
         limit: u64,

@@ -103,7 +103,7 @@ impl Repository {
         let address = server.address(&self.path(server, &format!("blobs/{digest}"))).await?;
         let url = address.to_string();
         let call = Call::new(Method::HEAD, address, &self.scopes(server, actions));
-        let reply = server.ask(call).await?;
+        let reply = server.ask_patiently(&call).await?;
         if reply.status.as_u16() == 404 {
             return Ok(None);
         }

@@ -18,6 +18,11 @@ use tokio::sync::mpsc;
 
 use super::fail::{Carried, WireError};
 
+/// How long the rest of an answer may take that nobody needs.
+const SKIP: Duration = Duration::from_millis(500);
+/// How long it may be, bytes.
+const SKIP_MAX: u64 = 64 << 10;
+
 /// What is sent.
 #[derive(Debug)]
 pub(crate) enum Payload {
@@ -141,6 +146,11 @@ impl Pieces {
                 },
             }
         }
+    }
+
+    /// Reads over the rest, if that is little and comes at once: the connection can be used again.
+    pub(crate) async fn skip(self) {
+        drop(tokio::time::timeout(SKIP, self.all(SKIP_MAX)).await);
     }
 
     /// All of it; nothing if it is larger than `limit_bytes`.

@@ -3,12 +3,14 @@
 use std::{
     future::Future,
     io,
+    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use hyper::Uri;
 use hyper_util::{
     client::legacy::connect::{Connected, Connection},
@@ -30,6 +32,8 @@ use super::{
 };
 use crate::Proxies;
 
+/// How long an address is waited for before the next one is tried beside it.
+const NEXT_ADDRESS: Duration = Duration::from_millis(300);
 /// Longest head of a proxy's answer, bytes.
 const PROXY_ANSWER_MAX: usize = 16 << 10;
 
@@ -88,18 +92,23 @@ impl Connector {
     async fn transport(&self, first: &Address) -> Result<Stream, WireError> {
         let found = tokio::net::lookup_host((first.host.as_str(), first.port)).await;
         let found = found.map_err(|error| WireError::lookup(&first.host, &error))?;
-        let mut last = WireError::Lookup(first.host.clone());
-        for place in found {
-            match TcpStream::connect(place).await {
-                Ok(stream) => {
-                    // What is asked goes out at once.
-                    drop(stream.set_nodelay(true));
-                    return Ok(Stream { io: Box::new(stream), is_proxy: false });
-                }
-                Err(error) => last = WireError::dial(place.to_string(), &error),
+        let mut places = found.collect::<Vec<_>>().into_iter();
+        let mut last = WireError::Lookup { host: first.host.clone(), why: "no such host" };
+        let mut attempts = FuturesUnordered::new();
+        loop {
+            match places.next() {
+                Some(place) => attempts.push(connect(place)),
+                None if attempts.is_empty() => return Err(last),
+                None => {}
+            }
+            // An address that does not answer delays the next one only for a moment.
+            let patience = if places.len() == 0 { self.timeout } else { NEXT_ADDRESS };
+            match tokio::time::timeout(patience, attempts.next()).await {
+                Ok(Some(Ok(stream))) => return Ok(stream),
+                Ok(Some(Err(error))) => last = error,
+                Ok(None) | Err(_) => {}
             }
         }
-        Err(last)
     }
 
     async fn secure(&self, stream: Stream, address: &Address) -> Result<Stream, WireError> {
@@ -115,6 +124,14 @@ impl Connector {
             Err(_) => Err(WireError::Broken("TLS handshake timeout".to_owned())),
         }
     }
+}
+
+async fn connect(place: SocketAddr) -> Result<Stream, WireError> {
+    let stream = TcpStream::connect(place).await;
+    let stream = stream.map_err(|error| WireError::dial(place.to_string(), &error))?;
+    // What is asked goes out at once; without that it is only slower.
+    drop(stream.set_nodelay(true));
+    Ok(Stream { io: Box::new(stream), is_proxy: false })
 }
 
 /// Asks a proxy for a connection to the server.

@@ -8,9 +8,14 @@ use rustls::{CertificateError, InvalidMessage};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WireError {
-    /// The host's name is not known.
-    #[error("dial tcp: lookup {0}: no such host")]
-    Lookup(String),
+    /// The host's name is not known, or nobody could be asked for it.
+    #[error("dial tcp: lookup {host}: {why}")]
+    Lookup {
+        /// The name.
+        host: String,
+        /// `no such host`, ….
+        why: &'static str,
+    },
     /// The host cannot be reached.
     #[error("dial tcp {place}: {why}")]
     Dial {
@@ -72,8 +77,10 @@ impl WireError {
 
     /// Of a look-up of a name.
     pub(super) fn lookup(host: &str, error: &io::Error) -> Self {
-        tracing::debug!(host, %error, "name not found");
-        Self::Lookup(host.to_owned())
+        // The library has no kind for it, only the words of the C library.
+        let later = error.to_string().contains("Temporary failure");
+        let why = if later { "server misbehaving" } else { "no such host" };
+        Self::Lookup { host: host.to_owned(), why }
     }
 
     /// Of a connection.
@@ -142,6 +149,10 @@ fn ending(error: &io::Error) -> String {
 fn certificate(why: &CertificateError) -> String {
     match why {
         CertificateError::UnknownIssuer => "certificate signed by unknown authority".to_owned(),
+        // An authority of that name is known, with another key.
+        CertificateError::BadSignature => {
+            "certificate signed by unknown authority: signature does not fit".to_owned()
+        }
         CertificateError::NotValidForNameContext { expected, presented } => {
             // `DnsName("a.example")`: the text between the quotes is what is meant.
             let plain = |text: &String| text.split('"').nth(1).unwrap_or(text).to_owned();

@@ -24,7 +24,6 @@ use crate::{
     http::Address,
     manifest::DIGEST,
     referrers::SUBJECT,
-    retry::Patience,
     server::{Call, Server, refusal},
 };
 
@@ -182,29 +181,24 @@ impl Repository {
         digest: &Digest,
     ) -> Result<bool, DistributionError> {
         let path = self.path(server, &format!("manifests/{}", at.text()));
-        let mut patience = Patience::new(server.limits());
-        loop {
-            let address = server.address(&path).await?;
-            let mut call = Call::new(Method::PUT, address, &self.scopes(server, &PUSH))
-                .with(CONTENT_TYPE, media_type)?;
-            call.body = bytes.clone();
-            let reply = match server.expect(call).await {
-                Ok(reply) => reply,
-                Err(error) => {
-                    patience.again(error).await?;
-                    continue;
-                }
-            };
-            let said = reply.headers.get(DIGEST).and_then(|value| value.to_str().ok());
-            if let Some(actual) = said.and_then(|text| text.parse::<Digest>().ok())
-                && actual != *digest
-                && actual.algorithm() == digest.algorithm()
-            {
-                let (host, expected) = (server.name(), digest.clone());
-                return Err(DistributionError::Digest { what: "manifest", host, expected, actual });
-            }
-            return Ok(reply.headers.contains_key(SUBJECT));
+        let address = server.address(&path).await?;
+        let url = address.to_string();
+        let mut call = Call::new(Method::PUT, address, &self.scopes(server, &PUSH))
+            .with(CONTENT_TYPE, media_type)?;
+        call.body = bytes;
+        let reply = server.ask_patiently(&call).await?;
+        if !reply.status.is_success() {
+            return Err(refusal("Put", url, reply).await);
         }
+        let said = reply.headers.get(DIGEST).and_then(|value| value.to_str().ok());
+        if let Some(actual) = said.and_then(|text| text.parse::<Digest>().ok())
+            && actual != *digest
+            && actual.algorithm() == digest.algorithm()
+        {
+            let (host, expected) = (server.name(), digest.clone());
+            return Err(DistributionError::Digest { what: "manifest", host, expected, actual });
+        }
+        Ok(reply.headers.contains_key(SUBJECT))
     }
 
     /// Deletes a manifest, or only a tag.

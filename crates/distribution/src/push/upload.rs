@@ -75,9 +75,10 @@ impl Upload<'_> {
                 best = offset;
                 patience.progress();
             }
-            // A registry that lost the upload, or cannot go on with it, begins anew.
-            let lost = matches!(error.status(), Some(404 | 416)) && state.is_some();
-            if !lost {
+            // A registry that lost the upload begins anew; one that has another part of it says so.
+            let lost = error.status() == Some(404) && state.is_some();
+            let apart = error.status() == Some(416) && state.is_some();
+            if !lost && !apart {
                 patience.again(error).await?;
             } else if patience.is_over() {
                 return Err(error);
