@@ -240,9 +240,6 @@ impl Transfers {
                 blobs.push(blob);
             }
         }
-        for blob in &blobs {
-            events.step(blob.digest.short(), Step::Fetching).await;
-        }
         let mut flights = Vec::new();
         for blob in blobs {
             let (images, digest) = (self.0.images.clone(), blob.digest.clone());
@@ -252,7 +249,10 @@ impl Transfers {
                     events.step(blob.digest.short(), Step::Known).await;
                     flights.push(Arrival::Here(Arc::new(layer)));
                 }
-                None => flights.push(Arrival::Coming(blob)),
+                None => {
+                    events.step(blob.digest.short(), Step::Fetching).await;
+                    flights.push(Arrival::Coming(blob));
+                }
             }
         }
         let arrivals = flights.iter().map(|arrival| async move {
