@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use futures_util::FutureExt;
 use gantry_image::transfer::{Events, Pull, Step, TransferEvent};
 use gantry_oci::{Digest, Platform, Reference};
 use tokio::sync::mpsc;
@@ -38,7 +39,8 @@ pub(crate) async fn pull(
         let pulled = transfers.pull(&pull, &events).await;
         drop(events);
         pulled
-    };
+    }
+    .boxed();
     let ((), pulled) = futures_util::future::join(tell(&build.reporter, vertex, told), work).await;
     match pulled {
         Ok(pulled) => {

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use futures_util::future::{try_join, try_join_all};
+use futures_util::{
+    FutureExt,
+    future::{try_join, try_join_all},
+};
 use gantry_distribution::{At, Credentials, Document, Repository};
 use gantry_oci::{
     Descriptor, Digest, ImageConfig, Index, Manifest, Platform, Reference, image::media,
@@ -79,7 +82,8 @@ impl Transfers {
         }
         let mut all = Vec::new();
         for name in &names {
-            all.push(self.pull_one(&repository, name, pull, events).await?);
+            // Boxed, since whoever awaits this nests it deeply.
+            all.push(self.pull_one(&repository, name, pull, events).boxed().await?);
         }
         let status = |pulled: &Pulled| match pulled.changed {
             true => "Downloaded newer image for",
