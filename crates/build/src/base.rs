@@ -14,7 +14,9 @@ const QUEUE: usize = 64;
 
 /// The name in a registry that an image of a Dockerfile has; an id has none.
 pub(crate) fn pullable(name: &str) -> Option<Reference> {
-    name.parse::<Reference>().ok().map(Reference::or_latest)
+    // An id looks like a repository with a tag.
+    let is_id = name.parse::<Digest>().is_ok();
+    name.parse::<Reference>().ok().filter(|_| !is_id).map(Reference::or_latest)
 }
 
 /// Pulls a base image; how its layers come is told of `vertex`.
