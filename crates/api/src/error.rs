@@ -46,6 +46,11 @@ impl ApiError {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, chain(error))
     }
 
+    /// As an error is told that is not given away.
+    pub(crate) fn of(error: &impl Fault) -> Self {
+        Self::new(status(error.kind()), chain(error))
+    }
+
     /// The same with words before it.
     pub(crate) fn within(mut self, words: std::fmt::Arguments<'_>) -> Self {
         self.message = format!("{words}: {}", self.message);
@@ -73,7 +78,7 @@ impl ApiError {
 
 impl<E: Fault> From<E> for ApiError {
     fn from(error: E) -> Self {
-        Self::new(status(error.kind()), chain(&error))
+        Self::of(&error)
     }
 }
 

@@ -9,6 +9,7 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 use futures_util::stream;
+use gantry_fault::Fault as _;
 use gantry_image::transfer::{Events, TransferError, TransferEvent};
 use hyper::StatusCode;
 use hyper::header::HeaderValue;
@@ -70,7 +71,7 @@ where
         Running { work: Some(Box::pin(work(Events::new(queue)))), events, error: None };
     let first = match running.next().await {
         Next::Event(event) => event,
-        Next::Failed(error) => return Err(refused(error)),
+        Next::Failed(error) => return Err(refused(&error)),
         Next::End => return Ok(body::typed(body::status(StatusCode::OK), JSON)),
     };
     let lines = stream::unfold((Some(first), Some(running)), |(first, running)| async move {
@@ -81,17 +82,27 @@ where
         };
         match next {
             Next::Event(event) => Some((line(event), (None, Some(running)))),
-            Next::Failed(error) => Some((late_message(&error.into()), (None, None))),
+            Next::Failed(error) => Some((late_message(&told(&error)), (None, None))),
             Next::End => None,
         }
     });
     Ok(body::stream(JSON, lines))
 }
 
+/// A failure with what to do about it, if there is something.
+fn told(error: &TransferError) -> ApiError {
+    let words = gantry_fault::chain(error);
+    let message = match error.hint() {
+        Some(hint) => format!("{words}: {hint}"),
+        None => words,
+    };
+    ApiError { message, ..ApiError::of(error) }
+}
+
 /// A registry that refuses is no refusal of ours: clients would ask their user for a password, which
 /// Docker's daemon never makes them do.
-fn refused(error: TransferError) -> ApiError {
-    let error = ApiError::from(error);
+fn refused(error: &TransferError) -> ApiError {
+    let error = told(error);
     match error.status {
         StatusCode::UNAUTHORIZED => ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, error.message),
         _ => error,

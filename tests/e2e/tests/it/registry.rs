@@ -85,6 +85,13 @@ fn run_fetches_what_is_missing() {
     let _ = client.docker(&["rmi", &name]).ok();
     let never = client.docker(&["run", "--rm", "--pull", "never", &name, "true"]);
     assert!(never.code == 125 && never.stderr.contains("No such image"), "{never:?}");
+    let events = client.shell(
+        "docker events --since 1 --until $(($(date +%s) + 1)) --format '{{.Action}} {{.Actor.ID}}'",
+    );
+    for action in ["push", "pull"] {
+        let line = format!("{action} {name}:latest");
+        assert!(events.ok().lines().any(|told| told == line), "{line}: {events:?}");
+    }
     // So do builds.
     let text = format!("FROM {name}\nRUN echo built > /f\nCMD cat /f\n");
     let ours = gantry(&client, &daemon, &["pull", "-q", &name]);
