@@ -10,7 +10,7 @@ use crate::app::{Call, Failure, Outcome, USAGE_ERROR};
 use crate::container::attach::{End, Join, Proxy, beside, exit_code, join, keys_text};
 use crate::container::body::create_body;
 use crate::image::manage::check_reference;
-use crate::image::transfer;
+use crate::image::{remote, transfer};
 use crate::output::{err, out};
 use crate::term;
 
@@ -63,7 +63,7 @@ async fn make(call: &Call<'_>, body: &ContainerCreateBody) -> Result<String, Fai
     let client = call.client().await?;
     let image = body.config.image.as_str();
     let platform = flags.text("platform");
-    let pull = || transfer::pull_image(call, client, image, platform, flags.is_on("quiet"), true);
+    let pull = || remote::pull_image(call, client, image, platform, flags.is_on("quiet"), true);
     let policy = flags.text("pull");
     if policy == "always" {
         pull().await?;

@@ -3,4 +3,5 @@
 mod bars;
 pub(crate) mod list;
 pub(crate) mod manage;
+pub(crate) mod remote;
 pub(crate) mod transfer;

@@ -16,7 +16,7 @@ pub(crate) const HUB_KEY: &str = "https://index.docker.io/v1/";
 /// The longest password, bytes.
 const PASSWORD_MAX: u64 = 64 << 10;
 
-const HUB_HELP: &str = "Log in with your Docker ID or email address to push and pull images from Docker Hub. If you don't have a Docker ID, head over to https://hub.docker.com/ to create one.\nYou can log in with your password or a Personal Access Token (PAT). Using a limited-scope PAT grants better security and is required for organizations using SSO. Learn more at https://docs.docker.com/go/access-tokens/\n\n";
+const HUB_HELP: &str = "Log in to Docker Hub with your Docker ID or email address, and your password or an access token.\n\n";
 
 /// `login`.
 pub(crate) async fn login(call: &Call<'_>) -> Outcome {

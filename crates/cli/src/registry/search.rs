@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 
 use crate::app::{Call, Outcome};
 use crate::format::{self, Row, View, ellipsis};
-use crate::image::transfer;
+use crate::image::remote;
 use crate::output::out;
 
 const TABLE: &str = "{{.Name}}\t{{.Description}}\t{{.StarCount}}\t{{.IsOfficial}}";
@@ -31,7 +31,7 @@ pub(crate) async fn search(call: &Call<'_>) -> Outcome {
     }
     query = query.with_some("filters", format::filters(flags.list("filter"))?);
     let client = call.client().await?;
-    let auth = transfer::auth_header(call, term)?;
+    let auth = remote::auth_header(call, term)?;
     let mut found: Vec<Json> = client.image_search(&query, &auth).await?;
     found.sort_by_key(|row| std::cmp::Reverse(row["star_count"].as_i64().unwrap_or(0)));
     let whole = flags.is_on("no-trunc");

@@ -1,7 +1,7 @@
 //! Commands on images.
 
 use crate::flags::{Kind, flag};
-use crate::image::{list, manage, transfer};
+use crate::image::{list, manage, remote, transfer};
 
 use super::{
     Arity, Command, FILTER, FORCE, FORMAT, FORMAT_PLAIN, NO_TRUNC, PRUNE_FILTER, QUIET, command,
@@ -88,7 +88,7 @@ pub(super) static PULL: Command = command(
         flag("platform", Str, PLATFORM_HELP).since("1.32"),
         flag("quiet", Bool, "Print the name only").short('q'),
     ]],
-    |call| Box::pin(transfer::pull(call)),
+    |call| Box::pin(remote::pull(call)),
 );
 pub(super) static REMOVE: Command = command(
     "[OPTIONS] IMAGE [IMAGE...]",

@@ -1,7 +1,7 @@
 //! Commands that speak of registries.
 
 use crate::flags::{Kind, flag};
-use crate::image::transfer;
+use crate::image::remote;
 use crate::registry::{login, manifest, search};
 
 use super::{Arity, Command, FILTER, FORMAT, NO_TRUNC, command};
@@ -21,7 +21,7 @@ pub(super) static PUSH: Command = command(
             .since("1.46"),
         flag("quiet", Bool, "Print the name only").short('q'),
     ]],
-    |call| Box::pin(transfer::push(call)),
+    |call| Box::pin(remote::push(call)),
 );
 pub(super) static LOGIN: Command = command(
     "[OPTIONS] [SERVER]",

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! pull     a name -> document -> platform -> configuration and layers -> a recorded image
+//!   found    what a name points at, followed to a manifest
 //!   choose   which manifest of an index is for a platform
 //!   flight   one layer under way, whoever waits for it
 //!   sink     a download into `content`, unpacked as it comes
@@ -19,6 +20,7 @@ mod describe;
 mod error;
 mod event;
 mod flight;
+mod found;
 mod places;
 mod pull;
 mod push;

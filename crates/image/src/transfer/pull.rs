@@ -6,12 +6,14 @@ use futures_util::{
     FutureExt,
     future::{try_join, try_join_all},
 };
-use gantry_distribution::{At, Credentials, Document, Repository};
-use gantry_oci::{
-    Descriptor, Digest, ImageConfig, Index, Manifest, Platform, Reference, image::media,
-};
+use gantry_distribution::{At, Credentials, Repository};
+use gantry_oci::{Descriptor, Digest, ImageConfig, Platform, Reference};
 
-use super::{Events, Step, TransferError, Transfers, blocking, choose, flight::Held};
+use super::{
+    Events, Step, TransferError, Transfers, blocking,
+    flight::Held,
+    found::{Found, check_platform, fits, plain},
+};
 use crate::{
     Image, ImageAction, ImageError, ImageLease, LayerRecord, Origin,
     state::{DOCUMENT_MAX, NewImage},
@@ -41,19 +43,6 @@ pub struct Pulled {
     pub digest: Digest,
     /// Whether the name stands for something else than before.
     pub changed: bool,
-}
-
-/// What a name points at, followed to an image.
-struct Found {
-    manifest: Document,
-    parsed: Manifest,
-    index: Option<Document>,
-}
-
-impl Found {
-    fn top(&self) -> &Document {
-        self.index.as_ref().unwrap_or(&self.manifest)
-    }
 }
 
 /// An image that is whole, and what keeps its parts until it is recorded.
@@ -123,7 +112,7 @@ impl Transfers {
             self.tell_pull(name, &pulled.id);
             return Ok(pulled);
         }
-        let found = self.find(repository, name, platform).await?;
+        let found = Found::at(repository, name, platform).await?;
         events.line(&id, format!("Pulling from {}", name.path())).await;
         let whole = self.fetch(repository, name, &found, platform, events).await?;
         let digest = found.top().descriptor.digest.clone();
@@ -162,27 +151,6 @@ impl Transfers {
         let named = image.repo_digests.contains(&name.with_digest(digest.clone()));
         let kept = image.origins.iter().any(|origin| origin.top().digest == digest);
         (named && kept).then(|| Pulled { id: image.id.clone(), digest, changed: false })
-    }
-
-    /// Follows a name to the manifest of an image.
-    async fn find(
-        &self,
-        repository: &Repository,
-        name: &Reference,
-        platform: Option<&Platform>,
-    ) -> Result<Found, TransferError> {
-        let top = repository.manifest(&At::of(name)).await?;
-        if !media::is_index(&top.descriptor.media_type) {
-            return Ok(Found { parsed: manifest(name, &top)?, manifest: top, index: None });
-        }
-        let index: Index = parse("index", &top)?;
-        let Some(chosen) = choose::manifest(&index, platform) else {
-            let host = Platform::host();
-            let wanted = platform.unwrap_or(&host).to_string();
-            return Err(TransferError::NoPlatform(wanted));
-        };
-        let inner = repository.manifest(&At::Digest(chosen.digest.clone())).await?;
-        Ok(Found { parsed: manifest(name, &inner)?, manifest: inner, index: Some(top) })
     }
 
     /// Brings everything of an image here.
@@ -364,61 +332,4 @@ fn hold(images: &crate::Images, digest: &Digest) -> Result<Option<Held>, ImageEr
     }
     blob.add(&record.digest);
     Ok(Some(Held { blob: digest.clone(), record, _layer: layer, _lease: blob }))
-}
-
-fn fits(image: &Image, platform: Option<&Platform>) -> bool {
-    platform.is_none_or(|wanted| image.config.platform().matches(wanted))
-}
-
-fn check_platform(
-    name: &Reference,
-    config: &ImageConfig,
-    platform: Option<&Platform>,
-) -> Result<(), TransferError> {
-    if !config.os.is_empty() && config.os != "linux" {
-        return Err(TransferError::OtherOs(config.os.clone()));
-    }
-    match platform {
-        Some(wanted) if !config.platform().matches(wanted) => Err(TransferError::Platform {
-            reference: name.familiar(),
-            wanted: wanted.to_string(),
-            actual: config.platform().to_string(),
-        }),
-        _ => Ok(()),
-    }
-}
-
-fn manifest(name: &Reference, document: &Document) -> Result<Manifest, TransferError> {
-    let media_type = &document.descriptor.media_type;
-    if !media::is_manifest(media_type) {
-        return Err(TransferError::ManifestType {
-            reference: name.familiar(),
-            media_type: media_type.clone(),
-        });
-    }
-    let parsed: Manifest = parse("manifest", document)?;
-    let kind = parsed.config.media_type.as_str();
-    if !matches!(kind, media::CONFIG | media::DOCKER_CONFIG | "") {
-        return Err(TransferError::Artifact {
-            reference: name.familiar(),
-            media_type: kind.to_owned(),
-        });
-    }
-    Ok(parsed)
-}
-
-fn parse<T: serde::de::DeserializeOwned>(
-    what: &'static str,
-    document: &Document,
-) -> Result<T, TransferError> {
-    serde_json::from_slice(&document.bytes).map_err(|source| TransferError::Document {
-        what,
-        digest: document.descriptor.digest.clone(),
-        source,
-    })
-}
-
-/// A descriptor without what was said about its place.
-fn plain(descriptor: &Descriptor) -> Descriptor {
-    Descriptor::new(&descriptor.media_type, descriptor.digest.clone(), descriptor.size)
 }
