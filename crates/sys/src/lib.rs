@@ -8,6 +8,7 @@ pub mod descriptors;
 pub mod exec;
 pub mod kernel;
 pub mod kill;
+pub mod launcher;
 pub mod mount;
 pub mod namespace;
 pub mod netns;

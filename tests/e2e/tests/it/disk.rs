@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use gantry_rig::leaks::Left;
 use gantry_rig::daemon::gantry_binary;
+use gantry_rig::leaks::Left;
 use gantry_rig::{Daemon, Kind, Net, images};
 use rustix::mount::MountFlags;
 
