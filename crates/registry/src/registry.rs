@@ -3,11 +3,16 @@
 use std::{ops::Deref, sync::Arc};
 
 use gantry_oci::Digest;
+use gantry_store::StoreError;
+use hyper::header::HeaderValue;
 
 use crate::{
+    audit::Audit,
+    auth::Gate,
     blobs::{BlobError, Blobs},
     config::Config,
     index::Index,
+    metrics::Metrics,
     uploads::Uploads,
 };
 
@@ -21,6 +26,11 @@ pub(crate) struct Parts {
     pub(crate) index: Index,
     pub(crate) blobs: Arc<dyn Blobs>,
     pub(crate) uploads: Uploads,
+    pub(crate) gate: Gate,
+    pub(crate) metrics: Metrics,
+    pub(crate) audit: Option<Audit>,
+    /// What every answer tells its client's user, as a header.
+    pub(crate) warning: Option<HeaderValue>,
 }
 
 impl Deref for Registry {
@@ -48,4 +58,28 @@ impl Registry {
         self.blobs.remove(digest).await?;
         Ok(true)
     }
+
+    /// Ends an upload that nobody used since `idle_since_s`; false if somebody did, or does.
+    ///
+    /// # Errors
+    /// When its data cannot be removed, or the store not be written.
+    pub(crate) async fn end_upload(&self, id: &str, idle_since_s: u64) -> Result<bool, EndError> {
+        let Some(_held) = self.uploads.hold_if_free(id) else { return Ok(false) };
+        if self.uploads.used_s(id) >= idle_since_s {
+            return Ok(false);
+        }
+        self.blobs.discard(id).await?;
+        self.index.end_upload(id).await?;
+        self.uploads.forget(id);
+        Ok(true)
+    }
+}
+
+/// Why an upload does not end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EndError {
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }

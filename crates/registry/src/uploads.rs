@@ -50,9 +50,28 @@ pub(crate) enum UploadError {
 type Slot = Arc<tokio::sync::Mutex<Option<Box<dyn Upload>>>>;
 
 /// All uploads.
-#[derive(Default)]
+#[derive(Debug)]
 pub(crate) struct Uploads {
-    slots: Mutex<HashMap<String, Slot>>,
+    slots: Mutex<HashMap<String, Entry>>,
+    /// When this registry started: uploads from before were in use then.
+    started_s: u64,
+}
+
+struct Entry {
+    slot: Slot,
+    used_s: u64,
+}
+
+impl std::fmt::Debug for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Entry").field("used_s", &self.used_s).finish_non_exhaustive()
+    }
+}
+
+impl Default for Uploads {
+    fn default() -> Self {
+        Self { slots: Mutex::default(), started_s: now_s() }
+    }
 }
 
 /// An upload that this request has for itself.
@@ -71,14 +90,15 @@ impl Uploads {
         algorithm: Algorithm,
     ) -> Result<String, UploadError> {
         let id = new_id();
-        let upload = blobs.begin(&id, algorithm).await?;
         let record = UploadRecord {
             repository: name.as_str().to_owned(),
             algorithm: algorithm.name().to_owned(),
             started_s: now_s(),
         };
+        // The record is first: a file without one belongs to nobody.
         index.begin_upload(&id, record).await?;
-        self.slots().insert(id.clone(), Arc::new(tokio::sync::Mutex::new(Some(upload))));
+        let upload = blobs.begin(&id, algorithm).await?;
+        *self.slot(&id).lock().await = Some(upload);
         Ok(id)
     }
 
@@ -95,8 +115,7 @@ impl Uploads {
         if record.repository != name.as_str() {
             return Err(unknown());
         }
-        let slot = Arc::clone(self.slots().entry(id.to_owned()).or_default());
-        let locked = tokio::time::timeout(BUSY_MAX, slot.lock_owned()).await;
+        let locked = tokio::time::timeout(BUSY_MAX, self.slot(id).lock_owned()).await;
         let mut slot = locked.map_err(|_| UploadError::Busy(id.to_owned()))?;
         // Whoever had it meanwhile may have ended it.
         if index.upload(id).is_none() {
@@ -116,7 +135,33 @@ impl Uploads {
         self.slots().remove(id);
     }
 
-    fn slots(&self) -> MutexGuard<'_, HashMap<String, Slot>> {
+    /// When an upload was used last, s since 1970.
+    pub(crate) fn used_s(&self, id: &str) -> u64 {
+        self.slots().get(id).map_or(self.started_s, |entry| entry.used_s)
+    }
+
+    /// Keeps requests from an upload; none if one has it.
+    pub(crate) fn hold_if_free(
+        &self,
+        id: &str,
+    ) -> Option<OwnedMutexGuard<Option<Box<dyn Upload>>>> {
+        let slot = Arc::clone(&self.entry(&mut self.slots(), id).slot);
+        slot.try_lock_owned().ok()
+    }
+
+    fn slot(&self, id: &str) -> Slot {
+        let mut slots = self.slots();
+        let entry = self.entry(&mut slots, id);
+        entry.used_s = now_s();
+        Arc::clone(&entry.slot)
+    }
+
+    fn entry<'a>(&self, slots: &'a mut HashMap<String, Entry>, id: &str) -> &'a mut Entry {
+        let new = || Entry { slot: Slot::default(), used_s: self.started_s };
+        slots.entry(id.to_owned()).or_insert_with(new)
+    }
+
+    fn slots(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

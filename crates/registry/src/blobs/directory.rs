@@ -17,6 +17,8 @@ use super::{BlobError, Blobs, FileRange, Later, Source, Upload};
 
 /// How much is read at once to hash what is there already, in bytes.
 const REHASH_BYTES: usize = 1 << 20;
+/// After how many bytes the disk is told to begin, so that a commit waits for little.
+const WRITEBACK_BYTES: u64 = 8 << 20;
 
 /// Blobs below one directory.
 #[derive(Clone, Debug)]
@@ -59,7 +61,7 @@ impl Blobs for Directory {
                 .create_new(true)
                 .open(&path)
                 .map_err(|source| failed("creating", &path, source))?;
-            let progress = Progress { file, hasher: Hasher::new(algorithm), size_bytes: 0 };
+            let progress = Progress::new(file, Hasher::new(algorithm), 0);
             Ok(Writer::boxed(directory, path, algorithm, progress))
         })
     }
@@ -70,7 +72,7 @@ impl Blobs for Directory {
             let file =
                 options().open(&path).map_err(|source| missing_or("opening", &path, source))?;
             let (hasher, size_bytes) = hash(&file, algorithm, &path)?;
-            let progress = Progress { file, hasher, size_bytes };
+            let progress = Progress::new(file, hasher, size_bytes);
             Ok(Writer::boxed(directory, path, algorithm, progress))
         })
     }
@@ -147,6 +149,23 @@ struct Progress {
     file: File,
     hasher: Hasher,
     size_bytes: u64,
+    /// Up to where the disk has been told to begin.
+    begun_bytes: u64,
+}
+
+impl Progress {
+    fn new(file: File, hasher: Hasher, size_bytes: u64) -> Self {
+        Self { file, hasher, size_bytes, begun_bytes: size_bytes }
+    }
+
+    fn begin_writeback(&mut self) {
+        let waiting = self.size_bytes - self.begun_bytes;
+        if waiting >= WRITEBACK_BYTES {
+            // Only a hint: the commit brings all of it to disk.
+            let _ = gantry_sys::writeback::begin(&self.file, self.begun_bytes, waiting);
+            self.begun_bytes = self.size_bytes;
+        }
+    }
 }
 
 impl Writer {
@@ -168,7 +187,7 @@ impl Writer {
         let path = &self.path;
         let file = options().open(path).map_err(|source| missing_or("opening", path, source))?;
         let (hasher, size_bytes) = hash(&file, self.algorithm, path)?;
-        Ok(Progress { file, hasher, size_bytes })
+        Ok(Progress::new(file, hasher, size_bytes))
     }
 }
 
@@ -249,6 +268,7 @@ fn write_all(progress: &mut Progress, pieces: &[Bytes]) -> io::Result<()> {
         progress.hasher.update(piece);
         progress.size_bytes += piece.len() as u64;
     }
+    progress.begin_writeback();
     Ok(())
 }
 

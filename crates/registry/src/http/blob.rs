@@ -67,6 +67,7 @@ pub(crate) async fn get(call: &Call<'_>, name: &Name, digest: &Digest) -> Result
         }
         source => source?,
     };
+    call.registry.metrics.sent_bytes.add(length_bytes);
     Ok(match source {
         Source::File(range) => Reply::File(head, range),
         Source::Stream(pieces) => {

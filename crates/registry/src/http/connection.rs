@@ -9,6 +9,7 @@ use std::{
     convert::Infallible,
     fmt,
     future::{Future, poll_fn},
+    net::SocketAddr,
     pin::{Pin, pin},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Poll,
@@ -47,11 +48,25 @@ const LEFT_MAX_BYTES: usize = 64 << 20;
 /// Longest time for it.
 const LEFT_LIMIT: Duration = Duration::from_secs(2);
 
+/// Who is at the other end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer {
+    pub(crate) address: SocketAddr,
+    /// The transport is TLS.
+    pub(crate) tls: bool,
+}
+
 /// Speaks HTTP on a connection until it ends, or until `shutdown` and the end of a request.
-pub(crate) async fn serve(io: Io, registry: Registry, shutdown: CancellationToken) {
+pub(crate) async fn serve(
+    io: Io,
+    address: SocketAddr,
+    registry: Registry,
+    shutdown: CancellationToken,
+) {
+    let peer = Peer { address, tls: matches!(io, Io::Tls(_)) };
     let mut io = Ahead::new(io, Arc::default());
     loop {
-        let Some((mut left, file)) = speak(io, &registry, &shutdown).await else { return };
+        let Some((mut left, file)) = speak(io, peer, &registry, &shutdown).await else { return };
         match send::send(&mut left.io, &file).await {
             Ok(()) if !file.closes && !shutdown.is_cancelled() => {}
             Ok(()) => {
@@ -71,12 +86,12 @@ pub(crate) async fn serve(io: Io, registry: Registry, shutdown: CancellationToke
 /// Speaks HTTP until the connection ends, or until a file is to be sent.
 async fn speak(
     io: Ahead,
+    peer: Peer,
     registry: &Registry,
     shutdown: &CancellationToken,
 ) -> Option<(Ahead, SendFile)> {
     let link = io.link();
-    let plain = matches!(io.io, Io::Plain(_));
-    let service = Requests { registry: registry.clone(), link: Arc::clone(&link), plain };
+    let service = Requests { registry: registry.clone(), link: Arc::clone(&link), peer };
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
@@ -155,8 +170,7 @@ impl Link {
 struct Requests {
     registry: Registry,
     link: Arc<Link>,
-    /// Whether the kernel can send files on the transport.
-    plain: bool,
+    peer: Peer,
 }
 
 impl Service<Request<Incoming>> for Requests {
@@ -166,16 +180,16 @@ impl Service<Request<Incoming>> for Requests {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let (registry, link) = (self.registry.clone(), Arc::clone(&self.link));
-        let plain = self.plain;
+        let peer = self.peer;
         let (head, mut body) = request.into_parts();
         Box::pin(async move {
             // A change goes on without its client: half of one would be worse than a whole one.
             let (head, reply) = if matches!(head.method, Method::GET | Method::HEAD) {
-                let reply = answer(&registry, &head, &mut body).await;
+                let reply = answer(&registry, peer, &head, &mut body).await;
                 (head, reply)
             } else {
                 let work = tokio::spawn(async move {
-                    let reply = answer(&registry, &head, &mut body).await;
+                    let reply = answer(&registry, peer, &head, &mut body).await;
                     // A client that asks first sends no body when it is refused.
                     if !body.is_end_stream() && !head.headers.contains_key(EXPECT) {
                         tokio::spawn(tokio::time::timeout(LEFT_LIMIT, drain(body)));
@@ -190,7 +204,7 @@ impl Service<Request<Incoming>> for Requests {
             };
             let (response, range) = match reply {
                 Reply::Whole(response) => return Ok(response),
-                Reply::File(response, range) if plain => (response, range),
+                Reply::File(response, range) if !peer.tls => (response, range),
                 Reply::File(response, range) => return Ok(response.map(|()| send::body(range))),
             };
             let closes = head.version != Version::HTTP_11

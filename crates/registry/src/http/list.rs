@@ -34,7 +34,10 @@ pub(crate) fn tags(call: &Call<'_>, name: &Name) -> Result<Reply, Refusal> {
 pub(crate) fn catalog(call: &Call<'_>) -> Result<Reply, Refusal> {
     let limit = call.query.page_length(PAGE_MAX)?;
     let last = call.query.get("last").unwrap_or_default();
-    let page = call.registry.index.repositories(last, limit, &|_| true);
+    let page = call
+        .registry
+        .index
+        .repositories(last, limit, &|name| call.registry.gate.lists(&call.caller, name.as_str()));
     let names: Vec<&str> = page.items.iter().map(Name::as_str).collect();
     let response = json("application/json", &json!({ "repositories": names }))?;
     let next = names.last().filter(|_| page.more).copied();

@@ -16,7 +16,7 @@ use super::{
     reply::{self, Reply, With},
 };
 use crate::{
-    index::{NewManifest, Reference},
+    index::{NewManifest, Reference, Removal},
     manifest,
     name::Name,
 };
@@ -105,8 +105,16 @@ pub(crate) async fn delete(
         return Err(Refusal::new(Code::Unsupported, "this registry deletes nothing"));
     }
     let removed = call.registry.index.remove(name, &self::reference(reference)?).await?;
-    removed.ok_or_else(|| Refusal::no_manifest(reference))?;
-    Ok(reply::status(StatusCode::ACCEPTED).into())
+    match removed {
+        Removal::Gone(digest) => {
+            let response = reply::status(StatusCode::ACCEPTED);
+            Ok(response.with(CONTENT_DIGEST, digest.as_str()).into())
+        }
+        Removal::Missing => Err(Refusal::no_manifest(reference)),
+        Removal::Protected(tag) => {
+            Err(Refusal::new(Code::Denied, format!("tag {tag} is protected")))
+        }
+    }
 }
 
 /// A digest if it has a colon, else a tag.

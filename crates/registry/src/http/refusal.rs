@@ -10,7 +10,12 @@ use hyper::{
 use serde_json::{Value, json};
 
 use super::reply::{Response, full};
-use crate::{blobs::BlobError, index::PutError, manifest::ManifestError, uploads::UploadError};
+use crate::{
+    blobs::BlobError,
+    index::{LinkError, OverQuota, PutError},
+    manifest::ManifestError,
+    uploads::UploadError,
+};
 
 /// What went wrong, in the words of the distribution specification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -219,6 +224,21 @@ impl From<ManifestError> for Refusal {
     }
 }
 
+impl From<LinkError> for Refusal {
+    fn from(error: LinkError) -> Self {
+        match error {
+            LinkError::Quota(over) => over.into(),
+            LinkError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<OverQuota> for Refusal {
+    fn from(error: OverQuota) -> Self {
+        Self::new(Code::Denied, error.to_string())
+    }
+}
+
 impl From<PutError> for Refusal {
     fn from(error: PutError) -> Self {
         let text = error.to_string();
@@ -229,6 +249,7 @@ impl From<PutError> for Refusal {
                     digests.iter().map(|digest| json!({ "digest": digest })).collect();
                 refusal
             }
+            PutError::Protected(_) | PutError::Quota(_) => Self::new(Code::Denied, text),
             PutError::Size { .. } => Self::new(Code::SizeInvalid, text),
             PutError::Text => Self::new(Code::ManifestInvalid, text),
             PutError::Store(error) => error.into(),

@@ -32,6 +32,17 @@ impl Route {
         }
     }
 
+    /// Digest, tag or id, as it was written; empty where there is none.
+    pub(crate) fn reference(&self) -> &str {
+        match self {
+            Self::Base | Self::Catalog | Self::Tags(_) | Self::Uploads(_) => "",
+            Self::Referrers(_, reference)
+            | Self::Manifest(_, reference)
+            | Self::Blob(_, reference)
+            | Self::Upload(_, reference) => reference,
+        }
+    }
+
     /// What it is called in metrics.
     pub(crate) fn label(&self) -> &'static str {
         match self {

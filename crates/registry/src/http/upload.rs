@@ -15,6 +15,7 @@ use super::{
     reply::{self, Reply, Response, With},
 };
 use crate::{
+    auth::Action,
     name::Name,
     uploads::{Session, UploadError},
 };
@@ -31,6 +32,7 @@ pub(crate) async fn begin(
     {
         return Ok(mounted.into());
     }
+    registry.index.check_quota(name, 1)?;
     let promised = call.query.get("digest").map(digest).transpose()?;
     let algorithm = match (&promised, call.query.get("digest-algorithm")) {
         (Some(digest), _) => digest.algorithm(),
@@ -60,9 +62,12 @@ pub(crate) async fn begin(
 /// Takes a blob from another repository, or from any if none is named; none if that fails.
 async fn mount(call: &Call<'_>, name: &Name, digest: &Digest) -> Result<Option<Response>, Refusal> {
     let index = &call.registry.index;
+    // To have a blob is to read it: only from where the caller may read.
+    let readable =
+        |name: &Name| call.registry.gate.allows(&call.caller, name.as_str(), Action::Pull);
     let from = match call.query.get("from") {
-        Some(from) => Name::parse(from),
-        None => index.holder(digest, &|_| true),
+        Some(from) => Name::parse(from).filter(readable),
+        None => index.holder(digest, &readable),
     };
     let Some(from) = from else { return Ok(None) };
     let mounted = index.mount(&from, name, digest).await?;
@@ -128,7 +133,12 @@ async fn store(
         drop_upload(call, session).await?;
         return Err(error.into());
     }
-    registry.index.link(name, digest, size_bytes, Some(&session.id)).await?;
+    let linked = registry.index.link(name, digest, size_bytes, Some(&session.id)).await;
+    if let Err(error) = linked {
+        // The file is the collector's; the upload is over either way.
+        drop_upload(call, session).await?;
+        return Err(error.into());
+    }
     registry.uploads.forget(&session.id);
     Ok(created(name, digest))
 }
@@ -170,8 +180,9 @@ async fn receive(
             return Err(Refusal::new(Code::SizeInvalid, message));
         }
     }
-    session.receive(body, call.registry.config.limits.blob_bytes).await?;
-    Ok(())
+    let received = session.receive(body, call.registry.config.limits.blob_bytes).await;
+    call.registry.metrics.received_bytes.add(session.size_bytes() - before);
+    Ok(received?)
 }
 
 fn location(name: &Name, id: &str) -> String {

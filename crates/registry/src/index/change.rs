@@ -32,11 +32,45 @@ pub(crate) enum PutError {
     /// It tells a size in bytes that is not the blob's.
     #[error("{digest} has {actual} bytes, the manifest says {told}")]
     Size { digest: Digest, told: u64, actual: u64 },
+    /// A tag that does not move.
+    #[error("tag {0} is protected")]
+    Protected(String),
+    /// The repository would hold too much.
+    #[error(transparent)]
+    Quota(#[from] OverQuota),
     /// It is no text.
     #[error("the manifest is not UTF-8")]
     Text,
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// A repository that would hold too much.
+#[derive(Debug, thiserror::Error)]
+#[error("the repository may hold {limit_bytes} bytes and would have {would_bytes}")]
+pub(crate) struct OverQuota {
+    limit_bytes: u64,
+    would_bytes: u64,
+}
+
+/// Why a repository does not get a blob.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LinkError {
+    #[error(transparent)]
+    Quota(#[from] OverQuota),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What came of a removal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Removal {
+    /// It is gone; the digest of what it named.
+    Gone(Digest),
+    /// It was not there.
+    Missing,
+    /// This tag of it must stay.
+    Protected(String),
 }
 
 fn list(digests: &[Digest]) -> String {
@@ -54,8 +88,11 @@ impl Index {
         digest: &Digest,
         size_bytes: u64,
         upload: Option<&str>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), LinkError> {
         let _held = self.hold_repository(name).await;
+        if self.blob(name, digest).is_none() {
+            self.check_quota(name, size_bytes)?;
+        }
         let mut batch = self.store.batch();
         batch.put(&digest_key(name, digest), &LinkRecord { size_bytes });
         if let Some(id) = upload {
@@ -79,7 +116,7 @@ impl Index {
         from: &Name,
         name: &Name,
         digest: &Digest,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<bool, LinkError> {
         let _held = self.hold_blob(digest).await;
         let Some(size_bytes) = self.blob(from, digest) else { return Ok(false) };
         self.link(name, digest, size_bytes, None).await?;
@@ -121,6 +158,8 @@ impl Index {
         if !new.sparse {
             check(&self.state(), name, new.parsed)?;
         }
+        self.check_tags(name, new.digest, new.tags)?;
+        self.check_quota(name, new.body.len() as u64)?;
         let (parsed, now) = (new.parsed, now_s());
         let needs = parsed.blobs.iter().chain(&parsed.manifests);
         let record = ManifestRecord {
@@ -147,8 +186,29 @@ impl Index {
         Ok(())
     }
 
-    /// Removes a tag, or a manifest with all its tags; returns what is gone, or none if it was not
-    /// there.
+    /// Whether a repository may grow by so many bytes.
+    ///
+    /// # Errors
+    /// When it would hold more than it may.
+    pub(crate) fn check_quota(&self, name: &Name, more_bytes: u64) -> Result<(), OverQuota> {
+        let Some(limit_bytes) = self.rules.quota_bytes(name.as_str()) else { return Ok(()) };
+        let has_bytes = self.state().repositories.get(name).map_or(0, |has| has.size_bytes);
+        let would_bytes = has_bytes.saturating_add(more_bytes);
+        if would_bytes > limit_bytes { Err(OverQuota { limit_bytes, would_bytes }) } else { Ok(()) }
+    }
+
+    /// Whether tags may point at a manifest: those that do not move may not, unless they do already.
+    fn check_tags(&self, name: &Name, digest: &Digest, tags: &[String]) -> Result<(), PutError> {
+        let state = self.state();
+        let Some(repository) = state.repositories.get(name) else { return Ok(()) };
+        let moves = |tag: &&String| {
+            repository.tags.get(*tag).is_some_and(|tag| *tag.digest != *digest)
+                && self.rules.is_immutable(name.as_str(), tag)
+        };
+        tags.iter().find(moves).map_or(Ok(()), |tag| Err(PutError::Protected(tag.clone())))
+    }
+
+    /// Removes a tag, or a manifest with all its tags, unless one of them is protected.
     ///
     /// # Errors
     /// As [`Index::link`].
@@ -156,19 +216,33 @@ impl Index {
         &self,
         name: &Name,
         reference: &Reference,
-    ) -> Result<Option<Digest>, StoreError> {
+    ) -> Result<Removal, StoreError> {
         let _held = self.hold_repository(name).await;
-        let Some(found) = self.manifest(name, reference) else { return Ok(None) };
+        self.remove_held(name, reference).await
+    }
+
+    /// The same for whoever holds the repository.
+    pub(super) async fn remove_held(
+        &self,
+        name: &Name,
+        reference: &Reference,
+    ) -> Result<Removal, StoreError> {
+        let Some(found) = self.find(name, reference) else { return Ok(Removal::Missing) };
         let digest = Digest::clone(&found.digest);
-        let mut batch = self.store.batch();
         let tags = match reference {
             Reference::Tag(tag) => vec![tag.clone()],
             Reference::Digest(_) => {
-                let key = digest_key(name, &digest);
-                batch.delete::<ManifestRecord>(&key).delete::<BodyRecord>(&key);
                 self.state().repositories.get(name).map_or_else(Vec::new, |r| r.tags_of(&digest))
             }
         };
+        if let Some(tag) = tags.iter().find(|tag| self.rules.protects(name.as_str(), tag)) {
+            return Ok(Removal::Protected(tag.clone()));
+        }
+        let mut batch = self.store.batch();
+        if let Reference::Digest(_) = reference {
+            let key = digest_key(name, &digest);
+            batch.delete::<ManifestRecord>(&key).delete::<BodyRecord>(&key);
+        }
         for tag in &tags {
             batch.delete::<TagRecord>(&tag_key(name, tag));
         }
@@ -181,7 +255,7 @@ impl Index {
             state.remove_manifest(name, &digest);
             self.bodies.remove(&digest_key(name, &digest));
         }
-        Ok(Some(digest))
+        Ok(Removal::Gone(digest))
     }
 
     /// Notes an upload that begins.

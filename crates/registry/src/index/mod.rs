@@ -6,6 +6,8 @@
 //! takes it before any repository's.
 
 mod change;
+mod collect;
+mod overview;
 mod query;
 mod records;
 mod state;
@@ -20,10 +22,11 @@ use gantry_oci::Digest;
 use gantry_store::{Store, StoreError};
 use tokio::sync::{Mutex, MutexGuard};
 
-pub(crate) use change::{NewManifest, PutError};
+pub(crate) use change::{LinkError, NewManifest, OverQuota, PutError, Removal};
+pub(crate) use overview::Detail;
 pub(crate) use records::UploadRecord;
 
-use crate::{cache::Cache, name::Name};
+use crate::{cache::Cache, name::Name, rules::Rules};
 use records::{LinkRecord, ManifestRecord, TagRecord};
 use state::State;
 
@@ -43,6 +46,7 @@ pub(crate) struct Index {
     store: Store,
     state: RwLock<State>,
     bodies: Cache,
+    rules: Rules,
     repository_locks: Vec<Mutex<()>>,
     blob_locks: Vec<Mutex<()>>,
 }
@@ -52,7 +56,7 @@ impl Index {
     ///
     /// # Errors
     /// When it cannot be read, or another process has it open.
-    pub(crate) fn open(path: &Path, cache_bytes: usize) -> Result<Self, StoreError> {
+    pub(crate) fn open(path: &Path, cache_bytes: usize, rules: Rules) -> Result<Self, StoreError> {
         let store = Store::open(path)?;
         let state = load(&store)?;
         let locks = || (0..LOCKS).map(|_| Mutex::new(())).collect();
@@ -60,6 +64,7 @@ impl Index {
             store,
             state: RwLock::new(state),
             bodies: Cache::new(cache_bytes),
+            rules,
             repository_locks: locks(),
             blob_locks: locks(),
         })

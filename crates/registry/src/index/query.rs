@@ -1,6 +1,10 @@
 //! Questions to the index.
 
-use std::{collections::BTreeMap, ops::Bound, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Bound,
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use gantry_oci::Digest;
@@ -9,7 +13,7 @@ use gantry_store::StoreError;
 use super::{
     Index, Reference,
     records::{self, BodyRecord, UploadRecord},
-    state::Key,
+    state::{Key, Link},
 };
 use crate::name::Name;
 
@@ -36,6 +40,9 @@ impl Index {
     pub(crate) fn blob(&self, name: &Name, digest: &Digest) -> Option<u64> {
         let state = self.state();
         let link = state.repositories.get(name)?.links.get(digest)?;
+        if link.hidden {
+            return None;
+        }
         link.touch();
         Some(link.size_bytes)
     }
@@ -45,16 +52,21 @@ impl Index {
         let state = self.state();
         state.blobs.get(digest)?;
         let mut all = state.repositories.iter();
-        all.find(|(name, has)| has.links.contains_key(digest) && allowed(name))
+        let has = |links: &HashMap<Key, Link>| links.get(digest).is_some_and(|link| !link.hidden);
+        all.find(|(name, repository)| has(&repository.links) && allowed(name))
             .map(|(name, _)| name.clone())
-    }
-
-    pub(crate) fn has_repository(&self, name: &Name) -> bool {
-        self.state().repositories.contains_key(name)
     }
 
     /// A manifest by tag or digest; a lease as [`Index::blob`] is.
     pub(crate) fn manifest(&self, name: &Name, reference: &Reference) -> Option<Found> {
+        let found = self.find(name, reference)?;
+        let state = self.state();
+        state.repositories.get(name)?.manifests.get(&found.digest)?.touch();
+        Some(found)
+    }
+
+    /// The same without a lease.
+    pub(super) fn find(&self, name: &Name, reference: &Reference) -> Option<Found> {
         let state = self.state();
         let repository = state.repositories.get(name)?;
         let digest = match reference {
@@ -62,7 +74,6 @@ impl Index {
             Reference::Digest(digest) => digest,
         };
         let (key, manifest) = repository.manifests.get_key_value(digest)?;
-        manifest.touch();
         Some(Found {
             digest: Arc::clone(key),
             media_type: Arc::clone(&manifest.media_type),

@@ -37,6 +37,8 @@ pub(super) struct Repository {
     pub(super) links: HashMap<Key, Link>,
     /// Manifests by what they say they belong to, which need not be here.
     pub(super) referrers: HashMap<Key, BTreeSet<Key>>,
+    /// Of all blobs and manifests.
+    pub(super) size_bytes: u64,
 }
 
 #[derive(Debug)]
@@ -60,6 +62,8 @@ pub(super) struct Tag {
 pub(super) struct Link {
     pub(super) size_bytes: u64,
     used_s: AtomicU64,
+    /// It is about to go: nobody is told of it any more.
+    pub(super) hidden: bool,
 }
 
 impl Link {
@@ -89,13 +93,6 @@ impl Repository {
         self.manifests.is_empty() && self.tags.is_empty() && self.links.is_empty()
     }
 
-    /// Bytes of all that it has.
-    pub(super) fn size_bytes(&self) -> u64 {
-        let blobs: u64 = self.links.values().map(|link| link.size_bytes).sum();
-        let manifests: u64 = self.manifests.values().map(|manifest| manifest.size_bytes).sum();
-        blobs + manifests
-    }
-
     /// Everything that its manifests need.
     pub(super) fn needed(&self) -> HashSet<&Digest> {
         self.manifests.values().flat_map(|manifest| &manifest.needs).map(AsRef::as_ref).collect()
@@ -108,6 +105,7 @@ impl Repository {
 
     fn remove_manifest(&mut self, digest: &Digest) {
         let Some((key, manifest)) = self.manifests.remove_entry(digest) else { return };
+        self.size_bytes -= manifest.size_bytes;
         if let Some(subject) = manifest.subject
             && let Some(referrers) = self.referrers.get_mut(&subject)
         {
@@ -130,23 +128,33 @@ impl State {
     pub(super) fn link(&mut self, name: &Name, digest: &Digest, size_bytes: u64) {
         let key = self.key(digest);
         let repository = self.repositories.entry(name.clone()).or_default();
-        let link = Link { size_bytes, used_s: AtomicU64::new(now_s()) };
+        let link = Link { size_bytes, used_s: AtomicU64::new(now_s()), hidden: false };
         let is_new = repository.links.insert(Arc::clone(&key), link).is_none();
+        repository.size_bytes += if is_new { size_bytes } else { 0 };
         let blob = self.blobs.entry(key).or_insert(Blob { size_bytes, links: 0 });
         blob.links += usize::from(is_new);
     }
 
     pub(super) fn unlink(&mut self, name: &Name, digest: &Digest) {
         let Some(repository) = self.repositories.get_mut(name) else { return };
-        if repository.links.remove(digest).is_some()
-            && let Some(blob) = self.blobs.get_mut(digest)
-        {
-            blob.links -= 1;
-            if blob.links == 0 {
-                self.blobs.remove(digest);
+        if let Some(link) = repository.links.remove(digest) {
+            repository.size_bytes -= link.size_bytes;
+            if let Some(blob) = self.blobs.get_mut(digest) {
+                blob.links -= 1;
+                if blob.links == 0 {
+                    self.blobs.remove(digest);
+                }
             }
         }
         self.drop_if_empty(name);
+    }
+
+    /// Hides a link, or shows it again.
+    pub(super) fn set_hidden(&mut self, name: &Name, digest: &Digest, hidden: bool) {
+        let repository = self.repositories.get_mut(name);
+        if let Some(link) = repository.and_then(|repository| repository.links.get_mut(digest)) {
+            link.hidden = hidden;
+        }
     }
 
     pub(super) fn put_manifest(&mut self, name: &Name, digest: &Digest, record: ManifestRecord) {
@@ -166,7 +174,10 @@ impl State {
             subject,
             used_s: AtomicU64::new(now_s()),
         };
-        repository.manifests.insert(key, manifest);
+        repository.size_bytes += manifest.size_bytes;
+        if let Some(before) = repository.manifests.insert(key, manifest) {
+            repository.size_bytes -= before.size_bytes;
+        }
     }
 
     pub(super) fn remove_manifest(&mut self, name: &Name, digest: &Digest) {
