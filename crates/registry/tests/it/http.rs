@@ -89,6 +89,11 @@ impl At {
         self.send("PUT", path, &[("Content-Type", content_type)], Some(body))
     }
 
+    pub(crate) fn post_form(&self, path: &str, form: &str) -> Answer {
+        let headers = [("Content-Type", "application/x-www-form-urlencoded")];
+        self.send("POST", path, &headers, Some(form.as_bytes()))
+    }
+
     /// Sends a request and reads the whole answer.
     pub(crate) fn send(
         &self,

@@ -3,8 +3,13 @@
 
 #![forbid(unsafe_code)]
 
+mod access;
+mod collector;
 mod fixture;
 mod http;
 mod process;
 mod requirement;
+mod rules;
 mod survival;
+mod tls;
+mod watch;

@@ -92,6 +92,12 @@ impl Drop for Running {
     }
 }
 
+/// A port that nobody listens on now.
+pub(crate) fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address").port()
+}
+
 /// Cargo builds examples with tests, beside them.
 fn program() -> PathBuf {
     let test = std::env::current_exe().expect("a path");

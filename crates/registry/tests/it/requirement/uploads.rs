@@ -28,7 +28,7 @@ requirements! {
     end_11_mount_of_what_is_not_there;
     end_11_anonymous_mount, not the reference: "it mounts from named repositories alone";
     end_13_status, not the reference: "2.8 answers 0-0 however much has come";
-    end_13_unknown;
+    end_13_unknown, not the reference: "2.8 calls an upload without its own state invalid";
     end_14_cancel;
     an_upload_is_of_one_repository;
     two_uploads_of_one_blob;
