@@ -1,0 +1,15 @@
+//! Tests over HTTP. Those in `requirement` know an address and no more: each runs against this
+//! registry and, where that supports it, against Debian's docker-registry.
+
+#![forbid(unsafe_code)]
+
+mod access;
+mod collector;
+mod fixture;
+mod http;
+mod process;
+mod requirement;
+mod rules;
+mod survival;
+mod tls;
+mod watch;
