@@ -8,7 +8,7 @@ mod referrers;
 mod uploads;
 
 /// Makes two tests of each function: against this registry and against Debian's docker-registry
-/// 2.8, unless a reason says why that one cannot pass.
+/// 2.8, or one, where a reason says what that registry does not do.
 macro_rules! requirements {
     ($($name:ident $(, not the reference: $reason:literal)?;)+) => {
         mod ours {
@@ -21,11 +21,7 @@ macro_rules! requirements {
     (@one $name:ident) => {
         #[test] fn $name() { crate::process::with_reference(super::$name); }
     };
-    (@one $name:ident $reason:literal) => {
-        #[test]
-        #[ignore = $reason]
-        fn $name() { crate::process::with_reference(super::$name); }
-    };
+    (@one $name:ident $reason:literal) => {};
 }
 
 pub(crate) use requirements;
