@@ -24,6 +24,7 @@ const FLOORS: &[&[&str]] = &[
     &[
         "store",
         "content",
+        "distribution",
         "archive",
         "snapshot",
         "cgroup",

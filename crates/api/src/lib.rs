@@ -26,6 +26,7 @@ mod pattern;
 mod progress;
 mod pump;
 mod query;
+mod registry;
 mod router;
 mod routes;
 mod shape;
@@ -43,6 +44,7 @@ pub use router::{Router, router};
 
 use gantry_engine::Engine;
 use gantry_image::Images;
+use gantry_image::transfer::Transfers;
 
 /// What the doors open to.
 #[derive(Clone)]
@@ -51,6 +53,8 @@ pub struct Api {
     pub engine: Engine,
     /// The images.
     pub images: Images,
+    /// Registries.
+    pub transfers: Transfers,
     /// The builds.
     pub builds: Builds,
     /// What the daemon is.

@@ -114,18 +114,21 @@ pub(crate) async fn stream_worker(
 fn tell(late: Late, error: &ApiError) -> io::Result<Bytes> {
     match late {
         Late::Abort => Err(io::Error::other(error.message.clone())),
-        Late::Message => {
-            let detail = ErrorDetail { code: 0, message: error.message.clone() };
-            let message = JsonMessage {
-                error_detail: Some(detail),
-                error: error.message.clone(),
-                ..JsonMessage::default()
-            };
-            let mut line = serde_json::to_vec(&message)?;
-            line.extend_from_slice(b"\r\n");
-            Ok(line.into())
-        }
+        Late::Message => late_message(error),
     }
+}
+
+/// The line that tells of a failure within a stream.
+pub(crate) fn late_message(error: &ApiError) -> io::Result<Bytes> {
+    let detail = ErrorDetail { code: 0, message: error.message.clone() };
+    let message = JsonMessage {
+        error_detail: Some(detail),
+        error: error.message.clone(),
+        ..JsonMessage::default()
+    };
+    let mut line = serde_json::to_vec(&message)?;
+    line.extend_from_slice(b"\r\n");
+    Ok(line.into())
 }
 
 #[cfg(test)]

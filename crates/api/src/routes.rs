@@ -10,7 +10,9 @@ use crate::absent::Refusal;
 use crate::body::Response;
 use crate::call::Call;
 use crate::error::ApiError;
-use crate::{build, containers, events, exec, images, networks, pattern, system, volumes};
+use crate::{
+    build, containers, events, exec, images, networks, pattern, registry, system, volumes,
+};
 
 /// A handler.
 pub(crate) type Handler = fn(Call) -> BoxFuture<'static, Result<Response, ApiError>>;
@@ -71,7 +73,7 @@ const ROUTES: &[Route] = routes! {
     GET "/info" => handle(system::info);
     GET "/system/df" => handle(system::disk_usage);
     GET "/events" => handle(events::events) + client;
-    POST "/auth" => later("logging in to registries");
+    POST "/auth" => handle(registry::auth::check);
 
     GET "/containers/json" => handle(containers::list);
     POST "/containers/create" => handle(containers::create);
@@ -108,20 +110,20 @@ const ROUTES: &[Route] = routes! {
     GET "/exec/{id}/json" => handle(exec::inspect);
 
     GET "/images/json" => handle(images::list::list);
-    GET "/images/search" => later("searching registries");
+    GET "/images/search" => handle(registry::search::search);
     GET "/images/get" => handle(images::transfer::save_many) + client;
     POST "/images/load" => handle(images::transfer::load);
-    POST "/images/create" => handle(images::transfer::create);
+    POST "/images/create" => handle(images::transfer::create) + client;
     POST "/images/prune" => handle(images::change::prune);
     GET "/images/{name}/get" => handle(images::transfer::save_one) + client;
     GET "/images/{name}/history" => handle(images::inspect::history);
     GET "/images/{name}/attestations" => later("reading attestations");
     GET "/images/{name}/json" => handle(images::inspect::inspect);
-    POST "/images/{name}/push" => later("pushing images");
+    POST "/images/{name}/push" => handle(registry::push::push) + client;
     POST "/images/{name}/tag" => handle(images::change::tag);
     DELETE "/images/{name}" => handle(images::change::remove);
     POST "/commit" => handle(images::change::commit);
-    GET "/distribution/{name}/json" => later("asking registries about images");
+    GET "/distribution/{name}/json" => handle(registry::describe);
 
     POST "/build" => handle(build::build) + client;
     POST "/build/prune" => handle(build::prune);

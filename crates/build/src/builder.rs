@@ -13,7 +13,7 @@ use std::{
 use gantry_archive::ArchiveError;
 use gantry_build_proto::{BuildRequest, Built, Failure};
 use gantry_content::Content;
-use gantry_image::Images;
+use gantry_image::{Images, transfer::Transfers};
 use gantry_snapshot::Snapshots;
 use gantry_store::Store;
 use tokio::sync::Semaphore;
@@ -49,6 +49,8 @@ pub struct Parts {
     pub snapshots: Snapshots,
     /// Images; they were opened with [`Cache::keeper`].
     pub images: Images,
+    /// Registries, for images that are not here.
+    pub transfers: Transfers,
     /// The cache.
     pub cache: Cache,
     /// Runs commands.

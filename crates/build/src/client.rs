@@ -2,6 +2,7 @@
 
 use futures_util::{future::BoxFuture, stream::BoxStream};
 use gantry_build_proto::{Listing, Progress};
+use gantry_distribution::Credentials;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Content that comes in pieces, each of at most a few hundred KiB.
@@ -62,6 +63,12 @@ pub trait Client: Send + Sync + 'static {
     ///
     /// [`BuildRequest::cache_to`]: gantry_build_proto::BuildRequest::cache_to
     fn cache_output(&self, index: usize) -> BoxFuture<'_, Result<Output, ClientError>>;
+
+    /// The credentials that the client has for a registry.
+    fn credentials(&self, registry: &str) -> Credentials {
+        let _ = registry;
+        Credentials::Anonymous
+    }
 
     /// Told once, when it is known what will be done: the instructions of the stages that are built
     /// ([`Plan::steps`](crate::plan::Plan::steps)), in the text's order, before any of them is

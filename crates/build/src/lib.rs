@@ -12,6 +12,7 @@
 
 #![forbid(unsafe_code)]
 
+mod base;
 mod build;
 mod builder;
 pub mod cache;

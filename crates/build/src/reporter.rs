@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use gantry_build_proto::{
-    Cached, Completed, Log, Place, Progress, Started, Stream, Vertex, Warning,
+    Cached, Completed, Log, Progress, Started, Stream, Vertex, Warning,
 };
 use jiff::Timestamp;
 
@@ -83,6 +83,12 @@ impl Reporter {
         self.client.progress(Progress::Status { vertex, name, current, total: 0, done });
     }
 
+    /// How far a part of a vertex's work is, where it is known how much there is.
+    pub(crate) fn progress(&self, vertex: u32, name: &str, current: u64, total: u64, done: bool) {
+        let name = name.to_owned();
+        self.client.progress(Progress::Status { vertex, name, current, total, done });
+    }
+
     pub(crate) fn completed(&self, vertex: u32, end: End) {
         self.client.progress(Progress::Completed(Completed {
             vertex,
@@ -96,11 +102,6 @@ impl Reporter {
 
     pub(crate) fn warning(&self, warning: Warning) {
         self.client.progress(Progress::Warning(warning));
-    }
-
-    /// A warning of the builder's own.
-    pub(crate) fn warn(&self, message: String, place: Option<Place>) {
-        self.warning(Warning { message, place, ..Warning::default() });
     }
 
     /// Counts bytes of a vertex's.

@@ -7,6 +7,7 @@ use gantry_image::Image;
 use gantry_oci::{Platform, Reference};
 
 use crate::{
+    base,
     build::Build,
     contexts::Context,
     ops::Shared,
@@ -48,6 +49,17 @@ impl Resolver {
         Ok(base)
     }
 
+    /// The image as its registry has it.
+    async fn pulled(
+        &self,
+        reference: Reference,
+        platform: Option<&Platform>,
+        vertex: u32,
+    ) -> Result<BaseImage, SourceError> {
+        let id = base::pull(&self.build, reference, platform, vertex).await?;
+        self.find(&id.to_string(), platform)
+    }
+
     async fn open(&self, context: &str) -> Result<Context, SourceError> {
         self.build.context(context).await.map_err(source_error)
     }
@@ -62,15 +74,15 @@ impl Sources for Resolver {
         Box::pin(async move {
             let shown = canonical(name);
             let task = self.build.reporter.task(&format!("[internal] load metadata for {shown}"));
-            let found = task.end(self.find(name, platform))?;
-            if self.build.request.pull {
-                let message = format!(
-                    "{shown} was not looked up in its registry, which is not implemented: the image \
-                     that is here is used"
-                );
-                self.build.reporter.warn(message, None);
-            }
-            Ok(found)
+            let found = match self.find(name, platform) {
+                Ok(found) if !self.build.request.pull => Ok(found),
+                // What is here by an id or under a name of this machine's own is in no registry.
+                here => match base::pullable(name) {
+                    Some(reference) => self.pulled(reference, platform, task.id()).await,
+                    None => here,
+                },
+            };
+            task.end(found)
         })
     }
 

@@ -1,10 +1,14 @@
 //! The configuration file, contexts and where the daemon is.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::{Path, PathBuf};
 
 use gantry_client::TlsOptions;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
 use crate::container::reason;
@@ -49,16 +53,21 @@ impl Config {
         headers.into_iter().flatten().filter_map(pair).collect()
     }
 
-    /// The daemon's credentials for a registry, if the file itself holds them.
-    pub(crate) fn auth(&self, registry: &str) -> Option<Value> {
-        let auths = self.file.get("auths")?.as_object()?;
-        let entry = auths.get(registry)?.as_object()?;
-        let auth = entry.get("auth").and_then(Value::as_str)?;
-        use base64::Engine as _;
-        let decoded = base64::engine::general_purpose::STANDARD.decode(auth).ok()?;
-        let decoded = String::from_utf8(decoded).ok()?;
-        let (user, password) = decoded.split_once(':')?;
-        Some(json!({"username": user, "password": password, "serveraddress": registry}))
+    /// Entries of an object of the file.
+    pub(crate) fn object(&self, key: &str) -> impl Iterator<Item = (&String, &Value)> {
+        self.file.get(key).and_then(Value::as_object).into_iter().flatten()
+    }
+
+    /// Changes what the file says of registries, and writes it.
+    pub(crate) fn change_auths(
+        &mut self,
+        change: impl FnOnce(&mut Map<String, Value>),
+    ) -> Result<(), String> {
+        let mut auths =
+            self.file.get("auths").and_then(Value::as_object).cloned().unwrap_or_default();
+        change(&mut auths);
+        self.file.insert("auths".to_owned(), auths.into());
+        self.write()
     }
 
     /// Variables for proxies that containers and builds get, in both cases of their names: those
@@ -91,13 +100,47 @@ impl Config {
         } else {
             self.file.insert(key.to_owned(), Value::String(value.to_owned()));
         }
+        self.write()
+    }
+
+    fn write(&self) -> Result<(), String> {
         let mut sorted: Vec<_> = self.file.iter().collect();
         sorted.sort_by_key(|(key, _)| key.to_lowercase());
         let object: Map<String, Value> =
             sorted.into_iter().map(|(key, value)| (key.clone(), value.clone())).collect();
         let text = crate::format::indent(&Value::Object(object), "\t");
-        write_atomically(&self.directory.join("config.json"), text.as_bytes())
+        let path = self.directory.join("config.json");
+        // It may be a link to where such files are kept.
+        let path = std::fs::canonicalize(&path).unwrap_or(path);
+        write_private(&path, text.as_bytes())
     }
+}
+
+/// As [`write_atomically`], for a file that only its owner reads unless it was otherwise before.
+fn write_private(path: &Path, bytes: &[u8]) -> Result<(), String> {
+    let failed = |error: std::io::Error| format!("{}: {}", path.display(), reason(&error));
+    if let Some(directory) = path.parent() {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
+    }
+    let old = std::fs::metadata(path).ok();
+    let mode = old.as_ref().map_or(0o600, |old| old.mode() & 0o777);
+    let beside = path.with_extension(format!("tmp{}", std::process::id()));
+    let written = (|| {
+        let mut options = std::fs::OpenOptions::new();
+        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+        file.write_all(bytes)?;
+        file.set_permissions(std::fs::Permissions::from_mode(mode))?;
+        if let Some(old) = &old {
+            // Where root writes a user's file it stays the user's.
+            let _ = std::os::unix::fs::fchown(&file, Some(old.uid()), Some(old.gid()));
+        }
+        file.sync_all()?;
+        std::fs::rename(&beside, path)
+    })();
+    written.map_err(|error| {
+        let _ = std::fs::remove_file(&beside);
+        failed(error)
+    })
 }
 
 /// Writes beside the file and renames, so that a reader sees the old or the new text.

@@ -4,6 +4,7 @@
 //! spec    commands and flags as tables          flags   pflag's grammar over them
 //! app     configuration, host, client, errors   format  templates, tables, sizes, times
 //! container, image, system, inspect, prune      one function a command
+//! registry   login, search, manifests
 //! build   images from Dockerfiles: what a build asks of this machine, and how it is shown
 //! ```
 //!
@@ -24,6 +25,7 @@ mod inspect;
 mod output;
 mod plugin;
 mod prune;
+mod registry;
 mod spec;
 mod system;
 mod term;

@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal as _, stderr, stdin, stdout};
 
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 
 /// Whether standard input, output and error are terminals.
 pub(crate) fn stdin_is_terminal() -> bool {
@@ -46,6 +46,26 @@ impl RawMode {
 impl Drop for RawMode {
     fn drop(&mut self) {
         // Whatever was typed in raw mode stays; only the mode changes.
+        let _ = tcsetattr(stdin(), OptionalActions::Now, &self.0);
+    }
+}
+
+/// Standard input without echo; dropping it brings the old mode back.
+pub(crate) struct Silent(Termios);
+
+impl Silent {
+    /// Switches echo off, if standard input is a terminal.
+    pub(crate) fn enter() -> Option<Self> {
+        let old = tcgetattr(stdin()).ok()?;
+        let mut silent = old.clone();
+        silent.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(stdin(), OptionalActions::Now, &silent).ok()?;
+        Some(Self(old))
+    }
+}
+
+impl Drop for Silent {
+    fn drop(&mut self) {
         let _ = tcsetattr(stdin(), OptionalActions::Now, &self.0);
     }
 }

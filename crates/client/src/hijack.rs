@@ -70,6 +70,14 @@ impl Head {
     }
 }
 
+/// What a connection is to become.
+pub(crate) struct Upgrade<'a> {
+    /// The protocol's name.
+    pub(crate) protocol: &'a str,
+    /// Headers of this request alone; values have no line ends.
+    pub(crate) headers: &'a [(&'a str, &'a str)],
+}
+
 impl Client {
     /// Posts a request and takes its connection over.
     ///
@@ -81,10 +89,11 @@ impl Client {
         query: &Query,
         body: &[u8],
     ) -> Result<Hijacked, ClientError> {
-        self.upgrade(path, query, "tcp", body).await
+        let upgrade = Upgrade { protocol: "tcp", headers: &[] };
+        self.upgrade(path, query, &upgrade, body).await
     }
 
-    /// As [`Client::hijack`], to a protocol of this name.
+    /// As [`Client::hijack`], to another protocol.
     ///
     /// # Errors
     /// As [`Client::hijack`].
@@ -92,13 +101,16 @@ impl Client {
         &self,
         path: &str,
         query: &Query,
-        protocol: &str,
+        upgrade: &Upgrade<'_>,
         body: &[u8],
     ) -> Result<Hijacked, ClientError> {
         let target = self.target(path, query).await?;
         let mut stream = self.dial().await?;
+        let protocol = upgrade.protocol;
+        let own: String =
+            upgrade.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         let head = format!(
-            "POST {target} HTTP/1.1\r\n{}Connection: Upgrade\r\nUpgrade: {protocol}\r\n\
+            "POST {target} HTTP/1.1\r\n{}{own}Connection: Upgrade\r\nUpgrade: {protocol}\r\n\
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
             self.head_lines(),
             body.len()

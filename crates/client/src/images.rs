@@ -51,6 +51,14 @@ impl Client {
         self.request(Method::POST, &path(name, "/push"), query, Payload::Empty, &headers).await
     }
 
+    /// Searches a registry; `query` holds `term`, `limit` and `filters`.
+    pub async fn image_search<T: DeserializeOwned>(&self, query: &Query, auth: &str) -> Result<T> {
+        let headers = [("X-Registry-Auth", auth.to_owned())];
+        let answer =
+            self.request(Method::GET, "/images/search", query, Payload::Empty, &headers).await?;
+        answer.json().await
+    }
+
     /// Makes an image of a file system's tar archive; the answer is a stream of JSON messages.
     pub async fn image_import(
         &self,

@@ -14,7 +14,7 @@ use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use serde::de::DeserializeOwned;
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
 use tokio_util::io::{ReaderStream, StreamReader};
 
 use crate::connect::{Stream, connect};
@@ -93,6 +93,19 @@ pub struct Response {
     pub headers: hyper::HeaderMap,
     /// Body.
     pub body: ByteStream,
+}
+
+impl Response {
+    /// Reads the whole body as JSON.
+    ///
+    /// # Errors
+    /// [`ClientError::Answer`] if it is not a `T`, or what broke on the way.
+    pub async fn json<T: DeserializeOwned>(self) -> Result<T, ClientError> {
+        let mut text = Vec::new();
+        let most = u64::try_from(MAX_JSON_BYTES).unwrap_or(u64::MAX);
+        self.body.take(most).read_to_end(&mut text).await?;
+        serde_json::from_slice(&text).map_err(|error| ClientError::Answer(error.to_string()))
+    }
 }
 
 /// The body of an answer as a reader.

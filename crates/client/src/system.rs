@@ -1,5 +1,6 @@
 //! The daemon itself, volumes and networks.
 
+use gantry_api_types::auth::{AuthConfig, AuthResponse};
 use hyper::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -26,6 +27,11 @@ impl Client {
     /// What takes space; `query` holds `type`.
     pub async fn disk_usage<T: DeserializeOwned>(&self, query: &Query) -> Result<T> {
         self.fetch(Method::GET, "/system/df", query, Payload::Empty).await
+    }
+
+    /// Asks a registry whether it takes credentials.
+    pub async fn login(&self, credentials: &AuthConfig) -> Result<AuthResponse> {
+        self.fetch(Method::POST, "/auth", &Query::new(), Payload::json(credentials)?).await
     }
 
     /// Events as a stream of JSON; `query` holds `since`, `until` and `filters`.

@@ -23,6 +23,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
 };
 
 use gantry_oci::{Algorithm, Digest, Hasher};
@@ -31,8 +32,11 @@ use crate::lease::Leases;
 pub use crate::{
     error::ContentError,
     lease::Lease,
-    writer::{Tail, Writer},
+    writer::{Follower, Tail, Writer},
 };
+
+/// Partial blobs that nobody has written to for this long are dropped when the store is opened.
+const PARTIAL_KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
 
 /// The blobs; clones share it.
 #[derive(Clone, Debug)]
@@ -74,7 +78,7 @@ impl Content {
             publish: Mutex::new(()),
             boot_id: boot_id.trim().to_owned(),
         }));
-        content.drop_anonymous()?;
+        content.drop_leftovers()?;
         content.verify_unsynced()?;
         Ok(content)
     }
@@ -97,19 +101,46 @@ impl Content {
         Writer::resume(self.clone(), name)
     }
 
+    /// Removes the partial blobs that nobody is writing; tells how many bytes they had.
+    ///
+    /// # Errors
+    /// When they cannot be listed or removed.
+    pub fn drop_partials(&self) -> Result<u64, ContentError> {
+        let mut bytes = 0;
+        for (name, entry) in read_dir(&self.0.dir.join("ingest"))? {
+            if name.starts_with(writer::ANONYMOUS) {
+                continue;
+            }
+            // Whoever writes it holds its lock.
+            let Ok(writer) = self.resume(&name) else { continue };
+            bytes += writer.offset();
+            remove_file(&entry.path())?;
+        }
+        Ok(bytes)
+    }
+
     /// Puts a small blob in at once and returns its digest.
     ///
     /// # Errors
     /// When it cannot be written.
     pub fn put(&self, data: &[u8]) -> Result<Digest, ContentError> {
         let digest = Digest::of(data);
-        if !self.contains(&digest) {
+        self.put_as(&digest, data)?;
+        Ok(digest)
+    }
+
+    /// Puts a small blob of a known digest in at once.
+    ///
+    /// # Errors
+    /// When it has another digest, or cannot be written.
+    pub fn put_as(&self, digest: &Digest, data: &[u8]) -> Result<(), ContentError> {
+        if !self.contains(digest) {
             let mut writer = self.ingest()?;
             io::Write::write_all(&mut writer, data)
                 .map_err(|source| ContentError::io("writing", &self.0.dir, source))?;
-            writer.commit(Some(&digest), None)?;
+            writer.commit(Some(digest), None)?;
         }
-        Ok(digest)
+        Ok(())
     }
 
     /// Whether a blob is here.
@@ -254,10 +285,12 @@ impl Content {
         self.0.publish.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Removes what anonymous writers of a dead daemon left.
-    fn drop_anonymous(&self) -> Result<(), ContentError> {
+    /// Removes what anonymous writers of a dead daemon left, and what nobody came back for.
+    fn drop_leftovers(&self) -> Result<(), ContentError> {
+        let old = SystemTime::now().checked_sub(PARTIAL_KEPT);
         for (name, entry) in read_dir(&self.0.dir.join("ingest"))? {
-            if name.starts_with(writer::ANONYMOUS) {
+            let written = entry.metadata().and_then(|meta| meta.modified()).ok();
+            if name.starts_with(writer::ANONYMOUS) || (written.is_some() && written < old) {
                 remove_file(&entry.path())?;
             }
         }

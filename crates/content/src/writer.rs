@@ -11,7 +11,7 @@ use std::{
     },
 };
 
-use gantry_oci::{Digest, Hasher};
+use gantry_oci::{Algorithm, Digest, Hasher};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::{Content, ContentError};
@@ -124,17 +124,18 @@ impl Writer {
         self.offset
     }
 
-    /// Throws away what is written and starts over.
+    /// Throws away what is written and starts over; who followed until now fails.
     ///
     /// # Errors
     /// When the file cannot be emptied.
     pub fn restart(&mut self) -> Result<(), ContentError> {
+        self.progress.finish(End::Broken);
+        self.progress = Arc::default();
         self.file
             .set_len(0)
             .map_err(|source| ContentError::io("truncating", &self.path, source))?;
         self.hasher = Some(Hasher::sha256());
         self.offset = 0;
-        self.progress.advance(0);
         Ok(())
     }
 
@@ -143,7 +144,13 @@ impl Writer {
     /// It ends when the writer is committed or sealed, and fails when the writer is dropped before.
     #[must_use]
     pub fn tail(&self) -> Tail {
-        Tail { file: Arc::clone(&self.file), offset: 0, progress: Arc::clone(&self.progress) }
+        self.follower().open(0)
+    }
+
+    /// What makes readers that follow this writer from any place, also once it is moved away.
+    #[must_use]
+    pub fn follower(&self) -> Follower {
+        Follower { file: Arc::clone(&self.file), progress: Arc::clone(&self.progress) }
     }
 
     /// Tells the followers that nothing more comes, and the digest of what did.
@@ -185,7 +192,9 @@ impl Writer {
     ) -> Result<Digest, ContentError> {
         let own = self.hasher.take().unwrap_or_else(Hasher::sha256).finish();
         let actual = match expected {
-            Some(digest) if digest.algorithm() != own.algorithm() => self.rehash(digest)?,
+            Some(digest) if digest.algorithm() != own.algorithm() => {
+                self.digest(digest.algorithm())?
+            }
             _ => own,
         };
         if let Some(expected) = expected
@@ -201,8 +210,12 @@ impl Writer {
         }
     }
 
-    fn rehash(&self, like: &Digest) -> Result<Digest, ContentError> {
-        let mut hasher = Hasher::new(like.algorithm());
+    /// The digest of what is written, by any algorithm; one that is not kept at hand reads all.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn digest(&self, algorithm: Algorithm) -> Result<Digest, ContentError> {
+        let mut hasher = Hasher::new(algorithm);
         let mut file = File::open(&self.path)
             .map_err(|source| ContentError::io("opening", &self.path, source))?;
         io::copy(&mut file, &mut hasher)
@@ -256,6 +269,21 @@ impl Drop for Writer {
         if !self.keep {
             drop(fs::remove_file(&self.path));
         }
+    }
+}
+
+/// Makes readers that follow a [`Writer`].
+#[derive(Clone, Debug)]
+pub struct Follower {
+    file: Arc<File>,
+    progress: Arc<Progress>,
+}
+
+impl Follower {
+    /// A reader that begins at `offset`, as [`Writer::tail`] does at 0.
+    #[must_use]
+    pub fn open(&self, offset: u64) -> Tail {
+        Tail { file: Arc::clone(&self.file), offset, progress: Arc::clone(&self.progress) }
     }
 }
 

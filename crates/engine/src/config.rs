@@ -88,6 +88,8 @@ pub struct EngineConfig {
     pub proxies: BTreeMap<String, String>,
     /// Registries without TLS, for `/info`.
     pub insecure_registries: Vec<String>,
+    /// Mirrors of Docker Hub, for `/info`.
+    pub registry_mirrors: Vec<String>,
 }
 
 /// Name of the built-in runtime.
@@ -124,6 +126,7 @@ impl EngineConfig {
             debug: false,
             proxies: BTreeMap::new(),
             insecure_registries: Vec::new(),
+            registry_mirrors: Vec::new(),
         }
     }
 

@@ -202,7 +202,14 @@ impl Images {
             let raw_config = to_json(&config)?;
             let names: Vec<Reference> =
                 reference.iter().map(|name| (*name).clone().or_latest()).collect();
-            let image = self.register(NewImage { raw_config, config, layers, parent, names })?;
+            let image = self.register(NewImage {
+                raw_config,
+                config,
+                layers,
+                parent,
+                names,
+                origin: None,
+            })?;
             Ok(image.id.clone())
         });
         drop(activity);

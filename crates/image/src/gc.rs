@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::atomic::Ordering};
 
 use gantry_oci::ChainId;
 
-use crate::{ImageError, Images, RemoveError};
+use crate::{ImageError, Images, Origin, RemoveError};
 
 impl Images {
     /// Deletes blobs and layers that nothing needs any more; called after something that a keeper
@@ -24,8 +24,13 @@ impl Images {
         for image in self.list() {
             blobs.insert(image.id.clone());
             blobs.extend(image.layers.iter().map(|layer| layer.digest.clone()));
+            blobs.extend(image.origins.iter().flat_map(Origin::documents).cloned());
             layers.extend(image.lowers());
             chains.extend(ChainId::of(&image.lowers()).map(|chain| chain.0.hex().to_owned()));
+        }
+        for layer in self.fetched()? {
+            blobs.insert(layer.digest);
+            layers.insert(layer.diff_id);
         }
         self.0.content.collect(&blobs, false)?;
         layers.extend(self.0.keepers.iter().flat_map(|keeper| keeper()));
@@ -34,6 +39,7 @@ impl Images {
         for container in self.0.snapshots.containers()? {
             layers.extend(self.0.snapshots.container_layers(&container).unwrap_or_default());
         }
+        self.forget_places_but(&layers)?;
         for layer in self.0.snapshots.layers()? {
             if !layers.contains(&layer) {
                 self.0.snapshots.remove_layer(&layer)?;
@@ -80,8 +86,15 @@ impl Images {
 
 /// What stops a collection.
 pub(crate) enum CollectError {
+    Store(gantry_store::StoreError),
     Content(gantry_content::ContentError),
     Snapshot(gantry_snapshot::SnapshotError),
+}
+
+impl From<gantry_store::StoreError> for CollectError {
+    fn from(error: gantry_store::StoreError) -> Self {
+        Self::Store(error)
+    }
 }
 
 impl From<gantry_content::ContentError> for CollectError {
@@ -99,6 +112,7 @@ impl From<gantry_snapshot::SnapshotError> for CollectError {
 impl From<CollectError> for ImageError {
     fn from(error: CollectError) -> Self {
         match error {
+            CollectError::Store(error) => error.into(),
             CollectError::Content(error) => error.into(),
             CollectError::Snapshot(error) => error.into(),
         }
@@ -108,6 +122,7 @@ impl From<CollectError> for ImageError {
 impl From<CollectError> for RemoveError {
     fn from(error: CollectError) -> Self {
         match error {
+            CollectError::Store(error) => error.into(),
             CollectError::Content(error) => error.into(),
             CollectError::Snapshot(error) => error.into(),
         }

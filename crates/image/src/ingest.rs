@@ -11,7 +11,6 @@ use std::{
 };
 
 use gantry_archive::{Compression, ExtractOptions};
-use gantry_content::Tail;
 use gantry_oci::{Digest, Hasher, image::media};
 use gantry_snapshot::{LayerWriter, Snapshots};
 
@@ -23,17 +22,17 @@ const WORKERS_MAX: usize = 4;
 const PIECE: usize = 256 << 10;
 
 struct Job {
-    tail: Tail,
+    tail: Box<dyn Read + Send>,
     answer: Sender<Result<Unpacked, ImageError>>,
 }
 
 /// A layer that is unpacked but not visible.
-struct Unpacked {
-    writer: LayerWriter,
-    compression: Compression,
+pub(crate) struct Unpacked {
+    pub(crate) writer: LayerWriter,
+    pub(crate) compression: Compression,
     /// Digest of the uncompressed tar; none if the blob is that.
-    diff_id: Option<Digest>,
-    size_bytes: u64,
+    pub(crate) diff_id: Option<Digest>,
+    pub(crate) size_bytes: u64,
 }
 
 /// Threads that unpack; they end when this is dropped.
@@ -89,19 +88,24 @@ fn work(inbox: &Mutex<Receiver<Job>>, snapshots: &Snapshots) {
         let job = inbox.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = job else { return };
         // The asker may have given up: then the layer goes away with the answer.
-        drop(job.answer.send(unpack(job.tail, snapshots)));
+        drop(job.answer.send(unpack(job.tail, snapshots, u64::MAX)));
     }
 }
 
-fn unpack(tail: Tail, snapshots: &Snapshots) -> Result<Unpacked, ImageError> {
+/// Unpacks a blob of any compression, up to `limit_bytes` of tar.
+pub(crate) fn unpack(
+    blob: Box<dyn Read + Send>,
+    snapshots: &Snapshots,
+    limit_bytes: u64,
+) -> Result<Unpacked, ImageError> {
     let writer = snapshots.begin_layer()?;
-    let (mut tar, compression) = gantry_archive::decompress(Box::new(tail))?;
+    let (mut tar, compression) = gantry_archive::decompress(blob)?;
     let options = ExtractOptions::layer();
     if compression == Compression::None {
         let done = gantry_archive::extract(&mut tar, writer.dir(), &options)?;
         return Ok(Unpacked { writer, compression, diff_id: None, size_bytes: done.size_bytes });
     }
-    let mut tar = HashingReader { inner: tar, hasher: Hasher::sha256() };
+    let mut tar = HashingReader { inner: tar, hasher: Hasher::sha256(), left: limit_bytes };
     let done = gantry_archive::extract(&mut tar, writer.dir(), &options)?;
     let diff_id = Some(tar.hasher.finish());
     Ok(Unpacked { writer, compression, diff_id, size_bytes: done.size_bytes })
@@ -110,12 +114,17 @@ fn unpack(tail: Tail, snapshots: &Snapshots) -> Result<Unpacked, ImageError> {
 struct HashingReader<R> {
     inner: R,
     hasher: Hasher,
+    /// Bytes that may still come.
+    left: u64,
 }
 
 impl<R: Read> Read for HashingReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
         self.hasher.update(&buffer[..read]);
+        self.left = self.left.checked_sub(read as u64).ok_or_else(|| {
+            io::Error::new(io::ErrorKind::InvalidData, "it unpacks to far more than its size")
+        })?;
         Ok(read)
     }
 }
@@ -130,7 +139,7 @@ impl Images {
         let mut writer = self.0.content.ingest()?;
         let (answer, unpacked) = channel();
         if let Some(jobs) = &unpackers.jobs {
-            drop(jobs.send(Job { tail: writer.tail(), answer }));
+            drop(jobs.send(Job { tail: Box::new(writer.tail()), answer }));
         }
         write(&mut writer)?;
         let size_bytes = writer.offset();
@@ -156,9 +165,13 @@ impl Images {
     pub(crate) fn known_layer(&self, digest: &Digest) -> Option<Ingested> {
         let known = self.list().into_iter().flat_map(|image| image.layers.clone());
         let record = known.into_iter().find(|layer| layer.digest == *digest)?;
-        let blob = record.digest == record.diff_id || self.0.content.contains(digest);
-        let here = blob && self.0.snapshots.has_layer(&record.diff_id);
-        here.then_some(Ingested { record, writer: None })
+        self.is_here(&record).then_some(Ingested { record, writer: None })
+    }
+
+    /// Whether a layer is unpacked, and its blob here or to be had from that.
+    pub(crate) fn is_here(&self, layer: &LayerRecord) -> bool {
+        let blob = layer.digest == layer.diff_id || self.0.content.contains(&layer.digest);
+        blob && self.0.snapshots.has_layer(&layer.diff_id)
     }
 }
 

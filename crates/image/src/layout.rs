@@ -42,6 +42,8 @@ pub(crate) struct ArchivedImage {
     pub(crate) config: String,
     pub(crate) layers: Vec<String>,
     pub(crate) names: Vec<Reference>,
+    /// Its manifest, and the index that led to it, if the archive has them.
+    pub(crate) manifest: Option<(Descriptor, Option<Descriptor>)>,
 }
 
 /// The small files of an archive by their cleaned paths.
@@ -51,7 +53,7 @@ pub(crate) type Documents = HashMap<String, Vec<u8>>;
 pub(crate) fn images(documents: &Documents) -> Result<Vec<ArchivedImage>, ImageError> {
     if let Some(data) = documents.get("manifest.json") {
         let manifests: Vec<DockerManifest> = parse("manifest.json", data)?;
-        return manifests.into_iter().map(docker_image).collect();
+        return manifests.into_iter().map(|manifest| docker_image(documents, manifest)).collect();
     }
     let Some(data) = documents.get("index.json") else { return Err(ImageError::NoManifest) };
     let index: Index = parse("index.json", data)?;
@@ -71,18 +73,35 @@ pub(crate) fn images(documents: &Documents) -> Result<Vec<ArchivedImage>, ImageE
     Ok(found)
 }
 
-fn docker_image(manifest: DockerManifest) -> Result<ArchivedImage, ImageError> {
+fn docker_image(
+    documents: &Documents,
+    manifest: DockerManifest,
+) -> Result<ArchivedImage, ImageError> {
     let name = |tag: String| match tag.parse::<Reference>() {
         Ok(name) => Ok(name.or_latest()),
         Err(source) => Err(ImageError::Tag { tag, source }),
     };
     let names =
         manifest.repo_tags.unwrap_or_default().into_iter().map(name).collect::<Result<_, _>>()?;
-    Ok(ArchivedImage {
+    let image = ArchivedImage {
         config: clean(&manifest.config),
         layers: manifest.layers.iter().map(|path| clean(path)).collect(),
         names,
-    })
+        manifest: None,
+    };
+    Ok(ArchivedImage { manifest: beside(documents, &image), ..image })
+}
+
+/// The manifest of an image of Docker's table, where the archive has an OCI layout too.
+fn beside(
+    documents: &Documents,
+    image: &ArchivedImage,
+) -> Option<(Descriptor, Option<Descriptor>)> {
+    let index: Index = parse("index.json", documents.get("index.json")?).ok()?;
+    let found = index.manifests.iter().filter_map(|one| oci_image(documents, one, 0).ok()?);
+    let mut same =
+        found.filter(|other| other.config == image.config && other.layers == image.layers);
+    same.next()?.manifest
 }
 
 /// Follows a descriptor to an image for this machine; none for attestations and the like.
@@ -104,7 +123,10 @@ fn oci_image(
         for inner in &index.manifests {
             // Attestations name the image that they are about.
             let attestation = inner.annotations.contains_key("vnd.docker.reference.type");
-            if !attestation && let Some(image) = oci_image(documents, inner, depth + 1)? {
+            if !attestation && let Some(mut image) = oci_image(documents, inner, depth + 1)? {
+                // Of nested indexes the outermost is what a name pointed at.
+                image.manifest =
+                    image.manifest.map(|(manifest, _)| (manifest, Some(plain(descriptor))));
                 return Ok(Some(image));
             }
         }
@@ -115,7 +137,13 @@ fn oci_image(
         config: blob_path(&manifest.config.digest),
         layers: manifest.layers.iter().map(|layer| blob_path(&layer.digest)).collect(),
         names: Vec::new(),
+        manifest: Some((plain(descriptor), None)),
     }))
+}
+
+/// A descriptor without what was said about its place.
+fn plain(descriptor: &Descriptor) -> Descriptor {
+    Descriptor::new(&descriptor.media_type, descriptor.digest.clone(), descriptor.size)
 }
 
 /// A full name, or none where the annotation is only a tag.

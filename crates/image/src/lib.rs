@@ -1,4 +1,4 @@
-//! Images: load, save, import, commit, tag, resolve, remove.
+//! Images: pull, push, load, save, import, commit, tag, resolve, remove.
 //!
 //! An image is a configuration document in `content`, whose digest is its id; layers, each a blob
 //! as it came in `content` and a directory in `snapshot`; and names that point at it. The records in
@@ -25,13 +25,16 @@ mod record;
 mod remove;
 mod save;
 mod state;
+pub mod transfer;
 
 pub use build::{Commit, Import, LayerFile};
 pub use error::{ImageError, RemoveError, ResolveError};
 pub use lease::LayerLease;
 pub use load::{LoadEvent, Loaded};
 pub use make::Make;
-pub use model::{HistoryEntry, Image, ImageAction, ImageEvent, ImageUser, LayerRecord, OnEvent};
+pub use model::{
+    HistoryEntry, Image, ImageAction, ImageEvent, ImageUser, LayerRecord, OnEvent, Origin,
+};
 pub use remove::{Prune, RemoveOptions, Removed};
 pub use save::{Archive, ArchiveImage, manifest};
 pub use state::{ImageLease, Images, Keeper};

@@ -8,10 +8,10 @@
 use std::{collections::HashMap, io::Read};
 
 use gantry_archive::{Compression, Entry, EntryKind, Reader};
-use gantry_oci::{Digest, DigestError};
+use gantry_oci::{Descriptor, Digest, DigestError, Manifest};
 
 use crate::{
-    ImageAction, ImageError, Images,
+    ImageAction, ImageError, Images, LayerRecord, Origin,
     ingest::{Ingested, Pending, Unpackers, copy},
     layout::{self, ArchivedImage, Documents, blob_digest},
     state::{DOCUMENT_MAX, NewImage, parse_config},
@@ -220,7 +220,33 @@ impl Images {
             }
             layers.push(layer.record.clone());
         }
-        Ok(NewImage { raw_config, config, layers, parent: None, names: image.names })
+        let origin = match &image.manifest {
+            Some(manifest) => self.origin(contents, manifest, &layers)?,
+            None => None,
+        };
+        Ok(NewImage { raw_config, config, layers, parent: None, names: image.names, origin })
+    }
+
+    /// Keeps the manifest that came with an image, if it speaks of the blobs that came.
+    fn origin(
+        &self,
+        contents: &Contents,
+        (manifest, index): &(Descriptor, Option<Descriptor>),
+        layers: &[LayerRecord],
+    ) -> Result<Option<Origin>, ImageError> {
+        let bytes = |digest: &Digest| contents.documents.get(&layout::blob_path(digest));
+        let Some(raw) = bytes(&manifest.digest) else { return Ok(None) };
+        let listed: Manifest = layout::parse(&layout::blob_path(&manifest.digest), raw)?;
+        if !listed.layers.iter().map(|layer| &layer.digest).eq(layers.iter().map(|l| &l.digest)) {
+            return Ok(None);
+        }
+        self.0.content.put(raw)?;
+        let index = index.as_ref().and_then(|index| Some((index, bytes(&index.digest)?)));
+        if let Some((_, raw)) = index {
+            self.0.content.put(raw)?;
+        }
+        let index = index.map(|(index, _)| index.clone());
+        Ok(Some(Origin { repository: String::new(), manifest: manifest.clone(), index }))
     }
 
     fn ready_layer<'a>(

@@ -68,6 +68,7 @@ impl Images {
                 layers: make.layers,
                 parent: make.parent,
                 names: news.clone(),
+                origin: None,
             })?
         };
         for name in &news {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use gantry_oci::{Digest, ImageConfig, Reference};
+use gantry_oci::{Descriptor, Digest, ImageConfig, Reference};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +19,31 @@ pub struct LayerRecord {
     pub size_bytes: u64,
     /// Size of the files.
     pub unpacked_size_bytes: u64,
+}
+
+/// A manifest of an image as it came, or as it was pushed; its bytes are in `content`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The repository that it came from or went to, in full; empty if it came in an archive.
+    pub repository: String,
+    /// The manifest.
+    pub manifest: Descriptor,
+    /// The index that led to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<Descriptor>,
+}
+
+impl Origin {
+    /// What a tag pointed at: the index, or the manifest if there is none.
+    #[must_use]
+    pub fn top(&self) -> &Descriptor {
+        self.index.as_ref().unwrap_or(&self.manifest)
+    }
+
+    /// The documents that it needs.
+    pub(crate) fn documents(&self) -> impl Iterator<Item = &Digest> {
+        std::iter::once(&self.manifest.digest).chain(self.index.iter().map(|index| &index.digest))
+    }
 }
 
 /// An image; it never changes, a renamed one is another value.
@@ -40,6 +65,8 @@ pub struct Image {
     pub parent: Option<Digest>,
     /// When it last got a name, RFC 3339.
     pub last_tagged: Option<String>,
+    /// Its manifests, oldest first.
+    pub origins: Vec<Origin>,
 }
 
 impl Image {
@@ -129,6 +156,8 @@ pub enum ImageAction {
     Load,
     /// Came from a registry.
     Pull,
+    /// Went to a registry.
+    Push,
     /// Written by `docker save`.
     Save,
     /// Got a name.
@@ -147,6 +176,7 @@ impl ImageAction {
             Self::Import => "import",
             Self::Load => "load",
             Self::Pull => "pull",
+            Self::Push => "push",
             Self::Save => "save",
             Self::Tag => "tag",
             Self::Untag => "untag",

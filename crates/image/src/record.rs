@@ -4,7 +4,7 @@ use gantry_oci::Digest;
 use gantry_store::Record;
 use serde::{Deserialize, Serialize};
 
-use crate::LayerRecord;
+use crate::{LayerRecord, Origin};
 
 /// An image; its key is its id.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -12,6 +12,8 @@ pub(crate) struct ImageRecord {
     pub(crate) layers: Vec<LayerRecord>,
     pub(crate) parent: Option<Digest>,
     pub(crate) last_tagged: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) origins: Vec<Origin>,
 }
 
 impl Record for ImageRecord {
@@ -27,5 +29,37 @@ pub(crate) struct NameRecord {
 
 impl Record for NameRecord {
     const TABLE: &'static str = "image_name";
+    const VERSION: u32 = 1;
+}
+
+/// A layer that came for an image which is not whole yet, so that the next try finds it; its key is
+/// the blob's digest.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct FetchedRecord {
+    pub(crate) layer: LayerRecord,
+    /// When it came, s since 1970.
+    pub(crate) at_s: i64,
+}
+
+impl Record for FetchedRecord {
+    const TABLE: &'static str = "fetched_layer";
+    const VERSION: u32 = 1;
+}
+
+/// A blob of a layer that was seen in registries, whether it is here or not; its key is the blob's
+/// digest.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct PlacesRecord {
+    pub(crate) diff_id: Digest,
+    pub(crate) media_type: String,
+    pub(crate) size_bytes: u64,
+    /// Made here, so that compressing the layer again gives this blob again.
+    pub(crate) made_here: bool,
+    /// Repositories that have it, in full, newest last.
+    pub(crate) repositories: Vec<String>,
+}
+
+impl Record for PlacesRecord {
+    const TABLE: &'static str = "layer_places";
     const VERSION: u32 = 1;
 }

@@ -15,12 +15,15 @@ use gantry_store::{Batch, Durability, Store};
 use jiff::Timestamp;
 
 use crate::{
-    Image, ImageAction, ImageError, ImageEvent, LayerRecord, OnEvent, ResolveError,
-    record::{ImageRecord, NameRecord},
+    Image, ImageAction, ImageError, ImageEvent, LayerRecord, OnEvent, Origin, ResolveError,
+    record::{FetchedRecord, ImageRecord, NameRecord},
 };
 
 /// Largest configuration document or manifest.
 pub(crate) const DOCUMENT_MAX: u64 = 8 << 20;
+
+/// Manifests of one image that are kept.
+const ORIGINS_MAX: usize = 32;
 
 /// The images; clones share them.
 #[derive(Clone)]
@@ -61,6 +64,7 @@ pub(crate) struct NewImage {
     pub(crate) layers: Vec<LayerRecord>,
     pub(crate) parent: Option<Digest>,
     pub(crate) names: Vec<Reference>,
+    pub(crate) origin: Option<Origin>,
 }
 
 /// Keeps an image from being removed while it lives.
@@ -204,19 +208,47 @@ impl Images {
         Ok(())
     }
 
+    /// Notes a manifest that an image was pushed with, and the name that it has there.
+    pub(crate) fn note_origin(
+        &self,
+        id: &Digest,
+        origin: Origin,
+        name: &Reference,
+    ) -> Result<(), ImageError> {
+        let _change = self.change();
+        let image = self.get(id).ok_or_else(|| ResolveError::NotFound(id.to_string()))?;
+        let last_tagged = image.last_tagged.clone();
+        let image = with_origin(image, Some(origin));
+        let mut batch = self.0.store.batch();
+        self.put_names(&mut batch, &image, &[]);
+        batch.put(&name.canonical(), &NameRecord { image: id.clone() });
+        self.0.store.commit(batch, Durability::Durable)?;
+        let mut state = self.state_mut();
+        state.images.insert(id.clone(), image);
+        state.add_names(id, std::slice::from_ref(name), &last_tagged.unwrap_or_default());
+        Ok(())
+    }
+
     /// Records an image and its names in one commit; one that is known only gets the names.
     pub(crate) fn register(&self, new: NewImage) -> Result<Arc<Image>, ImageError> {
         let id = self.0.content.put(&new.raw_config)?;
         let names = new.names.clone();
         let image = {
             let _change = self.change();
-            let known = self.get(&id);
-            let image = known.unwrap_or_else(|| Arc::new(new.into_image(id.clone())));
+            let origin = new.origin.clone();
+            let image = match self.get(&id) {
+                Some(known) => with_origin(known, origin),
+                None => Arc::new(new.into_image(id.clone())),
+            };
             let mut batch = self.0.store.batch();
             self.put_names(&mut batch, &image, &names);
+            for layer in &image.layers {
+                // The image keeps it from now on.
+                batch.delete::<FetchedRecord>(layer.digest.as_str());
+            }
             self.0.store.commit(batch, Durability::Durable)?;
             let mut state = self.state_mut();
-            state.images.entry(id.clone()).or_insert(image);
+            state.images.insert(id.clone(), image);
             state.add_names(&id, &names, &now());
             state.images.get(&id).cloned()
         };
@@ -227,8 +259,12 @@ impl Images {
     /// Writes an image's record, with names to be added.
     fn put_names(&self, batch: &mut Batch, image: &Image, names: &[Reference]) {
         let last_tagged = if names.is_empty() { image.last_tagged.clone() } else { Some(now()) };
-        let record =
-            ImageRecord { layers: image.layers.clone(), parent: image.parent.clone(), last_tagged };
+        let record = ImageRecord {
+            layers: image.layers.clone(),
+            parent: image.parent.clone(),
+            last_tagged,
+            origins: image.origins.clone(),
+        };
         batch.put(image.id.as_str(), &record);
         for name in names {
             batch.put(
@@ -241,6 +277,11 @@ impl Images {
     /// Tells the listener about an image, or one that was.
     pub(crate) fn tell(&self, action: ImageAction, id: &Digest, name: &str) {
         (self.0.on_event)(self.event(action, id, name));
+    }
+
+    /// Tells the listener about an event.
+    pub(crate) fn tell_event(&self, event: ImageEvent) {
+        (self.0.on_event)(event);
     }
 
     /// An event with the image's labels, as long as it is there.
@@ -326,8 +367,13 @@ impl Images {
             layers: record.layers,
             parent: record.parent,
             names: Vec::new(),
+            origin: None,
         };
-        Ok(Image { last_tagged: record.last_tagged, ..new.into_image(id) })
+        let (last_tagged, mut origins) = (record.last_tagged, record.origins);
+        // A power cut may have cost these documents; the image does without them.
+        let here = |digest: &Digest| self.0.content.contains(digest);
+        origins.retain(|origin| origin.documents().all(here));
+        Ok(Image { last_tagged, origins, ..new.into_image(id) })
     }
 }
 
@@ -342,6 +388,7 @@ impl NewImage {
             repo_digests: Vec::new(),
             parent: self.parent,
             last_tagged: None,
+            origins: self.origin.into_iter().collect(),
         }
     }
 }
@@ -418,6 +465,18 @@ impl State {
             image.repo_digests.retain(|own| own != name);
         }
     }
+}
+
+/// The image with one more manifest; the oldest ones go when there are many.
+fn with_origin(image: Arc<Image>, origin: Option<Origin>) -> Arc<Image> {
+    let Some(origin) = origin.filter(|origin| !image.origins.contains(origin)) else {
+        return image;
+    };
+    let mut image = Arc::unwrap_or_clone(image);
+    image.origins.push(origin);
+    let extra = image.origins.len().saturating_sub(ORIGINS_MAX);
+    image.origins.drain(..extra);
+    Arc::new(image)
 }
 
 pub(crate) fn parse_config(name: &str, raw: &[u8]) -> Result<ImageConfig, ImageError> {

@@ -26,6 +26,7 @@ use gantry_build::frontend::DockerfileFrontend;
 use gantry_content::Content;
 use gantry_engine::{Engine, Parts};
 use gantry_image::Images;
+use gantry_image::transfer::Transfers;
 use gantry_network::Networks;
 use gantry_snapshot::Snapshots;
 use gantry_store::Store;
@@ -70,6 +71,8 @@ enum DaemonError {
     Content(#[from] gantry_content::ContentError),
     #[error("cannot open the snapshots")]
     Snapshots(#[from] gantry_snapshot::SnapshotError),
+    #[error("cannot use the settings of registries")]
+    Registries(#[from] gantry_distribution::DistributionError),
     #[error("cannot open the images")]
     Images(#[from] gantry_image::ImageError),
     #[error("cannot open the build cache")]
@@ -179,16 +182,20 @@ async fn serve(settings: Settings) -> Result<(), DaemonError> {
     let hosts = settings.hosts.join(", ");
     let Services { parts, content, cache, image_events } = services(&settings).await?;
     let images = parts.images.clone();
+    let registries = gantry_distribution::Client::new(settings.registries)?;
+    let transfers = Transfers::new(images.clone(), registries, settings.transfers);
     let mut engine_config = settings.engine;
     engine_config.init_binary = crate::embedded_shim::install_init(&settings.data_root.join("bin"))
         .map_err(DaemonError::Shim)?;
     let engine = Engine::recover(parts, engine_config).await?;
     let _ = image_events.set(engine.clone());
-    let builder = builder(&engine, content, cache).map_err(DaemonError::Builder)?;
+    let builder =
+        builder(&engine, content, cache, transfers.clone()).map_err(DaemonError::Builder)?;
     gantry_sys::process::let_go_of_constants(crate::embedded_shim::SHIM);
     let api = Api {
         engine: engine.clone(),
         images,
+        transfers,
         builds: Builds::new(builder),
         version: crate::version::server(),
         min_version: ApiVersion::MIN,
@@ -256,7 +263,12 @@ async fn services(settings: &Settings) -> Result<Services, DaemonError> {
 }
 
 /// Makes the builder, whose steps the engine runs.
-fn builder(engine: &Engine, content: Content, cache: Cache) -> io::Result<Builder> {
+fn builder(
+    engine: &Engine,
+    content: Content,
+    cache: Cache,
+    transfers: Transfers,
+) -> io::Result<Builder> {
     let (parts, config) = (engine.parts(), engine.config());
     Builder::open(gantry_build::Parts {
         directory: config.data_root.join("build"),
@@ -265,6 +277,7 @@ fn builder(engine: &Engine, content: Content, cache: Cache) -> io::Result<Builde
         content,
         snapshots: parts.snapshots.clone(),
         images: parts.images.clone(),
+        transfers,
         cache,
         executor: Arc::new(Steps(engine.clone())),
         frontend: Arc::new(DockerfileFrontend),

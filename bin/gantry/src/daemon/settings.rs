@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use gantry_api_types::host_config::{LogConfig, Ulimit};
+use gantry_distribution::Proxies;
 use gantry_engine::{BUILT_IN_RUNTIME, EngineConfig};
+use gantry_image::transfer::TransferLimits;
 use gantry_network::{AddressPool, NetworkConfig};
 use gantry_task::ForeignRuntime;
 use serde_json::Value;
@@ -34,6 +36,10 @@ pub(crate) struct Settings {
     pub runtimes: BTreeMap<String, ForeignRuntime>,
     /// The default bridge.
     pub network: NetworkConfig,
+    /// The client of registries.
+    pub registries: gantry_distribution::Settings,
+    /// Layers that are moved at a time.
+    pub transfers: TransferLimits,
     /// The engine's own settings.
     pub engine: EngineConfig,
 }
@@ -63,6 +69,8 @@ impl Settings {
             favor_dynamic_cgroups: options.switch("favor-dynamic-cgroups", true),
             runtimes,
             network,
+            registries: registries(options, &engine)?,
+            transfers: transfers(options)?,
             engine,
             data_root,
             exec_root,
@@ -166,6 +174,51 @@ fn address_pool(text: &str) -> Result<AddressPool, OptionsError> {
     AddressPool::parse(base, size).map_err(|error| wrong(error.to_string()))
 }
 
+/// The client of registries, as the options and the environment have it.
+fn registries(
+    options: &Options,
+    engine: &EngineConfig,
+) -> Result<gantry_distribution::Settings, OptionsError> {
+    let proxy = |name: &str| engine.proxies.get(name).cloned();
+    let mut settings = gantry_distribution::Settings {
+        proxies: Proxies {
+            http: proxy("HTTP_PROXY"),
+            https: proxy("HTTPS_PROXY"),
+            no_proxy: proxy("NO_PROXY"),
+        },
+        ..gantry_distribution::Settings::default()
+    };
+    settings.hosts.insecure_registries.clone_from(&engine.insecure_registries);
+    settings.hosts.mirrors.clone_from(&engine.registry_mirrors);
+    if let Some(attempts) = positive(options, "max-download-attempts")? {
+        settings.limits.attempts = attempts;
+    }
+    Ok(settings)
+}
+
+fn transfers(options: &Options) -> Result<TransferLimits, OptionsError> {
+    let default = TransferLimits::default();
+    let number = |name, default: usize| {
+        let given = positive(options, name)?;
+        Ok(given.and_then(|number| usize::try_from(number).ok()).unwrap_or(default))
+    };
+    Ok(TransferLimits {
+        downloads: number("max-concurrent-downloads", default.downloads)?,
+        uploads: number("max-concurrent-uploads", default.uploads)?,
+    })
+}
+
+/// A number of at least 1; 0 is the default, as in Docker.
+fn positive(options: &Options, name: &str) -> Result<Option<u32>, OptionsError> {
+    match options.number(name) {
+        None | Some(0) => Ok(None),
+        Some(value) => u32::try_from(value).map(Some).map_err(|_| OptionsError::Value {
+            name: format!("--{name}"),
+            reason: format!("{value} is out of range"),
+        }),
+    }
+}
+
 fn runtimes(options: &Options) -> Result<BTreeMap<String, ForeignRuntime>, OptionsError> {
     let mut runtimes = BTreeMap::new();
     for name in WELL_KNOWN_RUNTIMES {
@@ -240,6 +293,8 @@ fn fill_engine(
     engine.seccomp_profile = options.text("seccomp-profile").map(PathBuf::from);
     engine.no_new_privileges = options.switch("no-new-privileges", false);
     engine.debug = options.switch("debug", false);
+    engine.insecure_registries = options.list("insecure-registry");
+    engine.registry_mirrors = options.list("registry-mirror");
     engine.proxies = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"]
         .into_iter()
         .filter_map(|name| {

@@ -1,4 +1,4 @@
-//! Images in and out as archives: `load`, `save`, `import`. Pulling comes with the registry client.
+//! Images in and out as archives: `load`, `save`, `import`.
 
 use std::io::Read;
 
@@ -14,6 +14,7 @@ use crate::body::Response;
 use crate::call::Call;
 use crate::error::ApiError;
 use crate::progress::{Late, Sink, stream_worker};
+use crate::registry;
 
 const JSON: &str = "application/json";
 const TAR: &str = "application/x-tar";
@@ -107,9 +108,7 @@ fn short(id: &str) -> &str {
 /// `POST /images/create`: imports with `fromSrc`; pulls with `fromImage`.
 pub(crate) async fn create(call: Call) -> Result<Response, ApiError> {
     if call.query.filled("fromImage").is_some() {
-        return Err(ApiError::not_implemented(
-            "pulling images (load one with \"docker load\" or \"docker import\")",
-        ));
+        return registry::pull::pull(call).await;
     }
     match call.query.text("fromSrc") {
         "" => Err(ApiError::invalid("bad parameter: fromImage or fromSrc must be given")),

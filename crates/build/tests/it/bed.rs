@@ -26,6 +26,7 @@ use gantry_build_proto::{
     BuildRequest, Built, Cached, ContextSource, DockerfileSource, Failure, OutputSpec, Progress,
 };
 use gantry_content::Content;
+use gantry_image::transfer::{TransferLimits, Transfers};
 use gantry_image::{Image, Images, Import};
 use gantry_oci::{Digest, History, ImageConfig, Platform};
 use gantry_snapshot::Snapshots;
@@ -109,6 +110,11 @@ impl Bed {
             content: content.clone(),
             snapshots: snapshots.clone(),
             images: images.clone(),
+            transfers: Transfers::new(
+                images.clone(),
+                gantry_distribution::Client::new(gantry_distribution::Settings::default()).unwrap(),
+                TransferLimits::default(),
+            ),
             cache,
             executor: executor.clone(),
             frontend: frontend.clone(),

@@ -35,6 +35,7 @@ use crate::app::{Call, Failure, Outcome};
 use crate::container::reason;
 use crate::format;
 use crate::output::{err, out};
+use crate::registry::keyring;
 use crate::{config, term};
 use host::Host;
 use options::{Options, Surroundings};
@@ -65,8 +66,9 @@ pub(crate) async fn build(call: &Call<'_>) -> Outcome {
     let (request, host) = source::prepare(&mut options, std::io::stdin()).map_err(refused)?;
     let client = call.client().await?;
     let host = Arc::new(host);
-    let session =
-        client.start_build(request, Arc::<Host>::clone(&host)).await.map_err(unavailable)?;
+    let auths = keyring::header_of_all(&call.app.config.all_credentials());
+    let session = client.start_build(request, Arc::<Host>::clone(&host), auths.as_deref()).await;
+    let session = session.map_err(unavailable)?;
     let shown = Shown { mode: options.mode, colors: colors(), host: &host };
     let (session, ended) = session::watch(session, shown).await?;
     if options.question.is_none() {

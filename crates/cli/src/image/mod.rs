@@ -1,5 +1,6 @@
 //! Commands on images.
 
+mod bars;
 pub(crate) mod list;
 pub(crate) mod manage;
 pub(crate) mod transfer;

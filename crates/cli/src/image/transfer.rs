@@ -1,19 +1,23 @@
-//! Moving images: pull, load, save, import.
+//! Moving images: pull, push, load, save, import.
 
 use std::io::Write as _;
 use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use base64::Engine as _;
+use gantry_api_types::auth::AuthConfig;
 use gantry_client::{ByteStream, Client, Query};
+use gantry_distribution::index_key;
+use gantry_oci::Reference;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader, ReadBuf};
 
+use super::bars;
 use crate::app::{Call, Failure, Outcome};
 use crate::container::reason;
 use crate::output::{err, out};
+use crate::registry::keyring;
 use crate::term;
 
 /// Size of the pieces in which archives are copied.
@@ -103,11 +107,8 @@ pub(crate) async fn messages(
         }
         let message: Value = serde_json::from_str(&line).map_err(|error| error.to_string())?;
         let text = |key: &str| message[key].as_str().filter(|text| !text.is_empty());
-        if let Some(error) = message["errorDetail"]["message"].as_str().or(text("error")) {
-            return Err(match message["errorDetail"]["code"].as_i64() {
-                Some(401) => "authentication is required".into(),
-                _ => error.into(),
-            });
+        if let Some(error) = error_of(&message) {
+            return Err(error);
         }
         // Bars are for terminals; here they would be noise.
         if text("progress").is_some()
@@ -125,16 +126,27 @@ pub(crate) async fn messages(
     }
 }
 
-/// Credentials of a name's registry, as the API takes them.
-fn auth_header(call: &Call<'_>, name: &str) -> Option<String> {
-    let first = name.split('/').next().unwrap_or("");
-    let registry = match name.contains('/') && (first.contains(['.', ':']) || first == "localhost")
-    {
-        true => first,
-        false => "https://index.docker.io/v1/",
+/// The failure that a message tells of.
+pub(super) fn error_of(message: &Value) -> Option<Failure> {
+    let plain = message["error"].as_str().filter(|text| !text.is_empty());
+    let error = message["errorDetail"]["message"].as_str().or(plain)?;
+    Some(match message["errorDetail"]["code"].as_i64() {
+        Some(401) => "authentication is required".into(),
+        _ => error.into(),
+    })
+}
+
+/// The credentials of a name's registry, as the API takes them.
+pub(crate) fn auth_header(call: &Call<'_>, name: &str) -> Result<String, Failure> {
+    let host = match name.split_once('/') {
+        Some((first, _)) if first.contains(['.', ':']) || first == "localhost" => first,
+        _ => "docker.io",
     };
-    let auth = call.app.config.auth(registry)?;
-    Some(base64::engine::general_purpose::URL_SAFE.encode(auth.to_string()))
+    let found = call.app.config.credentials(&index_key(host)).unwrap_or_else(|why| {
+        err(format!("WARNING: {why}\n"));
+        AuthConfig::default()
+    });
+    Ok(keyring::header(&found))
 }
 
 /// Pulls an image. `run` and `create` say what happens on standard error.
@@ -155,45 +167,93 @@ pub(crate) async fn pull_image(
         .with("fromImage", repo)
         .with("tag", tag)
         .with_some("platform", Some(platform).filter(|platform| !platform.is_empty()));
-    let response = client.image_pull(&query, auth_header(call, name).as_deref()).await?;
-    messages(response.body, |text| match (quiet, to_stderr) {
-        (true, _) => Ok(()),
-        (_, true) => {
+    let response = client.image_pull(&query, Some(&auth_header(call, name)?)).await?;
+    show(response.body, quiet, to_stderr).await
+}
+
+/// Shows how a transfer goes: lines that move on a terminal, plain ones elsewhere.
+async fn show(body: impl AsyncRead + Unpin, quiet: bool, to_stderr: bool) -> Result<(), Failure> {
+    let terminal = if to_stderr { term::stderr_is_terminal() } else { term::stdout_is_terminal() };
+    let print = move |text: &str| match to_stderr {
+        true => {
             err(text);
             Ok(())
         }
-        _ => out(text),
-    })
-    .await
+        false => out(text),
+    };
+    match (quiet, terminal) {
+        (true, _) => messages(body, |_| Ok(())).await,
+        (_, false) => messages(body, print).await,
+        (_, true) => {
+            let size = if to_stderr { term::stderr_size() } else { term::size() };
+            bars::show(body, size.map_or(bars::DEFAULT_WIDTH, |(_, width)| width.into()), print)
+                .await
+        }
+    }
+}
+
+/// `push`.
+pub(crate) async fn push(call: &Call<'_>) -> Outcome {
+    let flags = &call.flags;
+    let name = call.args[0].as_str();
+    let reference: Reference = name.parse().map_err(|error| format!("{error}"))?;
+    if reference.digest().is_some() {
+        return Err("cannot push a digest reference".into());
+    }
+    let (quiet, all) = (flags.is_on("quiet"), flags.is_on("all-tags"));
+    let mut query = Query::new();
+    match (reference.tag(), all) {
+        (Some(_), true) => return Err("tag can't be used with --all-tags/-a".into()),
+        (None, true) => {}
+        (Some(tag), false) => query = query.with("tag", tag),
+        (None, false) => {
+            query = query.with("tag", "latest");
+            if !quiet {
+                out("Using default tag: latest\n")?;
+            }
+        }
+    }
+    let platform = flags.text("platform");
+    if !platform.is_empty() {
+        query = query.with("platform", platform_json(platform)?);
+    }
+    let client = call.client().await?;
+    let auth = auth_header(call, name)?;
+    let response = client.image_push(&reference.familiar_name(), &query, &auth).await?;
+    show(response.body, quiet, false).await?;
+    if quiet {
+        let named = if all { reference } else { reference.or_latest() };
+        out(format!("{}\n", named.canonical()))?;
+    }
+    Ok(0)
 }
 
 /// `pull`.
 pub(crate) async fn pull(call: &Call<'_>) -> Outcome {
     let flags = &call.flags;
     let name = call.args[0].as_str();
-    if flags.is_on("all-tags") {
-        return Err("pulling all tags is not implemented".into());
+    let reference: Reference = name.parse().map_err(|error| format!("{error}"))?;
+    let (quiet, all) = (flags.is_on("quiet"), flags.is_on("all-tags"));
+    if all && !reference.is_name_only() {
+        return Err("tag can't be used with --all-tags/-a".into());
     }
-    let quiet = flags.is_on("quiet");
-    let (_, tag) = super::manage::split_tag(name);
-    if tag.is_empty() && !name.contains('@') && !quiet {
+    if !all && !quiet && reference.is_name_only() {
         out("Using default tag: latest\n")?;
     }
     let client = call.client().await?;
-    pull_image(call, client, name, flags.text("platform"), quiet, false).await?;
-    out(format!("{}\n", full_name(name)))?;
-    Ok(0)
-}
-
-/// The name with its registry, as `pull` prints it last.
-fn full_name(name: &str) -> String {
-    let name = tagged(name);
-    let first = name.split('/').next().unwrap_or("");
-    match name.split('/').count() {
-        1 => format!("docker.io/library/{name}"),
-        _ if first.contains(['.', ':']) || first == "localhost" => name,
-        _ => format!("docker.io/{name}"),
+    let platform = flags.text("platform");
+    if all {
+        let query = Query::new()
+            .with("fromImage", reference.familiar_name())
+            .with_some("platform", Some(platform).filter(|platform| !platform.is_empty()));
+        let response = client.image_pull(&query, Some(&auth_header(call, name)?)).await?;
+        show(response.body, quiet, false).await?;
+        out(format!("{}\n", reference.canonical()))?;
+        return Ok(0);
     }
+    pull_image(call, client, name, platform, quiet, false).await?;
+    out(format!("{}\n", reference.or_latest().canonical()))?;
+    Ok(0)
 }
 
 /// `load`.

@@ -4,6 +4,7 @@ mod build;
 mod container;
 mod create;
 mod image;
+mod registry;
 mod rest;
 mod system;
 pub(crate) mod tree;

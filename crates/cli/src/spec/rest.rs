@@ -188,15 +188,10 @@ later! {
     BUILD_POLICY "Work on policies for sources";
     BUILD_HISTORY "Show earlier builds";
     IMAGE_TOOLS "Work on images in registries";
-    PUSH "Upload an image to a registry";
-    LOGIN "Log in to a registry";
-    LOGOUT "Log out from a registry";
-    SEARCH "Search a registry for images";
     CONTEXT_EXPORT "Write a context as a tar archive";
     CONTEXT_IMPORT "Read a context from a tar archive";
     VOLUME_UPDATE "Change a cluster volume";
     CHECKPOINT "Manage checkpoints";
-    MANIFEST "Manage manifests and manifest lists";
     PLUGIN "Manage plugins";
     TRUST "Manage trust in images";
     SWARM "Manage the swarm";

@@ -1,6 +1,8 @@
 //! Which command goes by which name.
 
-use super::{Command, build as b, container as c, image as i, rest as r, system as s};
+use super::{
+    Command, build as b, container as c, image as i, registry as g, rest as r, system as s,
+};
 
 /// Where help lists an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,15 +51,14 @@ pub(crate) static TOP: &[Entry] = &[
     common("ps", &c::LIST),
     common("build", &b::MAKE),
     common("pull", &i::PULL),
-    common("push", &r::PUSH),
+    common("push", &g::PUSH),
     common("images", &i::LIST),
-    common("login", &r::LOGIN),
-    common("logout", &r::LOGOUT),
-    common("search", &r::SEARCH),
+    common("login", &g::LOGIN),
+    common("logout", &g::LOGOUT),
+    common("search", &g::SEARCH),
     common("version", &s::VERSION),
     common("info", &s::INFO),
     at(Place::Management, "checkpoint", &r::CHECKPOINT),
-    at(Place::Management, "manifest", &r::MANIFEST),
     at(Place::Management, "plugin", &r::PLUGIN),
     at(Place::Management, "trust", &r::TRUST),
     at(Place::Swarm, "config", &r::CONFIG),
@@ -200,11 +201,22 @@ pub(crate) static GROUPS: &[Group] = &[
             hidden("list", &i::LIST),
             plain("prune", &i::PRUNE),
             plain("pull", &i::PULL),
-            plain("push", &r::PUSH),
+            plain("push", &g::PUSH),
             plain("rm", &i::REMOVE),
             hidden("remove", &i::REMOVE),
             plain("save", &i::SAVE),
             plain("tag", &i::TAG),
+        ],
+    },
+    Group {
+        name: "manifest",
+        about: "Manage manifests and lists of manifests",
+        entries: &[
+            plain("annotate", &g::MANIFEST_ANNOTATE),
+            plain("create", &g::MANIFEST_CREATE),
+            plain("inspect", &g::MANIFEST_INSPECT),
+            plain("push", &g::MANIFEST_PUSH),
+            plain("rm", &g::MANIFEST_REMOVE),
         ],
     },
     Group {

@@ -25,6 +25,7 @@ use std::sync::Arc;
 
 use gantry_build_proto::{BuildRequest, Built, Failure, Listing, Progress};
 
+use crate::hijack::Upgrade;
 use crate::{Client, ClientError, Query};
 
 pub use session::BuildSession;
@@ -103,6 +104,7 @@ pub enum BuildEvent {
 
 impl Client {
     /// Begins a build; `host` answers what the daemon asks. Dropping the session ends the build.
+    /// `auths` are credentials of registries, as `X-Registry-Config` has them.
     ///
     /// # Errors
     /// [`ClientError::Daemon`] with the daemon's words, or what broke on the way.
@@ -110,8 +112,11 @@ impl Client {
         &self,
         request: BuildRequest,
         host: Arc<dyn BuildHost>,
+        auths: Option<&str>,
     ) -> Result<BuildSession, ClientError> {
-        let streams = self.upgrade("/gantry/build", &Query::new(), PROTOCOL, &[]).await?;
+        let headers: Vec<_> = auths.map(|auths| ("X-Registry-Config", auths)).into_iter().collect();
+        let upgrade = Upgrade { protocol: PROTOCOL, headers: &headers };
+        let streams = self.upgrade("/gantry/build", &Query::new(), &upgrade, &[]).await?;
         session::start(streams.reader, streams.writer, request, host)
     }
 }

@@ -40,7 +40,10 @@ impl Engine {
             https_proxy: proxy(&config.proxies, "HTTPS_PROXY"),
             no_proxy: proxy(&config.proxies, "NO_PROXY"),
             index_server_address: "https://index.docker.io/v1/".to_owned(),
-            registry_config: Some(registries(&config.insecure_registries)),
+            registry_config: Some(registries(
+                &config.insecure_registries,
+                &config.registry_mirrors,
+            )),
             default_runtime: config.default_runtime.clone(),
             live_restore_enabled: true,
             init_binary: "docker-init".to_owned(),
@@ -104,15 +107,33 @@ fn plugins(volume: Vec<String>) -> PluginsInfo {
     }
 }
 
-fn registries(insecure: &[String]) -> RegistryConfig {
-    let index =
-        IndexInfo { name: INDEX.to_owned(), mirrors: Vec::new(), secure: true, official: true };
+fn registries(insecure: &[String], mirrors: &[String]) -> RegistryConfig {
+    // Docker tells mirrors with the slash that it asks them with.
+    let mirrors: Vec<String> =
+        mirrors.iter().map(|url| format!("{}/", url.trim_end_matches('/'))).collect();
+    let index = IndexInfo {
+        name: INDEX.to_owned(),
+        mirrors: mirrors.clone(),
+        secure: true,
+        official: true,
+    };
+    let of_one = |name: &String| {
+        let info =
+            IndexInfo { name: name.clone(), mirrors: Vec::new(), secure: false, official: false };
+        (name.clone(), info)
+    };
+    let (networks, names): (Vec<&String>, Vec<&String>) =
+        insecure.iter().partition(|entry| entry.contains('/'));
+    let mut index_configs: BTreeMap<String, IndexInfo> = names.into_iter().map(of_one).collect();
+    index_configs.insert(INDEX.to_owned(), index);
     RegistryConfig {
-        insecure_registry_cidrs: std::iter::once("127.0.0.0/8".to_owned())
-            .chain(insecure.iter().filter(|entry| entry.contains('/')).cloned())
+        insecure_registry_cidrs: networks
+            .into_iter()
+            .cloned()
+            .chain(std::iter::once("127.0.0.0/8".to_owned()))
             .collect(),
-        index_configs: BTreeMap::from([(INDEX.to_owned(), index)]),
-        mirrors: None,
+        index_configs,
+        mirrors: (!mirrors.is_empty()).then_some(mirrors),
         ..RegistryConfig::default()
     }
 }

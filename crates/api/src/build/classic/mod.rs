@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::future::BoxFuture;
 use gantry_build::{Builder, Bytes, Client, ClientError, Connection, Instruction, Output};
 use gantry_build_proto::{ContextSource, DockerfileSource, Listing, Progress};
+use gantry_distribution::Credentials;
 use hyper::header::HeaderValue;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
@@ -21,6 +22,7 @@ use super::request::Asked;
 use crate::body::{self, Response, Upload};
 use crate::call::{Call, blocking};
 use crate::error::ApiError;
+use crate::registry::auth::{self, Keyring};
 pub(crate) use printer::Seen;
 use printer::{Printer, Style};
 use tape::Tape;
@@ -56,7 +58,8 @@ pub(crate) async fn build(call: Call) -> Result<Response, ApiError> {
     }
     let printer = Printer::new(style, call.api.builds.seen.clone());
     let tape = Arc::new(Tape::new(printer, asked.quiet));
-    let client: Arc<dyn Client> = Arc::new(Door(Arc::clone(&tape)));
+    let keyring = auth::many_of_headers(&call.headers);
+    let client: Arc<dyn Client> = Arc::new(Door { tape: Arc::clone(&tape), keyring });
     let worker = {
         let tape = Arc::clone(&tape);
         tokio::spawn(async move {
@@ -98,7 +101,10 @@ impl<R: Read> Read for Shared<R> {
 }
 
 /// The client, of whom nothing can be asked.
-struct Door(Arc<Tape>);
+struct Door {
+    tape: Arc<Tape>,
+    keyring: Keyring,
+}
 
 fn nothing<T>(what: &str) -> BoxFuture<'static, Result<T, ClientError>>
 where
@@ -109,6 +115,10 @@ where
 }
 
 impl Client for Door {
+    fn credentials(&self, registry: &str) -> Credentials {
+        self.keyring.of(registry)
+    }
+
     fn list<'a>(
         &'a self,
         _: &'a str,
@@ -144,10 +154,10 @@ impl Client for Door {
     }
 
     fn planned(&self, instructions: &[Instruction]) {
-        self.0.planned(instructions);
+        self.tape.planned(instructions);
     }
 
     fn progress(&self, progress: Progress) {
-        self.0.progress(progress);
+        self.tape.progress(progress);
     }
 }

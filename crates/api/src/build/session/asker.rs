@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 use futures_util::{StreamExt as _, stream};
 use gantry_build::{Bytes, Client, ClientError, Connection, Output};
 use gantry_build_proto::{Ask, FromDaemon, Kind, Listing, Progress};
+use gantry_distribution::Credentials;
 use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::PollSender;
@@ -16,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use super::inbox::{Inbox, Piece, refusal};
 use super::outbox::Outbox;
+use crate::registry::auth::Keyring;
 
 /// Questions that are open at once.
 const OPEN_MAX: usize = 256;
@@ -35,6 +37,7 @@ pub(super) struct Asker {
     outbox: Arc<Outbox>,
     inbox: Arc<Inbox>,
     open: Arc<Semaphore>,
+    keyring: Keyring,
     /// What goes on behind the builder's back: outputs and agents.
     pumps: TaskTracker,
 }
@@ -79,9 +82,9 @@ fn out_of_place() -> ClientError {
 
 impl Asker {
     /// A client behind these queues.
-    pub(super) fn new(outbox: Arc<Outbox>, inbox: Arc<Inbox>) -> Self {
+    pub(super) fn new(outbox: Arc<Outbox>, inbox: Arc<Inbox>, keyring: Keyring) -> Self {
         let open = Arc::new(Semaphore::new(OPEN_MAX));
-        Self { outbox, inbox, open, pumps: TaskTracker::new() }
+        Self { outbox, inbox, open, keyring, pumps: TaskTracker::new() }
     }
 
     /// Waits until everything that was begun behind the builder's back has ended.
@@ -135,6 +138,10 @@ impl Asker {
 }
 
 impl Client for Asker {
+    fn credentials(&self, registry: &str) -> Credentials {
+        self.keyring.of(registry)
+    }
+
     fn list<'a>(
         &'a self,
         context: &'a str,

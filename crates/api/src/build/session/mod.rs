@@ -29,6 +29,7 @@ use crate::body::Response;
 use crate::call::Call;
 use crate::connection::{RawConnection, take_over};
 use crate::error::ApiError;
+use crate::registry::auth::{self, Keyring};
 use asker::Asker;
 use inbox::{Frames, Inbox, ReadError};
 use outbox::Outbox;
@@ -48,10 +49,11 @@ pub(crate) async fn session(call: Call) -> Result<Response, ApiError> {
         return Err(ApiError::new(StatusCode::UPGRADE_REQUIRED, words));
     }
     let builder = call.api.builds.builder.clone();
-    Ok(take_over(move |connection| serve(connection, builder)))
+    let keyring = auth::many_of_headers(&call.headers);
+    Ok(take_over(move |connection| serve(connection, builder, keyring)))
 }
 
-async fn serve(connection: RawConnection, builder: Builder) {
+async fn serve(connection: RawConnection, builder: Builder, keyring: Keyring) {
     let RawConnection { mut io, early } = connection;
     let head =
         format!("HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: {PROTOCOL}\r\n\r\n");
@@ -61,7 +63,7 @@ async fn serve(connection: RawConnection, builder: Builder) {
     let (reader, writer) = tokio::io::split(io);
     let id = super::new_build_id();
     let build = |request, client| async move { builder.build(&id, request, client).await };
-    converse(reader, writer, &early, build).await;
+    converse(reader, writer, &early, keyring, build).await;
 }
 
 /// A session on a connection, of which `early` has been read already.
@@ -69,13 +71,14 @@ async fn converse<B, F>(
     reader: impl AsyncRead + Unpin,
     writer: impl AsyncWrite + Unpin,
     early: &[u8],
+    keyring: Keyring,
     build: B,
 ) where
     B: FnOnce(BuildRequest, Arc<dyn Client>) -> F,
     F: Future<Output = Result<Built, Box<Failed>>>,
 {
     let outbox = Arc::new(Outbox::default());
-    let talk = talk(Frames::new(reader, early), Arc::clone(&outbox), build);
+    let talk = talk(Frames::new(reader, early), Arc::clone(&outbox), keyring, build);
     let mut writing = pin!(outbox.write_to(writer));
     tokio::select! {
         () = talk => {
@@ -88,13 +91,17 @@ async fn converse<B, F>(
 }
 
 /// The session; when it returns nothing more is said.
-async fn talk<B, F>(mut frames: Frames<impl AsyncRead + Unpin>, outbox: Arc<Outbox>, build: B)
-where
+async fn talk<B, F>(
+    mut frames: Frames<impl AsyncRead + Unpin>,
+    outbox: Arc<Outbox>,
+    keyring: Keyring,
+    build: B,
+) where
     B: FnOnce(BuildRequest, Arc<dyn Client>) -> F,
     F: Future<Output = Result<Built, Box<Failed>>>,
 {
     let inbox = Arc::new(Inbox::default());
-    let asker = Arc::new(Asker::new(Arc::clone(&outbox), Arc::clone(&inbox)));
+    let asker = Arc::new(Asker::new(Arc::clone(&outbox), Arc::clone(&inbox), keyring));
     let mut kept = None;
     let last = match tokio::time::timeout(FIRST_LIMIT, first(&mut frames)).await {
         Err(_) => failed("no request came"),

@@ -83,7 +83,7 @@ where
     let (ours, theirs) = tokio::io::duplex(64 << 10);
     let session = tokio::spawn(async move {
         let (reader, writer) = tokio::io::split(ours);
-        converse(reader, writer, &[], build).await;
+        converse(reader, writer, &[], Keyring::default(), build).await;
     });
     let (reader, writer) = tokio::io::split(theirs);
     (Peer { reader, writer, bytes: Vec::new() }, session)

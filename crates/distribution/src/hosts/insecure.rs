@@ -1,0 +1,147 @@
+//! Registries whose certificates are not checked and that may speak without TLS.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    str::FromStr,
+};
+
+use crate::{DistributionError, http::host_and_port};
+
+/// The port is of no matter for a look-up of a name.
+const ANY_PORT: u16 = 443;
+
+/// A network: `10.0.0.0/8`, `fd00::/8`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    address: IpAddr,
+    bits: u32,
+}
+
+impl Network {
+    /// Whether an address is in it.
+    #[must_use]
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        let shift = |value: u128, width: u32| value.checked_shr(width - self.bits).unwrap_or(0);
+        match (self.address, ip) {
+            (IpAddr::V4(own), IpAddr::V4(ip)) => {
+                shift(u32::from(own).into(), 32) == shift(u32::from(ip).into(), 32)
+            }
+            (IpAddr::V6(own), IpAddr::V6(ip)) => shift(own.into(), 128) == shift(ip.into(), 128),
+            _ => false,
+        }
+    }
+}
+
+impl FromStr for Network {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (address, bits) = text.split_once('/').ok_or(())?;
+        let address: IpAddr = address.parse().map_err(drop)?;
+        let bits = bits.parse().map_err(drop)?;
+        let width = if address.is_ipv4() { 32 } else { 128 };
+        if bits <= width { Ok(Self { address, bits }) } else { Err(()) }
+    }
+}
+
+/// Which registries are insecure.
+#[derive(Debug)]
+pub(super) struct Insecure {
+    names: Vec<String>,
+    networks: Vec<Network>,
+}
+
+impl Insecure {
+    pub(super) fn new(entries: &[String]) -> Result<Self, DistributionError> {
+        let (mut names, mut networks) = (Vec::new(), Vec::new());
+        for entry in entries {
+            let text = entry.strip_prefix("http://").or_else(|| entry.strip_prefix("https://"));
+            let text = text.unwrap_or(entry).trim_end_matches('/');
+            if let Ok(network) = text.parse() {
+                networks.push(network);
+            } else if host_and_port(text).is_some() {
+                names.push(text.to_ascii_lowercase());
+            } else {
+                let why = "an insecure registry is a host or a network";
+                return Err(DistributionError::Host { text: entry.clone(), why });
+            }
+        }
+        Ok(Self { names, networks })
+    }
+
+    /// Whether `name`, a host with or without a port, is insecure.
+    pub(super) async fn is(&self, name: &str, host: &str) -> bool {
+        let name = name.to_ascii_lowercase();
+        if self.names.contains(&name) || host == "localhost" || host.ends_with(".localhost") {
+            return true;
+        }
+        match host.parse() {
+            Ok(ip) => self.holds(ip),
+            // Whoever answers for a name must not be able to make it insecure by an address on
+            // this machine: names are looked up only where networks were configured.
+            Err(_) if self.networks.is_empty() => false,
+            Err(_) => match tokio::net::lookup_host((host, ANY_PORT)).await {
+                Ok(found) => found.into_iter().any(|address| self.configured(address.ip())),
+                Err(_) => false,
+            },
+        }
+    }
+
+    fn holds(&self, ip: IpAddr) -> bool {
+        is_loopback(ip) || self.configured(ip)
+    }
+
+    fn configured(&self, ip: IpAddr) -> bool {
+        self.networks.iter().any(|network| network.contains(ip))
+    }
+}
+
+fn is_loopback(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.octets()[0] == Ipv4Addr::LOCALHOST.octets()[0],
+        IpAddr::V6(ip) => ip == Ipv6Addr::LOCALHOST,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn which() {
+        let entries = ["10.0.0.0/8", "http://Plain.example/", "reg.example:5000", "fd00::/8"];
+        let insecure = Insecure::new(&entries.map(str::to_owned)).unwrap();
+        for (name, host, want) in [
+            ("127.0.0.1:5000", "127.0.0.1", true),
+            ("127.9.9.9", "127.9.9.9", true),
+            ("[::1]:5000", "::1", true),
+            ("localhost:5000", "localhost", true),
+            ("10.1.2.3:5000", "10.1.2.3", true),
+            ("11.1.2.3", "11.1.2.3", false),
+            ("[fd00::1]", "fd00::1", true),
+            ("plain.example", "plain.example", true),
+            ("reg.example:5000", "reg.example", true),
+        ] {
+            assert_eq!(insecure.is(name, host).await, want, "{name}");
+        }
+        let none = Insecure::new(&[]).unwrap();
+        assert!(!none.is("reg.example:5000", "reg.example").await);
+        assert!(Insecure::new(&["a b".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn networks() {
+        for (network, ip, want) in [
+            ("0.0.0.0/0", "1.2.3.4", true),
+            ("::/0", "::5", true),
+            ("::/0", "1.2.3.4", false),
+            ("192.168.1.0/24", "192.168.2.1", false),
+            ("1.2.3.4/32", "1.2.3.4", true),
+        ] {
+            let network: Network = network.parse().unwrap();
+            assert_eq!(network.contains(ip.parse().unwrap()), want, "{network:?} {ip}");
+        }
+        assert!("1.2.3.4/33".parse::<Network>().is_err());
+        assert!("1.2.3.4".parse::<Network>().is_err());
+    }
+}

@@ -1,0 +1,105 @@
+//! Images from and to registries: `pull`, `push`, and what a registry tells of one.
+//!
+//! ```text
+//! pull     a name -> document -> platform -> configuration and layers -> a recorded image
+//!   choose   which manifest of an index is for a platform
+//!   flight   one layer under way, whoever waits for it
+//!   sink     a download into `content`, unpacked as it comes
+//! push     an image -> blobs -> manifest -> tag
+//!   sources  the blob of a layer: as it came, or compressed while it is sent
+//! places   which repositories have which blobs
+//! ```
+//!
+//! A layer that came is unpacked, visible and recorded before its image is whole, so that a pull
+//! that ends early costs its next try nothing; what of a blob came is kept too. A pull or a push
+//! ends when its future is dropped.
+
+mod choose;
+mod describe;
+mod error;
+mod event;
+mod flight;
+mod places;
+mod pull;
+mod push;
+mod sink;
+mod sources;
+
+use std::sync::Arc;
+
+use gantry_distribution::Client;
+use tokio::sync::Semaphore;
+
+use crate::Images;
+
+pub use describe::Described;
+pub use error::TransferError;
+pub use event::{Events, Step, TransferEvent};
+pub use pull::{Pull, Pulled};
+pub use push::{Push, Pushed};
+
+/// How much is done at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TransferLimits {
+    /// Layers that are downloaded at a time, for all pulls together.
+    pub downloads: usize,
+    /// Layers that are uploaded at a time, for all pushes together.
+    pub uploads: usize,
+}
+
+impl Default for TransferLimits {
+    fn default() -> Self {
+        Self { downloads: 3, uploads: 5 }
+    }
+}
+
+/// Moves images between here and registries; clones share everything.
+#[derive(Clone)]
+pub struct Transfers(Arc<Inner>);
+
+struct Inner {
+    images: Images,
+    client: Client,
+    downloads: Semaphore,
+    uploads: Semaphore,
+    flights: flight::Flights,
+}
+
+impl std::fmt::Debug for Transfers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Transfers").field(&self.0.images).finish()
+    }
+}
+
+impl Transfers {
+    /// Transfers over a client, into and out of `images`.
+    #[must_use]
+    pub fn new(images: Images, client: Client, limits: TransferLimits) -> Self {
+        Self(Arc::new(Inner {
+            images,
+            client,
+            downloads: Semaphore::new(limits.downloads.max(1)),
+            uploads: Semaphore::new(limits.uploads.max(1)),
+            flights: flight::Flights::default(),
+        }))
+    }
+
+    /// The client of registries.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.0.client
+    }
+
+    /// The images.
+    #[must_use]
+    pub fn images(&self) -> &Images {
+        &self.0.images
+    }
+}
+
+/// Work that blocks, off the reactor.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, TransferError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| TransferError::Interrupted)
+}
