@@ -12,6 +12,8 @@ pub mod daemon;
 pub mod debian;
 pub mod images;
 pub mod leaks;
+pub mod proxy;
+pub mod registry;
 
 pub use client::{Client, Ran};
 pub use daemon::{Daemon, Kind, Net};

@@ -28,6 +28,7 @@ mod names;
 mod oci;
 mod pypi;
 mod reach;
+mod registries;
 mod restart;
 mod soak;
 mod storm;
