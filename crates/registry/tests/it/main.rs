@@ -7,6 +7,7 @@ mod access;
 mod collector;
 mod fixture;
 mod http;
+mod mirror;
 mod process;
 mod requirement;
 mod rules;
