@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod clients;
 mod collector;
 mod fixture;
 mod http;
