@@ -16,6 +16,8 @@ use crate::{
 };
 
 const SKOPEO: &str = "/usr/bin/skopeo";
+/// It compresses layers otherwise.
+const KEEP: &str = "--preserve-digests";
 
 /// Writes an image as a directory that clients push from.
 fn layout(root: &Path) -> Document {
@@ -82,8 +84,8 @@ fn skopeo_pushes_and_pulls() {
         let wrong = ["copy", "--dest-tls-verify=false", "--dest-creds=ann:wrong", &from, &place];
         assert!(!run(&wrong).status.success(), "a wrong password is taken");
         for args in [
-            ["copy", "--dest-tls-verify=false", "--dest-creds=ann:secret", &from, &place],
-            ["copy", "--src-tls-verify=false", "--src-creds=ann:secret", &place, &to],
+            ["copy", KEEP, "--dest-tls-verify=false", "--dest-creds=ann:secret", &from, &place],
+            ["copy", KEEP, "--src-tls-verify=false", "--src-creds=ann:secret", &place, &to],
         ] {
             let output = run(&args);
             let errors = String::from_utf8_lossy(&output.stderr);

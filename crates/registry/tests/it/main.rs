@@ -2,6 +2,7 @@
 //! registry and, where that supports it, against Debian's docker-registry.
 
 #![forbid(unsafe_code)]
+#![expect(clippy::print_stderr, reason = "what is skipped is said")]
 
 mod access;
 mod clients;
