@@ -43,6 +43,8 @@ pub struct Config {
     pub quotas: Vec<Quota>,
     /// Tags that stay.
     pub protect: Vec<Protect>,
+    /// Registries to fetch from what is not here.
+    pub mirrors: Vec<Mirror>,
     /// Who did what.
     pub audit: Audit,
 }
@@ -136,6 +138,29 @@ pub struct Collect {
     pub uploads_after: Span,
 }
 
+/// A registry to fetch from what is not here.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Mirror {
+    /// Repositories whose names begin with this and a slash are its; without it all are.
+    #[serde(default)]
+    pub prefix: String,
+    /// Its URL, as `https://registry.example`.
+    pub url: String,
+    /// Its user, if it wants one.
+    pub username: Option<String>,
+    /// His password.
+    #[serde(default)]
+    pub password: String,
+    /// How long a tag is served without asking whether it still is the same.
+    #[serde(default = "five_minutes")]
+    pub fresh_for: Span,
+}
+
+fn five_minutes() -> Span {
+    Span::seconds(300)
+}
+
 /// The audit log.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
@@ -162,6 +187,7 @@ impl Default for Config {
             retention: Vec::new(),
             quotas: Vec::new(),
             protect: Vec::new(),
+            mirrors: Vec::new(),
             audit: Audit::default(),
         }
     }

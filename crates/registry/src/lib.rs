@@ -16,6 +16,7 @@
 //! index      what is there: in memory, persisted before it is published
 //! uploads    one request at a time for each          collector        what nothing needs goes
 //! blobs      trait: bytes by digest, and uploads of them; `directory` is the one on disk
+//! mirror     fetches what is not here                 upstream         trait: from whom
 //! manifest   what a manifest refers to; pure         rules, pattern   who and what rules are for
 //! ```
 //!
@@ -38,6 +39,7 @@ mod http;
 mod index;
 mod manifest;
 mod metrics;
+mod mirror;
 mod name;
 mod pattern;
 mod registry;
@@ -45,9 +47,13 @@ mod rules;
 mod server;
 mod tls;
 mod uploads;
+mod upstream;
 
 pub use auth::{Action, Right};
-pub use config::{Audit, Auth, Challenge, Collect, Config, ConfigError, Delete, Limits, Tls};
+pub use config::{
+    Audit, Auth, Challenge, Collect, Config, ConfigError, Delete, Limits, Mirror, Tls,
+};
 pub use pattern::Pattern;
 pub use rules::{Protect, Quota, Retention, Span};
 pub use server::{ServeError, Server};
+pub use upstream::{FetchedBlob, FetchedManifest, HttpUpstream, Upstream, UpstreamError};

@@ -28,11 +28,14 @@ impl Default for Pattern {
     }
 }
 
+/// Where a star's run may grow by one: what stands behind the star, and the run's end.
+type Retry = (usize, usize);
+
 /// Goes back to the last star only, and to the last double star behind that: linear in the text for
 /// each of them, where trying every star again would be exponential.
 fn fits(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t) = (0, 0);
-    let (mut star, mut double): (Option<(usize, usize)>, Option<(usize, usize)>) = (None, None);
+    let (mut star, mut double): (Option<Retry>, Option<Retry>) = (None, None);
     loop {
         if pattern[p..].starts_with(b"**") {
             p += 2;

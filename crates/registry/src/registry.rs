@@ -13,6 +13,7 @@ use crate::{
     config::Config,
     index::Index,
     metrics::Metrics,
+    mirror::Mirrors,
     uploads::Uploads,
 };
 
@@ -27,6 +28,7 @@ pub(crate) struct Parts {
     pub(crate) blobs: Arc<dyn Blobs>,
     pub(crate) uploads: Uploads,
     pub(crate) gate: Gate,
+    pub(crate) mirrors: Mirrors,
     pub(crate) metrics: Metrics,
     pub(crate) audit: Option<Audit>,
     /// What every answer tells its client's user, as a header.

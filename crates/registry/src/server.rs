@@ -16,10 +16,12 @@ use crate::{
     http::{self, Io},
     index::Index,
     metrics::Metrics,
+    mirror::Mirrors,
     registry::{Parts, Registry},
     rules::Rules,
     tls::Certificates,
     uploads::Uploads,
+    upstream::{Upstream, UpstreamError},
 };
 
 /// How long requests under way may take when the registry ends.
@@ -28,6 +30,8 @@ const DRAIN_MAX: Duration = Duration::from_secs(10);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long a client may take for a TLS handshake.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(20);
+/// How long tags of upstreams that no configuration names are served without asking again.
+const FRESH_FOR: Duration = Duration::from_secs(300);
 
 /// Why a registry cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +63,9 @@ pub enum ServeError {
         #[source]
         source: io::Error,
     },
+    /// An upstream cannot be used.
+    #[error("cannot use an upstream")]
+    Upstream(#[source] UpstreamError),
 }
 
 impl Fault for ServeError {
@@ -82,6 +89,18 @@ impl Server {
     /// # Errors
     /// When the directory, the address, or a file that is named cannot be used.
     pub async fn bind(config: Config) -> Result<Self, ServeError> {
+        Self::bind_with(config, Vec::new()).await
+    }
+
+    /// The same with upstreams beside those that the configuration names: a prefix of repositories'
+    /// names, and whom to ask for what is not here.
+    ///
+    /// # Errors
+    /// As [`Server::bind`].
+    pub async fn bind_with(
+        config: Config,
+        upstreams: Vec<(String, Arc<dyn Upstream>)>,
+    ) -> Result<Self, ServeError> {
         let file = |what| move |source| ServeError::File { what, source };
         let certificates = config.tls.as_ref().map(Certificates::open).transpose();
         let certificates = certificates.map_err(file("certificate"))?.map(Arc::new);
@@ -93,7 +112,7 @@ impl Server {
         let address = listener
             .local_addr()
             .map_err(|source| ServeError::Listen { address: config.listen.clone(), source })?;
-        let registry = Registry::new(open(config)?);
+        let registry = Registry::new(open(config, upstreams)?);
         Ok(Self { registry, listener, debug, certificates, address })
     }
 
@@ -148,7 +167,7 @@ impl Server {
     }
 }
 
-fn open(config: Config) -> Result<Parts, ServeError> {
+fn open(config: Config, upstreams: Vec<(String, Arc<dyn Upstream>)>) -> Result<Parts, ServeError> {
     let root = config.root.clone();
     let unusable = |source: Box<dyn Error + Send + Sync>| ServeError::Root {
         root: root.display().to_string(),
@@ -167,8 +186,13 @@ fn open(config: Config) -> Result<Parts, ServeError> {
     let warning = warning.and_then(|text| {
         HeaderValue::try_from(format!("299 - \"{}\"", text.replace(['"', '\\'], "'"))).ok()
     });
+    let mut mirrors = Mirrors::open(&config.mirrors).map_err(ServeError::Upstream)?;
+    for (prefix, upstream) in upstreams {
+        mirrors.add(&prefix, upstream, FRESH_FOR);
+    }
     let (uploads, metrics) = (Uploads::default(), Metrics::default());
-    Ok(Parts { config, index, blobs: Arc::new(blobs), uploads, gate, metrics, audit, warning })
+    let blobs = Arc::new(blobs);
+    Ok(Parts { config, index, blobs, uploads, gate, mirrors, metrics, audit, warning })
 }
 
 async fn listen(address: &str) -> Result<TcpListener, ServeError> {

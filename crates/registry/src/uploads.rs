@@ -205,6 +205,11 @@ impl Session {
         }
     }
 
+    /// Takes in the next bytes.
+    pub(crate) async fn write(&mut self, pieces: Vec<Bytes>) -> Result<(), UploadError> {
+        Ok(self.upload()?.write(pieces).await?)
+    }
+
     /// Makes the blob permanent.
     pub(crate) async fn commit(&mut self, digest: &Digest) -> Result<(), UploadError> {
         Ok(self.upload()?.commit(digest).await?)

@@ -96,6 +96,10 @@ impl Blobs for Directory {
         Box::pin(std::future::ready(source))
     }
 
+    fn tail(&self, id: &str) -> Option<File> {
+        File::open(self.upload(id)).ok()
+    }
+
     fn remove<'a>(&'a self, digest: &'a Digest) -> Later<'a, ()> {
         let path = self.blob(digest);
         off_reactor(move || remove(&path))

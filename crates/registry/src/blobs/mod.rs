@@ -37,6 +37,9 @@ pub(crate) trait Blobs: fmt::Debug + Send + Sync {
         length_bytes: u64,
     ) -> Later<'a, Source>;
 
+    /// The bytes of an upload as a file that grows; none where the storage has no such thing.
+    fn tail(&self, id: &str) -> Option<File>;
+
     /// Removes a blob; one that is not there is no error.
     fn remove<'a>(&'a self, digest: &'a Digest) -> Later<'a, ()>;
 

@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     blobs::{BlobError, Source},
+    mirror::{self, End},
     name::Name,
 };
 
@@ -30,7 +31,60 @@ const FOR_EVER: &str = "max-age=31536000";
 /// `GET` and `HEAD /v2/<name>/blobs/<digest>`: 200, 206, 304, 404, 416.
 pub(crate) async fn get(call: &Call<'_>, name: &Name, digest: &Digest) -> Result<Reply, Refusal> {
     let index = &call.registry.index;
-    let size_bytes = index.blob(name, digest).ok_or_else(|| Refusal::no_blob(digest))?;
+    let Some(size_bytes) = index.blob(name, digest) else {
+        return fetched(call, name, digest).await;
+    };
+    send(call, name, digest, size_bytes).await
+}
+
+/// A blob that is not here, from its repository's upstream, while it comes.
+async fn fetched(call: &Call<'_>, name: &Name, digest: &Digest) -> Result<Reply, Refusal> {
+    let registry = call.registry;
+    let unknown = || Refusal::no_blob(digest);
+    let head = |size_bytes: u64| {
+        hyper::Response::new(())
+            .with(CONTENT_DIGEST, digest.as_str())
+            .with(CONTENT_TYPE, "application/octet-stream")
+            .with(CONTENT_LENGTH, &size_bytes.to_string())
+    };
+    if !registry.mirrors.has(name) {
+        return Err(unknown());
+    }
+    if call.head.method == Method::HEAD {
+        let size_bytes = mirror::size_of(registry, name, digest).await.ok_or_else(unknown)?;
+        return Ok(Reply::Whole(head(size_bytes).map(|()| reply::empty())));
+    }
+    let mut progress = mirror::follow(registry, name, digest).ok_or_else(unknown)?;
+    // A part is sent from the whole.
+    let waits = call.header(RANGE).is_some();
+    let seen = progress.wait_for(|seen| seen.end.is_some() || (!waits && seen.begun.is_some()));
+    let seen = seen.await.map_err(|_| Refusal::upstream())?.clone();
+    match (seen.end, seen.begun) {
+        (Some(End::Missing), _) => return Err(unknown()),
+        (Some(End::Broken), _) => return Err(Refusal::upstream()),
+        (None, Some((id, size_bytes))) if size_bytes > 0 => {
+            if let Some(file) = registry.blobs.tail(&id) {
+                let pieces = mirror::tail(file, size_bytes, progress).map_ok(Frame::data);
+                let body = StreamBody::new(pieces).boxed_unsync();
+                return Ok(Reply::Whole(head(size_bytes).map(|()| body)));
+            }
+        }
+        _ => {}
+    }
+    // It is whole by now, or will be.
+    let ended = progress.wait_for(|seen| seen.end.is_some()).await;
+    ended.map_err(|_| Refusal::upstream())?;
+    let size_bytes = registry.index.blob(name, digest).ok_or_else(Refusal::upstream)?;
+    send(call, name, digest, size_bytes).await
+}
+
+/// A blob that is here.
+async fn send(
+    call: &Call<'_>,
+    name: &Name,
+    digest: &Digest,
+    size_bytes: u64,
+) -> Result<Reply, Refusal> {
     let etag = format!("\"{digest}\"");
     let head = hyper::Response::new(())
         .with(CONTENT_DIGEST, digest.as_str())

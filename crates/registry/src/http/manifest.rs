@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     index::{NewManifest, Reference, Removal},
-    manifest,
+    manifest, mirror,
     name::Name,
 };
 
@@ -27,9 +27,15 @@ const TAGS_MAX: usize = 100;
 /// `GET` and `HEAD /v2/<name>/manifests/<reference>`: 200, 304, 404.
 pub(crate) async fn get(call: &Call<'_>, name: &Name, reference: &str) -> Result<Reply, Refusal> {
     let index = &call.registry.index;
-    let found = index
-        .manifest(name, &self::reference(reference)?)
-        .ok_or_else(|| Refusal::no_manifest(reference))?;
+    let wanted = self::reference(reference)?;
+    if call.registry.mirrors.has(name) {
+        // Goes on without its client, as all changes do.
+        let (registry, name, wanted) = (call.registry.clone(), name.clone(), wanted.clone());
+        let fetch = async move { mirror::freshen(&registry, &name, &wanted).await };
+        let fetched = tokio::spawn(fetch).await.map_err(|_| Refusal::failed())?;
+        fetched.map_err(|_| Refusal::upstream())?;
+    }
+    let found = index.manifest(name, &wanted).ok_or_else(|| Refusal::no_manifest(reference))?;
     let etag = format!("\"{}\"", found.digest);
     let head = hyper::Response::new(())
         .with(CONTENT_DIGEST, found.digest.as_str())
@@ -83,6 +89,7 @@ pub(crate) async fn put(
         parsed: &parsed,
         tags: &tags,
         sparse: config.sparse,
+        fetched: false,
     };
     call.registry.index.put_manifest(name, new).await?;
     let mut response = reply::status(StatusCode::CREATED)

@@ -151,6 +151,12 @@ impl Refusal {
         Self::new(Code::Unknown, "the registry failed; its log says why")
     }
 
+    /// What is not here, and its upstream does not give it.
+    pub(crate) fn upstream() -> Self {
+        Self::new(Code::Unknown, "the upstream registry does not give it")
+            .status(StatusCode::BAD_GATEWAY)
+    }
+
     /// A failure of ours: told to the log in full, to the client in general.
     fn internal(error: &dyn std::error::Error) -> Self {
         tracing::error!("{}", chain(error));

@@ -21,6 +21,8 @@ pub(crate) struct NewManifest<'a> {
     pub(crate) tags: &'a [String],
     /// What it refers to need not be there.
     pub(crate) sparse: bool,
+    /// It comes from an upstream.
+    pub(crate) fetched: bool,
 }
 
 /// Why a manifest is not taken.
@@ -169,7 +171,8 @@ impl Index {
             needs: needs.map(|target| target.digest.clone()).collect(),
             subject: parsed.subject.clone(),
         };
-        let tag_record = TagRecord { digest: new.digest.clone(), updated_s: now };
+        let tag_record =
+            TagRecord { digest: new.digest.clone(), updated_s: now, fetched: new.fetched };
         let key = digest_key(name, new.digest);
         let mut batch = self.store.batch();
         batch.put(&key, &record).put(&key, &BodyRecord { text });

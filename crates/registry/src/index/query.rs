@@ -81,6 +81,16 @@ impl Index {
         })
     }
 
+    /// What a reference names here, and whether its tag came from an upstream.
+    pub(crate) fn origin(&self, name: &Name, reference: &Reference) -> Option<(Digest, bool)> {
+        let found = self.find(name, reference)?;
+        let fetched = match reference {
+            Reference::Digest(_) => false,
+            Reference::Tag(tag) => self.state().repositories.get(name)?.tags.get(tag)?.fetched,
+        };
+        Some((Digest::clone(&found.digest), fetched))
+    }
+
     /// The bytes of a manifest, as they came.
     ///
     /// # Errors

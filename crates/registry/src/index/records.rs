@@ -40,6 +40,9 @@ impl Record for BodyRecord {
 pub(super) struct TagRecord {
     pub(super) digest: Digest,
     pub(super) updated_s: u64,
+    /// It came from an upstream.
+    #[serde(default)]
+    pub(super) fetched: bool,
 }
 
 impl Record for TagRecord {

@@ -55,6 +55,8 @@ pub(super) struct Manifest {
 pub(super) struct Tag {
     pub(super) digest: Key,
     pub(super) updated_s: u64,
+    /// It came from an upstream.
+    pub(super) fetched: bool,
 }
 
 /// That a repository has a blob.
@@ -193,7 +195,8 @@ impl State {
             .manifests
             .get_key_value(&record.digest)
             .map_or_else(|| Arc::new(record.digest.clone()), |(key, _)| Arc::clone(key));
-        repository.tags.insert(tag.to_owned(), Tag { digest, updated_s: record.updated_s });
+        let TagRecord { updated_s, fetched, .. } = *record;
+        repository.tags.insert(tag.to_owned(), Tag { digest, updated_s, fetched });
     }
 
     pub(super) fn remove_tag(&mut self, name: &Name, tag: &str) {

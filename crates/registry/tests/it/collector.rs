@@ -22,6 +22,9 @@ use crate::{
 /// How long the crowd pushes and deletes.
 const CROWD_TIME: Duration = Duration::from_secs(6);
 
+/// What was acknowledged and not deleted: tag, manifest, blobs.
+type Kept = (String, Document, Vec<Vec<u8>>);
+
 /// A registry that collects all the time.
 fn collecting(root: &Path, rest: &str) -> Running {
     let config = root.join("config.toml");
@@ -106,7 +109,7 @@ fn a_crowd_loses_nothing_that_was_acknowledged() {
     let running = collecting(root.path(), "grace = \"2s\"\n");
     let at = &running.at;
     let stop = AtomicBool::new(false);
-    let kept: Mutex<Vec<(String, Document, Vec<Vec<u8>>)>> = Mutex::default();
+    let kept: Mutex<Vec<Kept>> = Mutex::default();
     std::thread::scope(|scope| {
         for worker in 0..4_u64 {
             let (stop, kept) = (&stop, &kept);
@@ -135,12 +138,7 @@ fn a_crowd_loses_nothing_that_was_acknowledged() {
 }
 
 /// Pushes an image of layers that others push, too; keeps it or deletes it.
-fn one_round(
-    at: &At,
-    worker: u64,
-    round: u64,
-    kept: &Mutex<Vec<(String, Document, Vec<Vec<u8>>)>>,
-) {
+fn one_round(at: &At, worker: u64, round: u64, kept: &Mutex<Vec<Kept>>) {
     let shared = noise(100 + round % 5, 20_000);
     let own = noise(worker * 1_000_000 + round, 3_000);
     let config = format!("{{\"worker\":{worker},\"round\":{round}}}").into_bytes();

@@ -2,11 +2,14 @@
 //! registry and, where that supports it, against Debian's docker-registry.
 
 #![forbid(unsafe_code)]
+#![expect(clippy::print_stderr, reason = "what is skipped is said")]
 
 mod access;
+mod clients;
 mod collector;
 mod fixture;
 mod http;
+mod mirror;
 mod process;
 mod requirement;
 mod rules;
