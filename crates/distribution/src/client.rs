@@ -12,10 +12,11 @@ use hyper::header::HeaderValue;
 use crate::{
     Credentials, DistributionError, Limits, Proxies, Settings,
     auth::Auth,
+    greet::Settled,
     hosts::{Endpoint, HUB, Hosts, Trust},
     http::Wire,
     repository::Repository,
-    server::{Server, Settled},
+    server::Server,
 };
 
 /// How many kinds of connections are kept apart; certificates that changed make new ones.

@@ -21,6 +21,7 @@ mod blob;
 mod client;
 mod credentials;
 mod error;
+mod greet;
 mod hosts;
 mod http;
 mod list;

@@ -10,7 +10,7 @@ use gantry_oci::{Descriptor, Digest, image::media};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{At, DistributionError, Repository, list::pages, server::Server};
+use crate::{At, DistributionError, Repository, hosts::Action, list::pages, server::Server};
 
 /// By which a registry says that it has noted the subject.
 pub(crate) const SUBJECT: &str = "oci-subject";
@@ -60,7 +60,25 @@ impl Repository {
         subject: &Digest,
         artifact_type: Option<&str>,
     ) -> Result<Vec<Referrer>, DistributionError> {
-        let server = self.writer()?;
+        let mut last = Ok(Vec::new());
+        for server in self.servers(Action::Resolve)? {
+            last = self.referrers_at(server, subject, artifact_type).await;
+            match &last {
+                // Many mirrors know of none.
+                Ok(found) if found.is_empty() => {}
+                Ok(_) => break,
+                Err(error) => self.pass_over(server, error),
+            }
+        }
+        last
+    }
+
+    async fn referrers_at(
+        &self,
+        server: &Server,
+        subject: &Digest,
+        artifact_type: Option<&str>,
+    ) -> Result<Vec<Referrer>, DistributionError> {
         let path = self.path(server, &format!("referrers/{subject}"));
         let mut address = server.address(&path).await?;
         if let Some(artifact_type) = artifact_type {

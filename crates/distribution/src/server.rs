@@ -1,10 +1,6 @@
 //! One server, spoken to for one asker: credentials, redirects, refusals.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::{
@@ -22,31 +18,10 @@ use crate::{
     retry::Patience,
 };
 
-/// How long it is believed that a server has TLS, or has none.
-const SETTLED: Duration = Duration::from_secs(300);
 const TLS_PORT: u16 = 443;
 const PLAIN_PORT: u16 = 80;
 /// Longest refusal that is read, bytes.
 const REFUSAL_MAX: u64 = 64 << 10;
-
-/// Which servers have TLS, of those that may do without, and when that was found out.
-#[derive(Debug, Default)]
-pub(crate) struct Settled(Mutex<HashMap<String, (bool, Instant)>>);
-
-impl Settled {
-    fn get(&self, place: &str) -> Option<bool> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(place).filter(|(_, since)| since.elapsed() < SETTLED).map(|(tls, _)| *tls)
-    }
-
-    fn set(&self, place: &str, tls: Option<bool>) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match tls {
-            Some(tls) => known.insert(place.to_owned(), (tls, Instant::now())),
-            None => known.remove(place),
-        };
-    }
-}
 
 /// A server that is spoken to for one asker.
 #[derive(Clone)]
@@ -118,6 +93,11 @@ impl Server {
         &self.credentials
     }
 
+    /// The connections to it.
+    pub(crate) fn wire(&self) -> &Wire {
+        &self.wire
+    }
+
     /// Whether its certificate is checked, if it has one.
     pub(crate) fn is_verified(&self) -> bool {
         !self.endpoint.trust.skip_verify
@@ -138,16 +118,17 @@ impl Server {
 
     /// The address of `rest` below the API's root, by TLS or not, as the server speaks.
     pub(crate) async fn address(&self, rest: &str) -> Result<Address, DistributionError> {
-        let mut address = self.endpoint.at(rest);
-        address.tls = match self.endpoint.scheme {
-            Scheme::Https => true,
-            Scheme::Http => false,
-            Scheme::Either => self.settle().await?,
-        };
-        if !address.tls && address.port == TLS_PORT {
+        let tls = self.has_tls().await?;
+        Ok(self.spoken(self.endpoint.at(rest), tls))
+    }
+
+    /// An address by TLS or not.
+    pub(crate) fn spoken(&self, mut address: Address, tls: bool) -> Address {
+        address.tls = tls;
+        if !tls && address.port == TLS_PORT {
             address.port = PLAIN_PORT;
         }
-        Ok(address)
+        address
     }
 
     /// Where an upload goes on. A server behind a proxy often does not know that it has TLS.
@@ -178,25 +159,6 @@ impl Server {
         let port = address.port == own.port
             || either && own.port == TLS_PORT && address.port == PLAIN_PORT;
         address.host == own.host && port && (address.tls || self.endpoint.scheme != Scheme::Https)
-    }
-
-    /// Finds out whether the server has TLS.
-    async fn settle(&self) -> Result<bool, DistributionError> {
-        let place = self.endpoint.address.host_port();
-        if let Some(tls) = self.client.settled.get(&place) {
-            return Ok(tls);
-        }
-        let address = Address { tls: true, ..self.endpoint.at("/") };
-        let headers = self.endpoint.headers.clone();
-        let ask = Ask { method: Method::GET, address, headers, payload: Payload::Empty };
-        let url = ask.address.to_string();
-        let tls = match self.wire.send(ask).await {
-            Ok(_) => true,
-            Err(error) if error.suggests_plain() => false,
-            Err(source) => return Err(DistributionError::Request { verb: "Get", url, source }),
-        };
-        self.client.settled.set(&place, Some(tls));
-        Ok(tls)
     }
 
     /// Asks, and takes only success for an answer.
@@ -313,8 +275,9 @@ impl Server {
     pub(crate) async fn send(&self, ask: Ask) -> Result<Reply, DistributionError> {
         let (method, address) = (ask.method.clone(), ask.address.clone());
         self.wire.send(ask).await.map_err(|source| {
-            if matches!(source, WireError::Dial { .. } | WireError::NoTls | WireError::Broken(_)) {
-                self.client.settled.set(&self.endpoint.address.host_port(), None);
+            if matches!(source, WireError::Dial { .. } | WireError::NoTls | WireError::Protocol(_))
+            {
+                self.client.settled.forget(&self.endpoint.address.host_port());
             }
             failed(&method, &address, source)
         })

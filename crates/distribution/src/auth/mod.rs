@@ -109,7 +109,8 @@ impl Auth {
         special.or_else(|| challenges.get(&(address.origin(), None))).cloned()
     }
 
-    fn learn(&self, address: &Address, scopes: &Scopes, challenge: &Challenge) {
+    /// Notes what a server asks for.
+    pub(crate) fn learn(&self, address: &Address, scopes: &Scopes, challenge: &Challenge) {
         let mut challenges = lock(&self.challenges);
         if challenges.len() >= CHALLENGES_MAX {
             challenges.clear();

@@ -75,6 +75,8 @@ pub(crate) struct Endpoint {
     pub namespace: Option<String>,
     /// It is the registry itself: credentials are for it.
     pub is_own: bool,
+    /// It is greeted before it is asked for something; mirrors in files may know no greeting.
+    pub greets: bool,
 }
 
 impl Endpoint {
@@ -90,6 +92,7 @@ impl Endpoint {
             connect: None,
             namespace: None,
             is_own: false,
+            greets: false,
         }
     }
 

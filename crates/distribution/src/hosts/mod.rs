@@ -129,7 +129,8 @@ impl Hosts {
         };
         let scheme = if address.tls { Scheme::Https } else { Scheme::Http };
         let capabilities = Capabilities::reading();
-        Ok(Endpoint { trust, capabilities, ..Endpoint::new(address.clone(), scheme) })
+        let endpoint = Endpoint::new(address.clone(), scheme);
+        Ok(Endpoint { trust, capabilities, greets: true, ..endpoint })
     }
 
     /// The registry itself, as if nothing was configured for it.
@@ -140,7 +141,7 @@ impl Hosts {
         let insecure = self.insecure.is(name, &address.host).await;
         let scheme = if insecure { Scheme::Either } else { Scheme::Https };
         let trust = Trust::system(insecure);
-        Ok(Endpoint { trust, is_own: true, ..Endpoint::new(address, scheme) })
+        Ok(Endpoint { trust, is_own: true, greets: true, ..Endpoint::new(address, scheme) })
     }
 
     /// The directory of a registry.

@@ -121,7 +121,7 @@ async fn names_that_nobody_has() {
     let name: Reference = "registry.invalid/a".parse().unwrap();
     let repository = client.repository(&name, &Credentials::Anonymous).await.unwrap();
     let error = text(&repository.manifest(&tag()).await.unwrap_err());
-    let want = "Get \"https://registry.invalid/v2/a/manifests/v1\": \
+    let want = "Get \"https://registry.invalid/v2/\": \
                 dial tcp: lookup registry.invalid: no such host";
     assert_eq!(error, want);
 }

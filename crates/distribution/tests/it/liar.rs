@@ -82,8 +82,14 @@ pub(crate) struct Liar {
 }
 
 impl Liar {
+    /// One that greets as registries do.
     pub(crate) fn new(answer: impl Fn(&Seen) -> Say + Send + Sync + 'static) -> Self {
-        Self::reading(usize::MAX, answer)
+        Self::start(true, usize::MAX, answer)
+    }
+
+    /// One whose greeting is the test's, too.
+    pub(crate) fn rude(answer: impl Fn(&Seen) -> Say + Send + Sync + 'static) -> Self {
+        Self::start(false, usize::MAX, answer)
     }
 
     /// One that breaks the connection behind so many bytes of a `PATCH` body, for each of these.
@@ -91,9 +97,18 @@ impl Liar {
         patch_max: usize,
         answer: impl Fn(&Seen) -> Say + Send + Sync + 'static,
     ) -> Self {
+        Self::start(true, patch_max, answer)
+    }
+
+    fn start(
+        greets: bool,
+        patch_max: usize,
+        answer: impl Fn(&Seen) -> Say + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let answer: Arc<Answer> = Arc::new(answer);
+        let rules = Rules { greets, patch_max };
         let seen = Arc::<Mutex<Vec<Seen>>>::default();
         let (sent, over) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
         let own = (Arc::clone(&seen), Arc::clone(&sent), Arc::clone(&over));
@@ -105,9 +120,7 @@ impl Liar {
                 }
                 let answer = Arc::clone(&answer);
                 // A client that goes away ends it.
-                thread::spawn(move || {
-                    drop(serve(stream, patch_max, &*answer, &seen, &sent, &over))
-                });
+                thread::spawn(move || drop(serve(stream, rules, &*answer, &seen, &sent, &over)));
             }
         });
         Self { address, seen, sent, over }
@@ -135,9 +148,20 @@ impl Drop for Liar {
     }
 }
 
+#[derive(Clone, Copy)]
+struct Rules {
+    greets: bool,
+    patch_max: usize,
+}
+
+/// No part of what tests look at.
+fn greet(mut stream: TcpStream) -> std::io::Result<()> {
+    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+}
+
 fn serve(
     stream: TcpStream,
-    patch_max: usize,
+    rules: Rules,
     answer: &Answer,
     all: &Mutex<Vec<Seen>>,
     sent: &AtomicU64,
@@ -150,7 +174,10 @@ fn serve(
         return stream.shutdown(Shutdown::Both);
     }
     let Some(mut seen) = head(&mut reader)? else { return Ok(()) };
-    let max = if seen.method == "PATCH" { patch_max } else { usize::MAX };
+    if rules.greets && seen.target == "/v2/" {
+        return greet(stream);
+    }
+    let max = if seen.method == "PATCH" { rules.patch_max } else { usize::MAX };
     read_body(&mut reader, &mut seen, max)?;
     let say = answer(&seen);
     let cut = seen.cut;

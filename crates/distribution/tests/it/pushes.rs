@@ -138,7 +138,7 @@ async fn small_blobs_take_one_request_and_its_answer_may_be_lost() {
     let repository = chunked(&liar, 4000).await;
     repository.push_blob(Bytes::from(good.clone()), Some(&blob(&good)), &[]).await.unwrap();
     let methods: Vec<String> = liar.seen().into_iter().map(|seen| seen.method).collect();
-    assert_eq!(methods.join(" "), "GET HEAD POST PUT HEAD".trim_start_matches("GET "));
+    assert_eq!(methods.join(" "), "HEAD POST PUT HEAD");
 }
 
 #[tokio::test]

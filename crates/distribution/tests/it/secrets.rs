@@ -29,7 +29,7 @@ fn identity() -> Credentials {
 fn wanting(realm: impl Fn(&str) -> String + Send + Sync + 'static, good: &'static str) -> Liar {
     let place = Arc::<Mutex<String>>::default();
     let own = Arc::clone(&place);
-    let liar = Liar::new(move |seen| {
+    let liar = Liar::rude(move |seen| {
         if seen.target.starts_with("/token") {
             return token(seen);
         }
@@ -263,10 +263,10 @@ async fn logins() {
     let want = format!("Get \"{url}\": unauthorized: incorrect username or password");
     assert_eq!((text(&error), error.kind()), (want, Kind::Unauthorized));
 
-    let open = Liar::new(|_| Say::new(200, "{}"));
+    let open = Liar::rude(|_| Say::new(200, "{}"));
     client().login(&open.name(), &basic()).await.unwrap();
     assert!(open.seen().iter().all(|seen| seen.header("authorization").is_empty()));
-    let locked = Liar::new(|_| Say::new(401, "").with("www-authenticate", "Basic realm=\"r\""));
+    let locked = Liar::rude(|_| Say::new(401, "").with("www-authenticate", "Basic realm=\"r\""));
     let error = client().login(&locked.name(), &basic()).await.unwrap_err();
     let want = format!(
         "login attempt to http://{}/v2/ failed with status: 401 Unauthorized",
@@ -274,7 +274,7 @@ async fn logins() {
     );
     assert_eq!(text(&error), want);
     assert!(!format!("{:?}", client().login(&locked.name(), &basic()).await).contains(PASSWORD));
-    let none = Liar::new(|_| Say::new(404, ""));
+    let none = Liar::rude(|_| Say::new(404, ""));
     assert!(
         text(&client().login(&none.name(), &basic()).await.unwrap_err()).contains("404 Not Found")
     );
