@@ -5,9 +5,7 @@ use std::sync::{
     atomic::{AtomicU32, AtomicU64, Ordering},
 };
 
-use gantry_build_proto::{
-    Cached, Completed, Log, Progress, Started, Stream, Vertex, Warning,
-};
+use gantry_build_proto::{Cached, Completed, Log, Progress, Started, Stream, Vertex, Warning};
 use jiff::Timestamp;
 
 use crate::Client;

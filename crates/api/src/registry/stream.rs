@@ -93,9 +93,7 @@ where
 fn refused(error: TransferError) -> ApiError {
     let error = ApiError::from(error);
     match error.status {
-        StatusCode::UNAUTHORIZED => {
-            ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, error.message)
-        }
+        StatusCode::UNAUTHORIZED => ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, error.message),
         _ => error,
     }
 }
