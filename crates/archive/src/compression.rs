@@ -5,7 +5,7 @@ use std::{
     sync::mpsc::{Receiver, SyncSender, sync_channel},
 };
 
-use crate::ArchiveError;
+use crate::{ArchiveError, gzip::Blocks};
 
 /// Size of the pieces that go from the decompressor's thread to the reader.
 const PIECE: usize = 256 << 10;
@@ -13,6 +13,9 @@ const PIECE: usize = 256 << 10;
 const PIECES: usize = 4;
 /// Most memory that an xz stream may ask for; `xz -9` needs 65 MiB.
 const XZ_MEMORY: u64 = 256 << 20;
+
+/// How hard gzip tries, 1 to 9.
+const GZIP_LEVEL: u32 = 6;
 
 /// How a stream is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +83,7 @@ pub fn compress(
     match compression {
         Compression::None => work(out),
         Compression::Gzip => {
-            let mut out = flate2::write::GzEncoder::new(out, flate2::Compression::new(6));
+            let mut out = Blocks::new(out, GZIP_LEVEL);
             work(&mut out)?;
             out.finish().map(drop).map_err(ArchiveError::Write)
         }

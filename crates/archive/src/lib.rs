@@ -16,6 +16,7 @@ mod copy;
 mod error;
 mod extract;
 mod fill;
+mod gzip;
 mod metadata;
 mod options;
 mod pack;

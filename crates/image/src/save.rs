@@ -18,7 +18,7 @@ use crate::{
     Image, ImageAction, ImageError, Images, LayerRecord,
     ingest::media_type,
     layout::{DockerManifest, NAME_ANNOTATION, REF_ANNOTATION, blob_path},
-    state::parse_config,
+    state::{DOCUMENT_MAX, parse_config},
 };
 
 /// Images, with the name that each was asked for by.
@@ -95,7 +95,10 @@ impl Images {
                 layers: &wanted.image.layers,
                 annotations: &nothing,
             };
-            let descriptor = plan.add(&parts)?;
+            let descriptor = match self.kept_manifest(&wanted.image) {
+                Some((manifest, raw)) => plan.add_with(&parts, &manifest.media_type, raw),
+                None => plan.add(&parts)?,
+            };
             plan.name(&descriptor, &wanted.names, wanted.image.layers.last());
             plan.list(&wanted.image.id, &wanted.image.layers, &wanted.names);
         }
@@ -225,6 +228,17 @@ impl Images {
         Ok(())
     }
 
+    /// The manifest that an image came with, if it speaks of the blobs that are here.
+    fn kept_manifest(&self, image: &Image) -> Option<(Descriptor, Vec<u8>)> {
+        let blobs = || image.layers.iter().map(|layer| &layer.digest);
+        image.origins.iter().rev().find_map(|origin| {
+            let raw = self.0.content.read(&origin.manifest.digest, DOCUMENT_MAX).ok()?;
+            let listed: Manifest = serde_json::from_slice(&raw).ok()?;
+            let same = listed.layers.iter().map(|layer| &layer.digest).eq(blobs());
+            same.then(|| (origin.manifest.clone(), raw))
+        })
+    }
+
     fn wanted(&self, names: &[String]) -> Result<Vec<Wanted>, ImageError> {
         let mut wanted: Vec<Wanted> = Vec::new();
         for name in names {
@@ -328,15 +342,20 @@ impl Plan {
     /// Adds an image's blobs; returns what points at its manifest.
     fn add(&mut self, parts: &Parts<'_>) -> Result<Descriptor, ImageError> {
         let manifest = manifest(parts.raw_config, parts.layers, parts.annotations)?;
+        Ok(self.add_with(parts, media::MANIFEST, manifest))
+    }
+
+    /// As [`Plan::add`], with a manifest that is there already.
+    fn add_with(&mut self, parts: &Parts<'_>, media_type: &str, manifest: Vec<u8>) -> Descriptor {
         let mut descriptor =
-            Descriptor::new(media::MANIFEST, Digest::of(&manifest), manifest.len() as u64);
+            Descriptor::new(media_type, Digest::of(&manifest), manifest.len() as u64);
         descriptor.platform = Some(parts.config.platform());
         self.stored.insert(Digest::of(parts.raw_config));
         self.stored.extend(parts.layers.iter().map(|layer| layer.digest.clone()));
         let tars = parts.layers.iter().filter(|layer| layer.digest == layer.diff_id);
         self.layers.extend(tars.map(|layer| (layer.digest.clone(), layer.size_bytes)));
         self.made.insert(descriptor.digest.clone(), manifest);
-        Ok(descriptor)
+        descriptor
     }
 
     fn add_index(&mut self, manifests: &[Descriptor]) -> Result<Descriptor, ImageError> {

@@ -14,11 +14,20 @@ const START_LIMIT: Duration = Duration::from_secs(10);
 /// State `LISTEN` in `/proc/net/tcp`.
 const LISTENING: &str = "0A";
 
+/// Who may use a registry that asks.
+pub const USER: &str = "alice";
+/// Their password.
+pub const PASSWORD: &str = "pa55word";
+/// bcrypt of [`PASSWORD`].
+const HTPASSWD: &str = "alice:$2b$04$M..0EcdNq/Hd9WdnPSikYOhMiF95FNTqYCeO7tkrTLYXk8vaX4kOO\n";
+
 /// Whose registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Server {
     /// Debian's docker-registry.
     Debian,
+    /// The same, for [`USER`] alone.
+    Asking,
     /// `gantry registry serve`.
     Gantry,
 }
@@ -39,7 +48,7 @@ impl Registry {
     /// When the program is missing, or does not listen in time.
     pub fn start(server: Server, root: &Path, netns_pid: Option<u32>) -> io::Result<Self> {
         let binary = match server {
-            Server::Debian => program("docker-registry")
+            Server::Debian | Server::Asking => program("docker-registry")
                 .ok_or_else(|| io::Error::other("docker-registry is not installed"))?,
             Server::Gantry => gantry_binary()?,
         };
@@ -49,9 +58,18 @@ impl Registry {
         let log = root.with_extension("log");
         let mut command = inside(netns_pid, &binary);
         match server {
-            Server::Debian => {
+            Server::Debian | Server::Asking => {
                 let config = root.with_extension("yml");
-                fs::write(&config, debian_config(root, &address))?;
+                let mut text = debian_config(root, &address);
+                if server == Server::Asking {
+                    let users = root.with_extension("users");
+                    fs::write(&users, HTPASSWD)?;
+                    let path = users.display();
+                    text.push_str(&format!(
+                        "auth:\n  htpasswd:\n    realm: tests\n    path: {path}\n"
+                    ));
+                }
+                fs::write(&config, text)?;
                 command.arg("serve").arg(config);
             }
             Server::Gantry => {

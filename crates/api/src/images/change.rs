@@ -58,13 +58,16 @@ pub(crate) async fn remove(call: Call) -> Result<Response, ApiError> {
 /// `POST /images/prune`.
 pub(crate) async fn prune(call: Call) -> Result<Response, ApiError> {
     let wanted = PruneFilters::read(call.query.filters()?)?;
-    let (images, engine) = (call.api.images, call.api.engine);
+    let (images, engine, transfers) = (call.api.images, call.api.engine, call.api.transfers);
     let (removed, bytes) = blocking(move || {
-        images.prune(&Prune {
+        // What pulls that did not come to their end left is of no image.
+        let partial = transfers.prune_partial()?;
+        let (removed, bytes) = images.prune(&Prune {
             dangling_only: wanted.dangling_only,
             wanted: &|image| wanted.fit(image),
             users: &|id| engine.image_users(id),
-        })
+        })?;
+        Ok::<_, ApiError>((removed, bytes + partial))
     })
     .await?;
     body::ok(&ImagesPruneReport {

@@ -38,7 +38,7 @@ fn limit(asked: Option<i64>) -> Result<usize, ApiError> {
         Some(number) => match usize::try_from(number) {
             Ok(limit) if number <= MOST => Ok(limit),
             _ => Err(ApiError::invalid(format!(
-                "limit {number} is outside the range of [1, {MOST}]"
+                "Limit {number} is outside the range of [1, {MOST}]"
             ))),
         },
     }
@@ -60,7 +60,7 @@ impl Wanted {
         for text in filters.get("stars") {
             let number: i64 = text
                 .parse()
-                .map_err(|_| ApiError::invalid(format!("invalid filter 'stars=[{text}]'")))?;
+                .map_err(|_| ApiError::invalid(format!("invalid filter 'stars={text}'")))?;
             stars = stars.max(number);
         }
         Ok(Self {

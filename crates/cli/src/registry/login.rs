@@ -53,11 +53,13 @@ pub(crate) async fn login(call: &Call<'_>) -> Outcome {
     if stored && !known.username.is_empty() && has_secret(&known) {
         let user = &known.username;
         err(format!("Authenticating with existing credentials... [Username: {user}]\n\n"));
-        err(
-            "i Info → To login with a different account, run 'docker logout' followed by 'docker login'\n\n\n",
-        );
+        let sign = if term::stderr_is_terminal() { "i Info →" } else { " Info ->" };
+        err(format!(
+            "{sign} To login with a different account, run 'docker logout' followed by 'docker login'\n\n\n"
+        ));
         let client = call.client().await?;
         match check(client, known.clone()).await {
+            Ok(answer) if answer.identity_token.is_empty() => return succeeded(&answer),
             Ok(answer) => return finish(&mut config, known, &answer),
             Err(error) if error.status() == Some(401) => {
                 err("Stored credentials invalid or expired\n");
@@ -96,13 +98,17 @@ fn finish(config: &mut Config, mut credentials: AuthConfig, answer: &AuthRespons
     let plain = config
         .keep(&credentials)
         .map_err(|why| Failure::Text(format!("Error saving credentials: {why}")))?;
-    if plain {
+    if plain && !credentials.password.is_empty() {
         let path = config.directory.join("config.json");
         err(format!(
             "\nWARNING! Your credentials are stored unencrypted in '{}'.\nConfigure a credential helper to remove this warning. See\nhttps://docs.docker.com/go/credential-store/\n\n",
             path.display()
         ));
     }
+    succeeded(answer)
+}
+
+fn succeeded(answer: &AuthResponse) -> Outcome {
     if !answer.status.is_empty() {
         out(format!("{}\n", answer.status))?;
     }

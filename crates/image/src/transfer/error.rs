@@ -42,7 +42,7 @@ pub enum TransferError {
     NoPlatform(String),
     /// An image is for another platform than was asked for.
     #[error(
-        "image with reference {reference} was found but does not match the specified platform: wanted {wanted}, actual: {actual}"
+        "image with reference {reference} was found but its platform ({actual}) does not match the specified platform ({wanted})"
     )]
     Platform {
         /// The name.
@@ -96,6 +96,9 @@ pub enum TransferError {
         /// The blob.
         digest: Digest,
     },
+    /// A push that needs a login.
+    #[error("no basic auth credentials")]
+    NoCredentials(DistributionError),
     /// A push by digest.
     #[error("cannot push a digest reference")]
     PushDigest,
@@ -119,7 +122,7 @@ pub enum TransferError {
 impl Fault for TransferError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Registry(error) => error.kind(),
+            Self::Registry(error) | Self::NoCredentials(error) => error.kind(),
             Self::Image(error) => error.kind(),
             Self::Resolve(error) => error.kind(),
             Self::Store(error) => error.kind(),

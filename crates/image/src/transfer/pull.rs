@@ -327,8 +327,7 @@ impl Transfers {
         Ok(recorded.await??)
     }
 
-    /// Forgets what unfinished pulls left, unless one is under way; tells the bytes of partial
-    /// blobs that this freed.
+    /// Forgets what unfinished pulls left, unless one is under way; tells the bytes that this freed.
     ///
     /// # Errors
     /// When the disk fails.
@@ -336,8 +335,11 @@ impl Transfers {
         if !self.0.flights.are_none() {
             return Ok(0);
         }
+        let layers: u64 =
+            self.0.images.fetched()?.iter().map(|layer| layer.unpacked_size_bytes).sum();
         self.0.images.forget_fetched()?;
-        Ok(self.0.images.0.content.drop_partials()?)
+        self.0.images.sweep()?;
+        Ok(layers + self.0.images.0.content.drop_partials()?)
     }
 }
 

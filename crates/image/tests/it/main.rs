@@ -11,6 +11,7 @@
 mod archives;
 mod lifecycle;
 mod podman;
+mod registry;
 
 use std::{
     fs,

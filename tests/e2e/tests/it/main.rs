@@ -28,12 +28,13 @@ mod names;
 mod oci;
 mod pypi;
 mod reach;
-mod registries;
+mod registry;
 mod restart;
 mod soak;
 mod storm;
 mod talk;
 mod terminal;
+mod travel;
 
 use gantry_rig::{Daemon, Kind, Net, images};
 

@@ -229,7 +229,13 @@ impl Transfers {
             events.step(upload.id(), Step::Waiting).await;
         }
         let _permit = self.0.uploads.acquire().await.map_err(|_| TransferError::Interrupted)?;
-        let blob = upload.send(&self.0.images, repository, reference, events).await?;
+        let sent = upload.send(&self.0.images, repository, reference, events).await;
+        let blob = sent.map_err(|error| match error {
+            TransferError::Registry(error @ DistributionError::NoBasicCredentials { .. }) => {
+                TransferError::NoCredentials(error)
+            }
+            error => error,
+        })?;
         let (images, layer) = (self.0.images.clone(), upload.record(&blob));
         let (made, name) = (upload.is_made(), reference.name());
         blocking(move || images.note_places(&[layer], made, &name)).await??;
