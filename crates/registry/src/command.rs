@@ -17,7 +17,7 @@ use crate::{Config, ConfigError, ServeError, Server};
 /// Least number of threads that serve requests: a download from a cold disk holds one for a moment.
 const WORKERS_MIN: usize = 4;
 /// Most threads that hash and write.
-const BLOCKING_THREADS: usize = 64;
+const BLOCKING_THREADS: usize = 32;
 /// Stack of a thread, in bytes.
 const STACK_BYTES: usize = 512 << 10;
 /// Where the registry of root is kept.
@@ -107,6 +107,8 @@ fn log_to_stderr(level: &str) {
 fn serve(options: Serve) -> Result<(), CommandError> {
     let config = configuration(options)?;
     raise_open_files();
+    // A heap for each thread would keep buffers for each of them.
+    gantry_sys::process::share_one_heap();
     // One that is installed already is the same.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);

@@ -22,7 +22,7 @@ use crate::{
 
 /// How much is taken from the network before it is written, in bytes; twice that is the memory of
 /// an upload.
-const BATCH_BYTES: usize = 256 << 10;
+const BATCH_BYTES: usize = 128 << 10;
 /// How long a client may be silent within a body.
 const SILENCE_MAX: Duration = Duration::from_secs(120);
 /// How long a request waits for another one on the same upload.

@@ -42,7 +42,7 @@ use crate::registry::Registry;
 /// How long a client may take to send a request's head, idle time included.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(300);
 /// Most that is read ahead of a connection, in bytes; heads are smaller.
-const READ_AHEAD_BYTES: usize = 128 << 10;
+const READ_AHEAD_BYTES: usize = 64 << 10;
 /// Most that is read of a body that nobody wants, in bytes: closing at once would lose the answer.
 const LEFT_MAX_BYTES: usize = 64 << 20;
 /// Longest time for it.

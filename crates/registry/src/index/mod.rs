@@ -1,7 +1,6 @@
 //! What is there: repositories, their manifests, tags and blobs, and uploads under way.
 //!
-//! All of it but the bodies of manifests is in memory, some hundred bytes for each manifest and each
-//! link, so that asking reads no disk. A change holds its repository's lock, is checked, committed,
+//! All of it but the bodies of manifests is in memory, so that asking reads no disk. A change holds its repository's lock, is checked, committed,
 //! and published, in this order. Whoever adds or removes a blob's file holds the blob's lock, and
 //! takes it before any repository's.
 

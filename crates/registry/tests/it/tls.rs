@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use rustls_pki_types::{CertificateDer, ServerName};
@@ -16,12 +17,20 @@ use tempfile::TempDir;
 
 use crate::{fixture::noise, process::Running};
 
+fn pem(label: &str, der: &[u8]) -> String {
+    let text = STANDARD.encode(der);
+    let lines: Vec<&str> =
+        text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).expect("ASCII")).collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
+}
+
 /// Writes a new certificate and its key; returns the certificate.
 fn certify(root: &Path) -> CertificateDer<'static> {
     let CertifiedKey { cert, signing_key } =
         generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
-    fs::write(root.join("key.pem"), signing_key.serialize_pem()).expect("written");
-    fs::write(root.join("cert.pem"), cert.pem()).expect("written");
+    let key = pem("PRIVATE KEY", &signing_key.serialize_der());
+    fs::write(root.join("key.pem"), key).expect("written");
+    fs::write(root.join("cert.pem"), pem("CERTIFICATE", cert.der())).expect("written");
     cert.der().clone()
 }
 

@@ -14,13 +14,13 @@ const RANGE: u64 = 256 << 10;
 fn noise() -> Vec<Vec<u8>> {
     let data = |seed: u64, bytes: usize| {
         let mut state = seed;
-        let mut next = move || {
+        let next = move || {
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;
             state.to_le_bytes()
         };
-        std::iter::repeat_with(move || next()).flatten().take(bytes).collect::<Vec<u8>>()
+        std::iter::repeat_with(next).flatten().take(bytes).collect::<Vec<u8>>()
     };
     vec![tar(&[("a", &data(0x9e37, 6_000_000))]), tar(&[("b", &data(0x79b9, 3_000_000))])]
 }
