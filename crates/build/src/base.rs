@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use futures_util::FutureExt;
 use gantry_image::transfer::{Events, Pull, Step, TransferEvent};
 use gantry_oci::{Digest, Platform, Reference};
 use tokio::sync::mpsc;
@@ -13,7 +14,9 @@ const QUEUE: usize = 64;
 
 /// The name in a registry that an image of a Dockerfile has; an id has none.
 pub(crate) fn pullable(name: &str) -> Option<Reference> {
-    name.parse::<Reference>().ok().map(Reference::or_latest)
+    // An id looks like a repository with a tag.
+    let is_id = name.parse::<Digest>().is_ok();
+    name.parse::<Reference>().ok().filter(|_| !is_id).map(Reference::or_latest)
 }
 
 /// Pulls a base image; how its layers come is told of `vertex`.
@@ -38,7 +41,8 @@ pub(crate) async fn pull(
         let pulled = transfers.pull(&pull, &events).await;
         drop(events);
         pulled
-    };
+    }
+    .boxed();
     let ((), pulled) = futures_util::future::join(tell(&build.reporter, vertex, told), work).await;
     match pulled {
         Ok(pulled) => {

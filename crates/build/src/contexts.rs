@@ -6,7 +6,7 @@ use gantry_build_proto::ContextSource;
 use gantry_oci::Digest;
 
 use crate::{
-    ClientError,
+    ClientError, base,
     build::Build,
     graph::{GitSource, HttpSource},
     ops::{OpError, Shared, http},
@@ -59,6 +59,25 @@ impl Transfer {
 }
 
 impl Build {
+    /// An image as a context; one that is not here is pulled.
+    async fn open_image(&self, name: &str, image: &str) -> Result<Digest, OpError> {
+        let images = &self.inner.parts.images;
+        let reference = match images.resolve_leased(image) {
+            Ok((image, lease)) => {
+                let id = image.id.clone();
+                self.keep_image(image, lease);
+                return Ok(id);
+            }
+            Err(error) => base::pullable(image).ok_or(gantry_image::ImageError::from(error))?,
+        };
+        let task = format!("[context {name}] load metadata for {}", reference.canonical());
+        let task = self.reporter.task(&task);
+        let pulled = base::pull(self, reference, None, task.id()).await;
+        let id = task.end(pulled).map_err(|error| OpError::Registry(error.to_string()))?;
+        self.image(id.as_str())?;
+        Ok(id)
+    }
+
     pub(crate) async fn open_context(&self, name: &str) -> Result<Context, OpError> {
         let source = self.request.contexts.get(name).cloned();
         match source.ok_or_else(|| OpError::NoContext(name.to_owned()))? {
@@ -77,17 +96,7 @@ impl Build {
             },
             ContextSource::Git(address) => self.open_git(name, &address).await,
             ContextSource::Http(url) => self.open_http(name, url).await,
-            ContextSource::Image(image) => {
-                let (image, lease) = self
-                    .inner
-                    .parts
-                    .images
-                    .resolve_leased(&image)
-                    .map_err(gantry_image::ImageError::from)?;
-                let id = image.id.clone();
-                self.keep_image(image, lease);
-                Ok(Context::Image(id))
-            }
+            ContextSource::Image(image) => self.open_image(name, &image).await.map(Context::Image),
             ContextSource::OciLayout { reference, .. } => {
                 Ok(Context::Image(self.load_layout(name, &reference).await?))
             }

@@ -217,6 +217,10 @@ impl Images {
     ) -> Result<(), ImageError> {
         let _change = self.change();
         let image = self.get(id).ok_or_else(|| ResolveError::NotFound(id.to_string()))?;
+        if image.origins.contains(&origin) && image.repo_digests.contains(name) {
+            // A commit would wait for what a pull still brings to disk.
+            return Ok(());
+        }
         let last_tagged = image.last_tagged.clone();
         let image = with_origin(image, Some(origin));
         let mut batch = self.0.store.batch();

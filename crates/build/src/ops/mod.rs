@@ -72,6 +72,9 @@ pub(crate) enum OpError {
         /// The runtime's words.
         reason: String,
     },
+    /// An image could not be had from its registry.
+    #[error("{0}")]
+    Registry(String),
     /// Files could not be found or read.
     #[error(transparent)]
     Tree(#[from] TreeError),

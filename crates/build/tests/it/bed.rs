@@ -81,6 +81,18 @@ impl Drop for Mounts<'_> {
     }
 }
 
+/// Registries behind a proxy that is not there: nothing here asks the outside.
+fn unreachable() -> gantry_distribution::Settings {
+    let nowhere = Some("http://127.0.0.1:1".to_owned());
+    let proxies = gantry_distribution::Proxies {
+        http: nowhere.clone(),
+        https: nowhere,
+        ..gantry_distribution::Proxies::default()
+    };
+    let limits = gantry_distribution::Limits { attempts: 1, ..Default::default() };
+    gantry_distribution::Settings { proxies, limits, ..Default::default() }
+}
+
 impl Bed {
     /// A daemon's start on the directories in `dir`.
     pub(crate) fn open(dir: &Path) -> Self {
@@ -112,7 +124,7 @@ impl Bed {
             images: images.clone(),
             transfers: Transfers::new(
                 images.clone(),
-                gantry_distribution::Client::new(gantry_distribution::Settings::default()).unwrap(),
+                gantry_distribution::Client::new(unreachable()).unwrap(),
                 TransferLimits::default(),
             ),
             cache,

@@ -183,8 +183,6 @@ mod tests {
         };
         assert!(own.keep(&token).unwrap(), "it lies in the file");
         let path = directory.path().join("config.json");
-        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
         let again = Config::load(directory.path().to_owned()).unwrap();
         assert_eq!(again.credentials("new.test").unwrap(), token);
         assert_eq!(again.all_credentials().len(), 2);
@@ -194,6 +192,23 @@ mod tests {
         own.forget("new.test").unwrap();
         let again = Config::load(directory.path().to_owned()).unwrap();
         assert_eq!(again.credentials("new.test").unwrap(), AuthConfig::default());
+    }
+
+    #[test]
+    fn only_its_owner_reads_a_new_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let mode = |directory: &tempfile::TempDir| {
+            let path = directory.path().join("config.json");
+            std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+        };
+        let mut own = Config::load(directory.path().to_owned()).unwrap();
+        own.change_auths(|_| ()).unwrap();
+        assert_eq!(mode(&directory), 0o600);
+        // What its owner has decided stays.
+        let path = directory.path().join("config.json");
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o640)).unwrap();
+        own.change_auths(|_| ()).unwrap();
+        assert_eq!(mode(&directory), 0o640);
     }
 
     #[test]

@@ -72,6 +72,9 @@ impl Images {
             record.repositories.drain(..extra);
             batch.put(key, &record);
         }
+        if batch.is_empty() {
+            return Ok(());
+        }
         // It is only worth time: what is lost is found out again.
         self.0.store.commit(batch, Durability::Relaxed)?;
         Ok(())

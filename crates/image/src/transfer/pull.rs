@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use futures_util::future::{try_join, try_join_all};
+use futures_util::{
+    FutureExt,
+    future::{try_join, try_join_all},
+};
 use gantry_distribution::{At, Credentials, Document, Repository};
 use gantry_oci::{
     Descriptor, Digest, ImageConfig, Index, Manifest, Platform, Reference, image::media,
@@ -79,7 +82,8 @@ impl Transfers {
         }
         let mut all = Vec::new();
         for name in &names {
-            all.push(self.pull_one(&repository, name, pull, events).await?);
+            // Boxed, since whoever awaits this nests it deeply.
+            all.push(self.pull_one(&repository, name, pull, events).boxed().await?);
         }
         let status = |pulled: &Pulled| match pulled.changed {
             true => "Downloaded newer image for",
@@ -240,9 +244,6 @@ impl Transfers {
                 blobs.push(blob);
             }
         }
-        for blob in &blobs {
-            events.step(blob.digest.short(), Step::Fetching).await;
-        }
         let mut flights = Vec::new();
         for blob in blobs {
             let (images, digest) = (self.0.images.clone(), blob.digest.clone());
@@ -252,7 +253,10 @@ impl Transfers {
                     events.step(blob.digest.short(), Step::Known).await;
                     flights.push(Arrival::Here(Arc::new(layer)));
                 }
-                None => flights.push(Arrival::Coming(blob)),
+                None => {
+                    events.step(blob.digest.short(), Step::Fetching).await;
+                    flights.push(Arrival::Coming(blob));
+                }
             }
         }
         let arrivals = flights.iter().map(|arrival| async move {

@@ -9,6 +9,7 @@ mod local;
 mod push;
 mod remote;
 
+use base64::Engine as _;
 use gantry_oci::{Descriptor, Index, Platform, Reference, image::media};
 use serde_json::{Value, json};
 
@@ -209,6 +210,7 @@ impl Entry {
             _ => "SchemaV2Manifest",
         };
         let mut shown = json!({"Ref": self.name, "Descriptor": self.descriptor});
+        shown["Raw"] = base64::engine::general_purpose::STANDARD.encode(&self.raw).into();
         shown[kind] = document;
         shown
     }

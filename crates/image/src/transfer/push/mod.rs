@@ -5,7 +5,7 @@ mod plan;
 
 use std::sync::Arc;
 
-use futures_util::future::try_join_all;
+use futures_util::{FutureExt, future::try_join_all};
 use gantry_distribution::{At, Credentials, DistributionError, Repository};
 use gantry_oci::{Descriptor, Digest, Platform, Reference, image::media};
 
@@ -74,7 +74,7 @@ impl Transfers {
         };
         let mut pushed = Vec::new();
         for reference in wanted {
-            pushed.push(self.push_one(&repository, &reference, push, events).await?);
+            pushed.push(self.push_one(&repository, &reference, push, events).boxed().await?);
         }
         Ok(pushed)
     }
