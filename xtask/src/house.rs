@@ -34,7 +34,7 @@ const FLOORS: &[&[&str]] = &[
         "runtime",
         "shim-proto",
     ],
-    &["image", "task", "build"],
+    &["image", "task", "build", "registry"],
     &["engine"],
     &["api", "client", "cli"],
 ];

@@ -8,6 +8,7 @@ const PACKAGES: &[&str] = &[
     "ca-certificates",
     "crun",
     "debootstrap",
+    "docker-registry",
     "docker.io",
     "iproute2",
     "iptables",
@@ -16,6 +17,7 @@ const PACKAGES: &[&str] = &[
     "python3-docker",
     "python3-venv",
     "runc",
+    "skopeo",
     "util-linux",
 ];
 

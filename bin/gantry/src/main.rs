@@ -1,13 +1,15 @@
 //! Gantry: engine, command line and OCI runtime in one program.
 //!
 //! Which of them it is depends on how it is called: `gantry daemon` and `dockerd` are the engine,
-//! `gantry oci` is the runtime, all else is the command line (as `docker`, too).
+//! `gantry oci` is the runtime, `gantry registry` the registry server, all else is the command line
+//! (as `docker`, too).
 
 #![forbid(unsafe_code)]
 
 mod daemon;
 mod embedded_shim;
 mod oci;
+mod registry;
 mod version;
 
 use std::ffi::OsString;
@@ -24,6 +26,7 @@ fn main() -> ExitCode {
     match args.get(1).and_then(|arg| arg.to_str()) {
         Some("daemon") => daemon::main("gantry daemon", &args[2..], false),
         Some("oci") => oci::main(args),
+        Some("registry") => registry::main(args),
         _ => gantry_cli::main(args, &daemon::start_in_background),
     }
 }

@@ -143,9 +143,9 @@ impl Build {
         let source = HttpSource { url, checksum: String::new(), name: "context".to_owned() };
         let fetched =
             http::fetch(&self.inner.mirror, &source, &|bytes| transfer.add(bytes)).await?;
-        let mut file = fetched.content_file().map_err(OpError::io("opening a context"))?;
+        let file = fetched.content_file().map_err(OpError::io("opening a context"))?;
         let (archive, file) = streams::blocking(move || {
-            crate::ops::unpack::is_archive(&mut file).map(|archive| (archive, file))
+            crate::ops::unpack::is_archive(&file).map(|archive| (archive, file))
         })
         .await?;
         if archive {

@@ -63,20 +63,27 @@ pub(crate) fn rdma_line(device: &str, limits: &gantry_oci::runtime::Rdma) -> Str
 /// A new group's CPU and memory node lists are empty, and no process may enter until they are not:
 /// they are copied downwards from the mount point.
 pub(crate) fn inherit_cpuset(mount: &Path, directory: &Path) -> Result<(), CgroupError> {
-    if directory == mount {
+    let Some(above) = directory.parent().filter(|_| directory != mount) else { return Ok(()) };
+    let lists = ["cpuset.cpus", "cpuset.mems"];
+    let mut missing = Vec::new();
+    for file in lists {
+        if files::read(&directory.join(file))?.trim().is_empty() {
+            missing.push(file);
+        }
+    }
+    if missing.is_empty() {
         return Ok(());
     }
-    let Some(above) = directory.parent() else { return Ok(()) };
-    let mut checked = false;
-    for file in ["cpuset.cpus", "cpuset.mems"] {
-        if !files::read(&directory.join(file))?.trim().is_empty() {
-            continue;
-        }
-        if !checked {
-            inherit_cpuset(mount, above)?;
-            checked = true;
-        }
+    let is_new = |file: &str| Ok(files::read(&above.join(file))?.trim().is_empty());
+    let above_is_new = lists.into_iter().map(is_new).collect::<Result<Vec<bool>, CgroupError>>()?;
+    inherit_cpuset(mount, above)?;
+    for file in missing {
         files::write(&directory.join(file), files::read(&above.join(file))?.trim())?;
+    }
+    // A list that is written is compared with those of all groups beside: a group that was made
+    // just now, for others below it, has the kernel copy them to the next ones.
+    if above_is_new.contains(&true) {
+        files::write(&above.join("cgroup.clone_children"), "1")?;
     }
     Ok(())
 }

@@ -271,6 +271,7 @@ fn namespaces(engine: &Inner, record: &ContainerRecord) -> Result<Namespaces, St
     let network = match record.network() {
         NetworkMode::Host => Ns::Host,
         NetworkMode::Container(name) => join("network", name, "net")?,
+        _ if record.is_networked() => Ns::Prepared,
         _ => Ns::New,
     };
     let pid = match host.pid_mode.as_str() {

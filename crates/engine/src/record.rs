@@ -253,6 +253,12 @@ impl ContainerRecord {
         NetworkMode::parse(&self.host.network_mode)
     }
 
+    /// Whether it gets a network namespace with interfaces.
+    pub(crate) fn is_networked(&self) -> bool {
+        matches!(self.network(), NetworkMode::Bridge | NetworkMode::Other(_))
+            && !self.config.network_disabled
+    }
+
     /// The network that its mode names; `None` with another container's.
     pub(crate) fn main_network(&self) -> Option<&str> {
         self.network().network()

@@ -33,6 +33,7 @@ pub mod dns;
 mod error;
 pub mod files;
 mod firewall;
+mod host;
 mod ipam;
 mod namespace;
 mod netlink;

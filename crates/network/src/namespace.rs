@@ -10,13 +10,13 @@ use std::fs::File;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Mutex;
 
 use rustix::io::Errno;
 
 use crate::address::{Cidr, MacAddr};
 use crate::error::JoinError;
-use crate::ipam::{Lease, lock};
+use crate::host::Host;
+use crate::ipam::Lease;
 use crate::netlink::message::Batch;
 use crate::netlink::route::{self, PortFlags, VethPair};
 use crate::netlink::socket::{Refused, Socket};
@@ -86,7 +86,7 @@ pub(crate) struct Leases {
 
 /// Makes a namespace on a thread of its own.
 pub(crate) async fn make(
-    host: std::sync::Arc<Mutex<Socket>>,
+    host: std::sync::Arc<Host>,
     plan: Plan,
     leases: Leases,
     mac: Option<MacAddr>,
@@ -112,7 +112,7 @@ pub(crate) async fn on_thread<T: Send + 'static>(
 }
 
 fn build(
-    host: &Mutex<Socket>,
+    host: &Host,
     plan: &Plan,
     leases: Leases,
     mac: Option<MacAddr>,
@@ -165,12 +165,29 @@ fn build(
 
 /// Makes the veth pair and puts the host's end on the bridge; gives that end's name.
 pub(crate) fn connect(
-    host: &Mutex<Socket>,
+    host: &Host,
     wanted: &Pair<'_>,
     netns: BorrowedFd<'_>,
 ) -> Result<String, JoinError> {
+    let name = add_pair(host, wanted, netns)?;
+    let raised = host.without_ipv6(&name, netns).and_then(|()| {
+        let mut batch = Batch::new();
+        route::raise_port(&mut batch, &name, wanted.flags);
+        host.socket().request(batch).map_err(refused)
+    });
+    match raised {
+        Ok(()) => Ok(name),
+        Err(error) => {
+            remove(host, &name);
+            Err(error)
+        }
+    }
+}
+
+/// Makes the pair under a name that nobody has.
+fn add_pair(host: &Host, wanted: &Pair<'_>, netns: BorrowedFd<'_>) -> Result<String, JoinError> {
     let mut attempts = 0;
-    let name = loop {
+    loop {
         let name = interface_name()?;
         let mut batch = Batch::new();
         let pair = VethPair {
@@ -183,22 +200,26 @@ pub(crate) fn connect(
         };
         route::add_veth(&mut batch, &pair);
         attempts += 1;
-        match lock(host).request(batch) {
+        match host.socket().request(batch) {
             Err(error) if error.is(Errno::EXIST) && attempts < NAME_ATTEMPTS => {}
             Err(error) => return Err(refused(error)),
-            Ok(()) => break name,
+            Ok(()) => return Ok(name),
         }
-    };
-    if wanted.flags != PortFlags::default() {
-        let mut host = lock(host);
-        let link = route::find_link(&mut host, &name)
-            .and_then(|link| link.ok_or(io::ErrorKind::NotFound.into()))
-            .map_err(|source| JoinError::Namespace { step: "finding the veth", source })?;
-        let mut batch = Batch::new();
-        route::set_port_flags(&mut batch, link.index, wanted.flags);
-        host.request(batch).map_err(refused)?;
     }
-    Ok(name)
+}
+
+/// Removes a pair that is of no use: its namespace may stand.
+fn remove(host: &Host, name: &str) {
+    let mut socket = host.socket();
+    let removed = route::find_link(&mut socket, name).and_then(|found| {
+        let Some(link) = found else { return Ok(()) };
+        let mut batch = Batch::new();
+        route::delete_link(&mut batch, link.index);
+        socket.request(batch).map_err(|Refused { source, .. }| source)
+    });
+    if let Err(error) = removed {
+        tracing::warn!(name, %error, "a veth pair is left of a join that failed");
+    }
 }
 
 /// `veth` and seven random hexadecimal digits, as Docker names them.

@@ -95,6 +95,15 @@ impl Parameters {
         self.set(&format!("{conf}/disable_ipv6"), "0")
     }
 
+    /// Has an interface never have IPv6.
+    pub(crate) fn bar_ipv6(&self, name: &str) -> Result<(), JoinError> {
+        // Not there on a kernel without IPv6.
+        if !self.exists(IPV6) {
+            return Ok(());
+        }
+        self.set(&format!("{IPV6}/{name}/disable_ipv6"), "1")
+    }
+
     fn exists(&self, path: &str) -> bool {
         rustix::fs::accessat(&self.net, path, rustix::fs::Access::EXISTS, AtFlags::empty()).is_ok()
     }

@@ -15,4 +15,4 @@ pub use image::{
     ContainerConfig, Descriptor, Healthcheck, History, ImageConfig, Index, Manifest, RootFs,
 };
 pub use platform::{Platform, PlatformError};
-pub use reference::{Reference, ReferenceError};
+pub use reference::{Reference, ReferenceError, is_path, is_tag};

@@ -264,7 +264,9 @@ fn is_domain(text: &str) -> bool {
     port_ok && host.split('.').all(label)
 }
 
-fn is_path(text: &str) -> bool {
+/// Whether a text is the path of a repository, without a domain: `library/busybox`.
+#[must_use]
+pub fn is_path(text: &str) -> bool {
     text.split('/').all(is_component)
 }
 
@@ -279,7 +281,9 @@ fn is_component(text: &str) -> bool {
         })
 }
 
-fn is_tag(text: &str) -> bool {
+/// Whether a text is a tag.
+#[must_use]
+pub fn is_tag(text: &str) -> bool {
     let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     let bytes = text.as_bytes();
     bytes.len() <= 128

@@ -8,6 +8,7 @@ pub mod descriptors;
 pub mod exec;
 pub mod kernel;
 pub mod kill;
+pub mod launcher;
 pub mod mount;
 pub mod namespace;
 pub mod netns;
@@ -19,6 +20,7 @@ pub mod seccomp;
 pub mod signal;
 pub mod socket;
 pub mod spawn;
+pub mod writeback;
 
 use std::io;
 

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -14,9 +14,10 @@ use gantry_shim_proto::{
     Answer, Channel, ChannelError, ExitStatus, Failure, FailureKind, FromShim, Request, Status,
     ToShim,
 };
+use rustix::process::{WaitId, WaitIdOptions, waitid};
 use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::net::UnixStream;
-use tokio::process::Child;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{Exit, TaskExec, directory, leftover};
@@ -51,8 +52,8 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// Starts the actor. `child` is the shim if this process is its parent.
-    pub(crate) fn start(stream: UnixStream, directory: PathBuf, child: Option<Child>) -> Link {
+    /// Starts the actor. `child` is the shim's pidfd if this process is its parent.
+    pub(crate) fn start(stream: UnixStream, directory: PathBuf, child: Option<OwnedFd>) -> Link {
         let (inbox, asks) = mpsc::channel(MAX_WAITING);
         let (exit_sender, exit) = watch::channel(None);
         let (gone_sender, gone) = watch::channel(false);
@@ -114,7 +115,7 @@ impl Actor {
     async fn run(
         mut self,
         mut asks: mpsc::Receiver<Ask>,
-        child: Option<Child>,
+        child: Option<OwnedFd>,
         gone: watch::Sender<bool>,
     ) {
         let ended = loop {
@@ -267,12 +268,11 @@ impl Actor {
     }
 
     /// The shim is gone: whatever it did not tell is looked up.
-    async fn end(self, child: Option<Child>) {
+    async fn end(self, child: Option<OwnedFd>) {
         let told = self.exit.borrow().is_some();
-        if let Some(mut child) = child {
+        if let Some(child) = child {
             // A shim that has told all may still be giving slow clients their output.
-            let reaping = async move { drop(child.wait().await) };
-            if told { drop(tokio::spawn(reaping)) } else { reaping.await }
+            if told { drop(tokio::spawn(reap(child))) } else { reap(child).await }
         }
         if !told {
             self.exit.send_replace(Some(self.look_up_exit().await));
@@ -291,6 +291,19 @@ impl Actor {
         let directory = self.directory.clone();
         let _ = tokio::task::spawn_blocking(move || leftover::clear(&directory)).await;
         directory::killed()
+    }
+}
+
+/// Waits for the end of a child.
+#[expect(deprecated, reason = "the other constructor is unsafe; the pidfd owns its descriptor")]
+async fn reap(child: OwnedFd) {
+    let waited = async {
+        let child = AsyncFd::with_interest(child, Interest::READABLE)?;
+        let _ended = child.readable().await?;
+        Ok::<_, io::Error>(waitid(WaitId::PidFd(child.as_fd()), WaitIdOptions::EXITED)?)
+    };
+    if let Err(error) = waited.await {
+        tracing::warn!(%error, "a shim that ended stays a zombie");
     }
 }
 

@@ -1,18 +1,19 @@
 //! All tasks of one daemon: running new ones, finding old ones.
 
 use std::collections::BTreeMap;
+use std::ffi::{CString, OsStr, OsString};
 use std::fs::{File, TryLockError};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
-use std::process::Stdio as ProcessStdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gantry_shim_proto::{Answer, ERROR_FILE, Foreign, MAX_DESCRIPTORS, Request, Run, SOCKET_FILE};
+use gantry_sys::launcher::{Launcher, Program};
 use tokio::net::UnixStream;
-use tokio::process::{Child, Command};
 
 use crate::link::Link;
 use crate::{
@@ -36,6 +37,7 @@ pub struct Tasks {
 struct Inner {
     config: TasksConfig,
     root: PathBuf,
+    launcher: Launcher,
     null: File,
 }
 
@@ -52,8 +54,10 @@ impl Tasks {
                 other => other,
             })
             .and_then(|()| File::options().read(true).write(true).open("/dev/null"));
-        match made {
-            Ok(null) => Ok(Tasks { inner: Arc::new(Inner { config, root, null }) }),
+        match made.and_then(|null| Ok((null, Launcher::new()?))) {
+            Ok((null, launcher)) => {
+                Ok(Tasks { inner: Arc::new(Inner { config, root, launcher, null }) })
+            }
             Err(source) => Err(TaskError::Directory { path: root, source }),
         }
     }
@@ -91,9 +95,8 @@ impl Tasks {
         message: Run,
         descriptors: Vec<OwnedFd>,
     ) -> Result<Task, RunError> {
-        let (child, stream) =
+        let (shim_pid, child, stream) =
             self.spawn(id, directory).map_err(|source| shim_error(id, "starting it", source))?;
-        let shim_pid = child.id().unwrap_or(0);
         let link = Link::start(stream, directory.to_owned(), Some(child));
         let answer = link.ask(Request::Run(Box::new(message)), descriptors).await;
         let failure = match answer {
@@ -250,29 +253,31 @@ impl Tasks {
         Ok((message, descriptors))
     }
 
-    /// Starts a shim with its end of a new connection as standard input. Nothing is set that
-    /// would keep the standard library from `posix_spawn(3)`: a fork of this process is dear.
-    fn spawn(&self, id: &str, directory: &Path) -> io::Result<(Child, UnixStream)> {
+    /// Starts a shim with its end of a new connection as standard input; gives its pid and pidfd,
+    /// and the near end.
+    fn spawn(&self, id: &str, directory: &Path) -> io::Result<(u32, OwnedFd, UnixStream)> {
         let (near, far) = StdUnixStream::pair()?;
         near.set_nonblocking(true)?;
         far.set_nonblocking(true)?;
         let errors = File::options().append(true).create(true).open(directory.join(ERROR_FILE))?;
         // Held by the shim, as its standard error, for as long as it lives: see `is_starting`.
         errors.try_lock()?;
-        let mut command = Command::new(&self.inner.config.shim);
-        command
-            .arg0("gantry-shim")
-            .arg(id)
-            .env_clear()
-            .current_dir(directory)
-            .stdin(ProcessStdio::from(OwnedFd::from(far)))
-            .stdout(ProcessStdio::from(self.inner.null.try_clone()?))
-            .stderr(ProcessStdio::from(errors));
+        let text = |text: &OsStr| CString::new(text.as_bytes()).map_err(io::Error::other);
+        let mut env = Vec::new();
         if let Some(path) = std::env::var_os("PATH") {
-            command.env("PATH", path);
+            let mut variable = OsString::from("PATH=");
+            variable.push(path);
+            env.push(text(&variable)?);
         }
-        let child = command.spawn()?;
-        Ok((child, UnixStream::from_std(near)?))
+        let program = Program {
+            path: &text(self.inner.config.shim.as_os_str())?,
+            args: &[c"gantry-shim".to_owned(), text(OsStr::new(id))?],
+            env: &env,
+            directory: &text(directory.as_os_str())?,
+        };
+        let streams = [far.as_fd(), self.inner.null.as_fd(), errors.as_fd()];
+        let (pid, pidfd) = self.inner.launcher.launch(&program, streams)?;
+        Ok((pid, pidfd, UnixStream::from_std(near)?))
     }
 }
 

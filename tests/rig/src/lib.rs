@@ -12,11 +12,11 @@ pub mod daemon;
 pub mod debian;
 pub mod images;
 pub mod leaks;
+pub mod proxy;
 pub mod registry;
 
 pub use client::{Client, Ran};
 pub use daemon::{Daemon, Kind, Net};
-pub use registry::Registry;
 
 /// Whether the real dockerd is installed, to compare with.
 #[must_use]

@@ -10,6 +10,7 @@ mod builds;
 mod crowd;
 mod networks;
 mod path;
+mod registries;
 mod rows;
 mod sample;
 mod size;

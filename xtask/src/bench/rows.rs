@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::api::Api;
 use super::builds::{self, Against};
+use super::registries::{self, Of, Served};
 use super::sample::{self, Unit};
 use super::traffic::{Via, What};
 use super::{crowd, networks, path, size, streams, traffic};
@@ -184,6 +185,23 @@ pub(crate) const ROWS: &[Row] = &[
     }),
     row("memory, layer of 512 MiB against 16", Unit::Bytes, Goal::RatioAtMost(1.2), {
         builds::memory
+    }),
+    row("pull of 550 MB, 26,000 files", Unit::Seconds, Goal::RatioAtMost(0.4), |rig| {
+        registries::pull(rig, Of::Time)
+    }),
+    row("cpu of that pull", Unit::Seconds, Goal::RatioAtMost(0.5), |rig| {
+        registries::pull(rig, Of::Cpu)
+    }),
+    row("push of it again", Unit::Seconds, Goal::AtMost(0.1), registries::push_again),
+    row("first push of 550 MB", Unit::Seconds, Goal::RatioAtMost(0.125), registries::first_push),
+    row("registry's blobs, 8 clients", Unit::BytesPerSecond, Goal::RatioAtLeast(2.0), |rig| {
+        registries::serve(rig, Served::Blobs)
+    }),
+    row("registry's manifests, 8 clients", Unit::PerSecond, Goal::RatioAtLeast(3.0), |rig| {
+        registries::serve(rig, Served::Manifests)
+    }),
+    row("registry's memory, 32 uploads of 1 GiB", Unit::Bytes, Goal::AtMost(60.0 * KIB * KIB), {
+        registries::memory
     }),
 ];
 

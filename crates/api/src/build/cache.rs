@@ -6,6 +6,7 @@ use gantry_build::cache::{CacheError, Prune, RecordKind, Usage};
 use gantry_engine::events::EventKind;
 use jiff::Timestamp;
 
+use super::Builds;
 use crate::body::{self, Response};
 use crate::call::{Call, unhurried};
 use crate::error::ApiError;
@@ -14,10 +15,11 @@ use crate::query::Query;
 
 /// `POST /build/prune`.
 pub(crate) async fn prune(call: Call) -> Result<Response, ApiError> {
-    let (builder, events) = (call.api.builds.builder.clone(), call.api.engine.events().clone());
+    let (Builds { builder, seen }, events) = (call.api.builds.clone(), call.api.engine.events());
     let limits = Limits::read(&call.query, call.version.at_least(48))?;
     let filters = call.query.filters()?;
-    let mut wanted = Prune { all: call.query.flag("all"), ..Prune::default() };
+    let all = call.query.flag("all");
+    let mut wanted = Prune { all, ..Prune::default() };
     for key in filters.keys() {
         let values = filters.get(key).into_iter().map(str::to_owned).collect();
         wanted.filters.insert(key.to_owned(), values);
@@ -32,6 +34,10 @@ pub(crate) async fn prune(call: Call) -> Result<Response, ApiError> {
         builder.prune(&wanted).await.map_err(refused)
     })
     .await?;
+    if all {
+        // Steps that change no files leave nothing in the cache but that they were seen.
+        seen.clear();
+    }
     let reclaimed = [("reclaimed".to_owned(), pruned.freed_bytes.to_string())].into();
     events.publish(EventKind::Builder, "prune", "", reclaimed);
     let ids: Vec<String> = pruned.records.into_iter().map(|record| record.id).collect();

@@ -185,8 +185,8 @@ impl<'a> Copying<'a> {
 
     /// Unpacks a file that is an archive; whether it was one.
     fn unpacked(&mut self, source: &Selected, found: &Found) -> Result<bool, OpError> {
-        let mut file = source.tree.open(&found.path)?;
-        if !is_archive(&mut file)? {
+        let file = source.tree.open(&found.path)?;
+        if !is_archive(&file)? {
             return Ok(false);
         }
         let target = self.upper.resolve(self.job.copy.destination.as_bytes())?;

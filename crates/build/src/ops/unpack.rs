@@ -2,8 +2,11 @@
 
 use std::{
     fs::File,
-    io::Seek,
-    os::fd::{AsFd, BorrowedFd},
+    io::{self, Read},
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::fs::FileExt,
+    },
 };
 
 use gantry_archive::{ExtractOptions, Reader, decompress, extract, names, open_dir, open_in_root};
@@ -17,15 +20,28 @@ use rustix::{
 use super::OpError;
 use crate::trees::{DEPTH_MAX, shown};
 
-/// Whether a file is a tar, compressed or not. Its position is at its beginning afterwards.
-pub(crate) fn is_archive(file: &mut File) -> Result<bool, OpError> {
-    let copy = file.try_clone().map_err(OpError::io("reading a file"))?;
-    let found = match decompress(Box::new(copy)) {
+/// Whether a file is a tar, compressed or not. Its position stays where it is.
+pub(crate) fn is_archive(file: &File) -> Result<bool, OpError> {
+    let file = file.try_clone().map_err(OpError::io("reading a file"))?;
+    Ok(match decompress(Box::new(Positioned { file, position: 0 })) {
         Ok((stream, _)) => matches!(Reader::new(stream).next(), Ok(Some(_))),
         Err(_) => false,
-    };
-    file.rewind().map_err(OpError::io("reading a file"))?;
-    Ok(found)
+    })
+}
+
+/// Reads a file from its beginning without moving the position that it shares with its duplicates:
+/// a decompressor's thread goes on for a while after nobody listens to it any more.
+struct Positioned {
+    file: File,
+    position: u64,
+}
+
+impl Read for Positioned {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(buffer, self.position)?;
+        self.position += read as u64;
+        Ok(read)
+    }
 }
 
 /// Where an archive goes.
@@ -91,4 +107,36 @@ fn changed(stat: &Stat) -> (i64, i64) {
 fn now() -> (i64, i64) {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
     (now.tv_sec, now.tv_nsec)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Seek, Write};
+
+    use gantry_archive::{ArchiveError, Compression, Header, TarWriter, compress};
+
+    use super::*;
+
+    #[test]
+    fn asking_whether_a_file_is_an_archive_leaves_its_position() {
+        let mut tar = TarWriter::new(Vec::new());
+        tar.data(&Header::file(b"f", 0), b"data").expect("a tar");
+        let tar = tar.finish().expect("a tar");
+        for compression in [Compression::Bzip2, Compression::Xz, Compression::Gzip] {
+            let mut bytes = Vec::new();
+            compress(compression, &mut bytes, &mut |out| {
+                out.write_all(&tar).map_err(ArchiveError::Write)
+            })
+            .expect("compressed");
+            for _ in 0..50 {
+                let mut file = tempfile::tempfile().expect("a file");
+                file.write_all(&bytes).expect("written");
+                file.rewind().expect("at its beginning");
+                assert!(is_archive(&file).expect("looked at"));
+                let mut read = Vec::new();
+                file.read_to_end(&mut read).expect("read");
+                assert_eq!(read, bytes, "{compression:?}");
+            }
+        }
+    }
 }

@@ -195,7 +195,7 @@ fn check_builder(call: &Call<'_>) -> Result<(), String> {
     }
 }
 
-/// `buildx du` and `builder du`.
+/// `buildx du`, `builder du` and `builder df`.
 pub(crate) async fn usage(call: &Call<'_>) -> Outcome {
     check_builder(call)?;
     let filters = call.flags.list("filter");

@@ -107,6 +107,7 @@ pub(crate) static GROUPS: &[Group] = &[
         about: "Manage builds",
         entries: &[
             plain("build", &b::MAKE),
+            hidden("df", &b::USAGE),
             hidden("du", &b::USAGE),
             plain("prune", &b::BUILDER_PRUNE),
         ],

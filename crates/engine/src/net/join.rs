@@ -10,7 +10,7 @@ use super::links::Link;
 use super::{files, ports};
 use crate::engine::Inner;
 use crate::error::Invalid;
-use crate::record::{ContainerRecord, LastAddresses, NetworkMode};
+use crate::record::{ContainerRecord, LastAddresses};
 
 /// The driver option that names the interface in the container.
 const INTERFACE_NAME: &str = "com.docker.network.endpoint.ifname";
@@ -25,9 +25,8 @@ pub(crate) fn join_request(
     record: &ContainerRecord,
     last: &BTreeMap<String, LastAddresses>,
 ) -> Result<Option<JoinRequest>, Invalid> {
-    match record.network() {
-        NetworkMode::Bridge | NetworkMode::Other(_) if !record.config.network_disabled => {}
-        _ => return Ok(None),
+    if !record.is_networked() {
+        return Ok(None);
     }
     let request = |(name, settings): (&String, &EndpointSettings)| {
         let request = endpoint_request(engine, record, name, settings)?;

@@ -31,6 +31,8 @@ const OCI_VERSION: &str = "1.2.0";
 pub(crate) enum Ns {
     /// A new one.
     New,
+    /// A new one that is made before the task, with Docker's kernel parameters set.
+    Prepared,
     /// The host's.
     Host,
     /// The one at this path.
@@ -119,7 +121,7 @@ fn namespaces(all: Namespaces) -> Vec<Namespace> {
         (NamespaceKind::Cgroup, all.cgroup),
     ] {
         match ns {
-            Ns::New => list.push(Namespace { kind, path: None }),
+            Ns::New | Ns::Prepared => list.push(Namespace { kind, path: None }),
             Ns::Join(path) => list.push(Namespace { kind, path: Some(path) }),
             Ns::Host => {}
         }

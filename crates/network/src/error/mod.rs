@@ -62,6 +62,9 @@ pub enum NetworkError {
     /// A netlink socket could not be opened.
     #[error("opening a netlink socket")]
     Socket(#[source] io::Error),
+    /// The host's network namespace or its parameters could not be opened.
+    #[error("opening the host's network namespace")]
+    Host(#[source] Box<JoinError>),
     /// A link, address or route could not be read or changed.
     #[error("{step} for {interface}")]
     Link {

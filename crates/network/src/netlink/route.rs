@@ -37,6 +37,8 @@ pub(super) const IFLA_IFALIAS: u16 = 20;
 pub(super) const IFLA_NET_NS_FD: u16 = 28;
 pub(super) const IFLA_INFO_KIND: u16 = 1;
 pub(super) const IFLA_INFO_DATA: u16 = 2;
+const IFLA_INFO_SLAVE_KIND: u16 = 4;
+const IFLA_INFO_SLAVE_DATA: u16 = 5;
 const VETH_INFO_PEER: u16 = 1;
 const IFLA_BRPORT_STATE: u16 = 1;
 const IFLA_BRPORT_MODE: u16 = 4;
@@ -154,11 +156,11 @@ pub(crate) fn add_bridge(batch: &mut Batch, name: &str, mac: MacAddr, mtu: u32) 
 }
 
 /// Makes both ends of a veth pair, each in its place, in one request: to make them here and move
-/// one takes ten times as long. The host's end is up; the peer's cannot be before it has a peer.
+/// one takes ten times as long. Both are down.
 pub(crate) fn add_veth(batch: &mut Batch, pair: &VethPair<'_>) {
     let peer_netns = u32::try_from(pair.peer_netns.as_raw_fd()).expect("descriptors are positive");
     batch.push("creating the veth pair", RTM_NEWLINK, ACK | CREATE | EXCL, |body| {
-        body.raw(&ifinfo(AF_UNSPEC, 0, IFF_UP))
+        body.raw(&ifinfo(AF_UNSPEC, 0, 0))
             .text(IFLA_IFNAME, pair.name)
             .u32(IFLA_MTU, pair.mtu)
             .u32(IFLA_MASTER, pair.bridge)
@@ -176,12 +178,19 @@ pub(crate) fn add_veth(batch: &mut Batch, pair: &VethPair<'_>) {
     });
 }
 
-/// Sets the flags of a bridge port.
-pub(crate) fn set_port_flags(batch: &mut Batch, index: u32, flags: PortFlags) {
-    batch.push("setting the bridge port's flags", RTM_SETLINK, ACK, |body| {
-        body.raw(&ifinfo(AF_BRIDGE, index, 0)).nest(IFLA_PROTINFO, |body| {
-            body.bytes(IFLA_BRPORT_MODE, &[u8::from(flags.hairpin)])
-                .bytes(IFLA_BRPORT_ISOLATED, &[u8::from(flags.isolated)]);
+/// Switches a port of a bridge on, with these flags from its first frame on. By its name: to look
+/// its number up has the kernel announce a state of the link that is about to change.
+pub(crate) fn raise_port(batch: &mut Batch, name: &str, flags: PortFlags) {
+    batch.push("switching the bridge port on", RTM_NEWLINK, ACK, |body| {
+        body.raw(&ifinfo(AF_UNSPEC, 0, IFF_UP)).text(IFLA_IFNAME, name);
+        if flags == PortFlags::default() {
+            return;
+        }
+        body.nest(IFLA_LINKINFO, |body| {
+            body.bytes(IFLA_INFO_SLAVE_KIND, b"bridge").nest(IFLA_INFO_SLAVE_DATA, |body| {
+                body.bytes(IFLA_BRPORT_MODE, &[u8::from(flags.hairpin)])
+                    .bytes(IFLA_BRPORT_ISOLATED, &[u8::from(flags.isolated)]);
+            });
         });
     });
 }

@@ -125,7 +125,7 @@ impl Inner {
     /// Has ports of bridges pass nothing any more. That this fails is no reason to keep anything:
     /// they go with their namespaces.
     fn disable_ports<'a>(&self, names: impl Iterator<Item = &'a str>) {
-        let mut host = lock(&self.host);
+        let mut host = self.host.socket();
         let mut batch = Batch::new();
         for name in names.filter(|name| !name.is_empty()) {
             match route::find_link(&mut host, name) {

@@ -58,7 +58,7 @@ impl Inner {
     }
 
     fn links_by_index(&self, indices: &BTreeSet<u32>) -> Result<Vec<ListedLink>, JoinError> {
-        let links = link::links(&mut lock(&self.host))
+        let links = link::links(&mut self.host.socket())
             .map_err(|source| JoinError::Namespace { step: "listing the interfaces", source })?;
         Ok(links.into_iter().filter(|link| indices.contains(&link.index)).collect())
     }
@@ -66,7 +66,7 @@ impl Inner {
     /// Whether the host's end is nowhere: it may have its other end in a namespace that the
     /// container has moved it to.
     fn is_gone(&self, host_interface: &str) -> Result<bool, JoinError> {
-        crate::netlink::route::find_link(&mut lock(&self.host), host_interface)
+        crate::netlink::route::find_link(&mut self.host.socket(), host_interface)
             .map(|link| link.is_none())
             .map_err(|source| JoinError::Namespace { step: "finding the veth", source })
     }

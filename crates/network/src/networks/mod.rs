@@ -27,6 +27,7 @@ use crate::config::{BridgeInfo, NetworkConfig};
 use crate::dns::{Dns, Names};
 use crate::error::{CreateError, FindError, JoinError, NetworkError, RemoveError};
 use crate::firewall::{self, Firewall, Reach, ReachQuery, Report};
+use crate::host::Host;
 use crate::ipam::lock;
 use crate::namespace::{Leases, Plan, Prepared};
 use crate::netlink::socket::Socket;
@@ -60,7 +61,7 @@ struct Inner {
     plan: Plan,
     /// The addresses of the default bridge.
     addresses: SharedAddresses<Ipv4Addr>,
-    host: Arc<Mutex<Socket>>,
+    host: Arc<Host>,
     /// Held while a network is made or removed: one at a time.
     management: Mutex<Socket>,
     unlinker: Unlinker,

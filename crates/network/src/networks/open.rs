@@ -17,6 +17,7 @@ use crate::config::{BridgeInfo, NetworkConfig};
 use crate::dns::{Dns, Names};
 use crate::error::NetworkError;
 use crate::firewall::{Firewall, FirewallOptions, GatewayMode};
+use crate::host::Host;
 use crate::ipam::{Holder, lock};
 use crate::namespace::Plan;
 use crate::netlink::socket::Socket;
@@ -74,7 +75,7 @@ impl Inner {
             default,
             addresses,
             management: Mutex::new(Socket::route().map_err(NetworkError::Socket)?),
-            host: Arc::new(Mutex::new(host)),
+            host: Arc::new(Host::open(host).map_err(|error| NetworkError::Host(error.into()))?),
             unlinker: Unlinker::default(),
             networks: Mutex::new(networks),
             ports: Arc::default(),

@@ -6,13 +6,11 @@ use std::fs::File;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex};
-
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use std::sync::Arc;
 
 use crate::address::{Cidr, Ipv4Cidr, Ipv6Cidr, MacAddr};
 use crate::error::JoinError;
-use crate::ipam::lock;
+use crate::host::Host;
 use crate::namespace::{self, LOOPBACK_INDEX, Pair, on_thread, refused};
 use crate::netlink::link::{self, ListedLink, Macvlan, MacvlanMode};
 use crate::netlink::message::Batch;
@@ -67,7 +65,7 @@ pub(crate) struct Reroute {
 
 /// Makes a namespace with these interfaces.
 pub(crate) async fn make(
-    host: Arc<Mutex<Socket>>,
+    host: Arc<Host>,
     wirings: Vec<Wiring>,
     routes: DefaultRoutes,
 ) -> Result<(OwnedFd, Vec<Wired>), JoinError> {
@@ -98,7 +96,7 @@ pub(crate) async fn make(
 /// Adds an interface to a namespace that stands. `without_ipv6` are the interfaces that must not
 /// have IPv6 after it is switched on for this one, the first to have it.
 pub(crate) async fn connect(
-    host: Arc<Mutex<Socket>>,
+    host: Arc<Host>,
     netns: Arc<OwnedFd>,
     wiring: Wiring,
     without_ipv6: Option<Vec<String>>,
@@ -152,15 +150,14 @@ pub(crate) async fn disconnect(
 }
 
 fn enter(netns: BorrowedFd<'_>) -> Result<Socket, JoinError> {
-    let step = |step| move |source| JoinError::Namespace { step, source };
-    move_into_link_name_space(netns, Some(LinkNameSpaceType::Network))
-        .map_err(|errno| step("entering the network namespace")(errno.into()))?;
-    Socket::route().map_err(step("opening a netlink socket"))
+    crate::host::enter(netns)?;
+    Socket::route()
+        .map_err(|source| JoinError::Namespace { step: "opening a netlink socket", source })
 }
 
 /// Makes one interface, from the thread that is in its namespace.
 fn add(
-    host: &Mutex<Socket>,
+    host: &Host,
     (inside, parameters): (&mut Socket, &Parameters),
     netns: BorrowedFd<'_>,
     wiring: &Wiring,
@@ -175,11 +172,7 @@ fn add(
     wired
 }
 
-fn make_link(
-    host: &Mutex<Socket>,
-    netns: BorrowedFd<'_>,
-    wiring: &Wiring,
-) -> Result<String, JoinError> {
+fn make_link(host: &Host, netns: BorrowedFd<'_>, wiring: &Wiring) -> Result<String, JoinError> {
     match wiring.upper {
         Upper::Bridge { index, flags } => {
             let mac = wiring.mac.map_or_else(random_mac, Ok)?;
@@ -204,7 +197,7 @@ fn make_link(
                 netns,
             };
             link::add_macvlan(&mut batch, &macvlan);
-            lock(host).request(batch).map_err(refused)?;
+            host.socket().request(batch).map_err(refused)?;
             Ok(String::new())
         }
     }

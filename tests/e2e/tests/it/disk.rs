@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use gantry_rig::daemon::gantry_binary;
 use gantry_rig::leaks::Left;
 use gantry_rig::{Daemon, Kind, Net, images};
 use rustix::mount::MountFlags;
@@ -84,4 +85,35 @@ fn a_full_disk_is_told_and_survived() {
         client.docker(&["run", "--rm", "busybox", "echo", "room"]).stdout == "room\n"
     });
     assert_eq!(client.docker(&["ps", "-a", "--format", "{{.Names}}"]).ok(), "lives");
+}
+
+#[test]
+fn a_build_on_a_full_disk_leaves_nothing_half_made() {
+    let daemon = on_a_small_disk();
+    let client = daemon.client();
+    let context = daemon.root.join("context");
+    std::fs::create_dir(&context).unwrap();
+    std::fs::write(context.join("big"), vec![7; 32 << 20]).unwrap();
+    let images = client.docker(&["image", "ls", "-a", "-q"]).ok().to_owned();
+    let before = Left::of(&daemon);
+    for (step, dockerfile) in [
+        ("a step's files", "FROM busybox\nRUN echo first > /a\nRUN dd if=/dev/zero of=/f bs=64k\n"),
+        ("copied files", "FROM busybox\nRUN echo first > /a\nCOPY big /big\n"),
+    ] {
+        std::fs::write(context.join("Dockerfile"), dockerfile).unwrap();
+        for arguments in [&["build", "-t", "half"][..], &["build", "--no-cache", "-t", "half"]] {
+            let arguments = [arguments, &[context.to_str().unwrap()]].concat();
+            let ran = client.run(&gantry_binary().unwrap(), &arguments, None);
+            assert!(ran.code != 0 && tells_of_space(&ran.stderr), "{step}: {ran:?}");
+        }
+        assert_eq!(client.docker(&["image", "ls", "-a", "-q"]).ok(), images, "{step}");
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(Left::of(&daemon), before, "something half made stays");
+    // What failed took its room with it: the next build has it.
+    let dockerfile = "FROM busybox\nRUN dd if=/dev/zero of=/f bs=1M count=8\n";
+    std::fs::write(context.join("Dockerfile"), dockerfile).unwrap();
+    let arguments = ["build", "-t", "whole", context.to_str().unwrap()];
+    let _ = client.run(&gantry_binary().unwrap(), &arguments, None).ok();
+    assert_eq!(client.docker(&["run", "--rm", "whole", "stat", "-c", "%s", "/f"]).ok(), "8388608");
 }

@@ -34,6 +34,7 @@ mod soak;
 mod storm;
 mod talk;
 mod terminal;
+mod travel;
 
 use gantry_rig::{Daemon, Kind, Net, images};
 

@@ -5,12 +5,12 @@ use std::process::Command;
 use std::time::Duration;
 
 use gantry_rig::daemon::{gantry_binary, inside};
-use gantry_rig::registry::{PASSWORD, USER};
-use gantry_rig::{Client, Daemon, Kind, Net, Registry};
+use gantry_rig::registry::{PASSWORD, Registry, Server, USER};
+use gantry_rig::{Client, Daemon, Kind, Net};
 
-fn registry(daemon: &Daemon, asks: bool) -> Registry {
-    let directory = daemon.root.join(if asks { "asking" } else { "registry" });
-    Registry::start(daemon.netns_pid(), &directory, asks).expect("the registry starts")
+fn registry(daemon: &Daemon, server: Server) -> Registry {
+    let directory = daemon.root.join("registry");
+    Registry::start(server, &directory, daemon.netns_pid()).expect("the registry starts")
 }
 
 /// Our own command line, with a configuration of its own.
@@ -29,8 +29,8 @@ fn two_daemons_meet_at_a_registry() {
     let one = crate::gantry();
     let other = Daemon::start(Kind::Gantry, Net::Of(one.netns_pid().unwrap()), &[]).unwrap();
     let (here, there) = (one.client(), other.client());
-    let registry = registry(&one, false);
-    let name = format!("{}/team/app:1", registry.address());
+    let registry = registry(&one, Server::Debian);
+    let name = format!("{}/team/app:1", registry.address);
     let folder = one.root.join("app");
     std::fs::create_dir_all(&folder).unwrap();
     let dockerfile = "FROM busybox\nRUN seq 200000 > /data\nCOPY f /f\nCMD [\"cat\", \"/f\"]\n";
@@ -70,8 +70,8 @@ fn two_daemons_meet_at_a_registry() {
 fn run_fetches_what_is_missing() {
     let daemon = crate::gantry();
     let client = daemon.client();
-    let registry = registry(&daemon, false);
-    let name = format!("{}/bb", registry.address());
+    let registry = registry(&daemon, Server::Debian);
+    let name = format!("{}/bb", registry.address);
     for command in [&["tag", "busybox", &name][..], &["push", &name], &["rmi", &name]] {
         let _ = client.docker(command).ok();
     }
@@ -116,8 +116,8 @@ fn run_fetches_what_is_missing() {
 fn who_has_logged_in_may_push() {
     let daemon = crate::gantry();
     let client = daemon.client();
-    let registry = registry(&daemon, true);
-    let address = registry.address();
+    let registry = registry(&daemon, Server::Asking);
+    let address = registry.address.clone();
     let name = format!("{address}/mine:1");
     let _ = client.docker(&["tag", "busybox", &name]).ok();
     let refused = gantry(&client, &daemon, &["push", &name]);
@@ -148,8 +148,8 @@ fn who_has_logged_in_may_push() {
 fn skopeo_and_manifests() {
     let daemon = crate::gantry();
     let client = daemon.client();
-    let registry = registry(&daemon, false);
-    let name = |tag: &str| format!("{}/m:{tag}", registry.address());
+    let registry = registry(&daemon, Server::Debian);
+    let name = |tag: &str| format!("{}/m:{tag}", registry.address);
     let _ = client.docker(&["tag", "busybox", &name("amd64")]).ok();
     let pushed = client.docker(&["push", &name("amd64")]).ok().to_owned();
     let raw = |tag: &str| {
@@ -187,8 +187,8 @@ fn skopeo_and_manifests() {
 #[test]
 fn a_daemon_that_dies_in_a_pull_goes_on_with_it() {
     let mut daemon = crate::gantry();
-    let registry = registry(&daemon, false);
-    let name = format!("{}/large:1", registry.address());
+    let registry = registry(&daemon, Server::Debian);
+    let name = format!("{}/large:1", registry.address);
     let archive = daemon.root.join("large.tar");
     gantry_rig::images::large_image(&archive, "large", 4000, 7).unwrap();
     let client = daemon.client().patient(Duration::from_secs(300));

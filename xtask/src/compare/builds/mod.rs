@@ -57,9 +57,12 @@ fn answer(daemon: &Daemon, gantry: &Path, case: &BuildCase) -> Result<Ran, Chore
     let text = describe(&client, &context, &built, case)?;
     let clean = |text: &str| normal::normalise(text, &case.replace, &directory);
     let ran = Ran { code: i32::from(built.code != 0), stdout: clean(&text), stderr: String::new() };
+    // What a case leaves must not reach the next one: the classic builder's cache are its images,
+    // that of the others goes by itself.
     let _ = client.shell(
         "docker image ls -q built | xargs -r docker rmi -f >/dev/null 2>&1; \
-         docker image prune -f >/dev/null 2>&1",
+         docker image prune -f >/dev/null 2>&1; \
+         docker builder prune -af >/dev/null 2>&1",
     );
     let _ = std::fs::remove_dir_all(&directory);
     Ok(ran)

@@ -49,6 +49,11 @@ impl Seen {
         }
         !seen.insert(id.to_owned())
     }
+
+    /// Forgets all of them, as the cache does.
+    pub(in crate::build) fn clear(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
 }
 
 /// What is printed.

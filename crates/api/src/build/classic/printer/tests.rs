@@ -121,6 +121,15 @@ fn a_build_reads_as_dockers() {
     changed.progress(completed(2, Cached::Hit, "dddddddddddd", None));
     changed.built(&built());
     assert_eq!(text(&changed.take()).matches(" ---> Using cache\n").count(), 3);
+
+    seen.clear();
+    let mut pruned = printer(PLAIN, &seen);
+    pruned.progress(completed(0, Cached::No, "aaaaaaaaaaaa", None));
+    pruned.progress(completed(1, Cached::Hit, "bbbbbbbbbbbb", None));
+    pruned.progress(completed(2, Cached::Hit, "dddddddddddd", None));
+    pruned.built(&built());
+    let got = text(&pruned.take());
+    assert_eq!(got.matches(" ---> Using cache\n").count(), 2, "what the cache had: {got}");
 }
 
 #[test]

@@ -1,0 +1,27 @@
+//! One test for each requirement of the distribution specification and of Docker's extensions.
+
+mod blobs;
+mod errors;
+mod lists;
+mod manifests;
+mod referrers;
+mod uploads;
+
+/// Makes two tests of each function: against this registry and against Debian's docker-registry
+/// 2.8, or one, where a reason says what that registry does not do.
+macro_rules! requirements {
+    ($($name:ident $(, not the reference: $reason:literal)?;)+) => {
+        mod ours {
+            $(#[test] fn $name() { crate::process::with_ours(super::$name); })+
+        }
+        mod reference {
+            $($crate::requirement::requirements!(@one $name $($reason)?);)+
+        }
+    };
+    (@one $name:ident) => {
+        #[test] fn $name() { crate::process::with_reference(super::$name); }
+    };
+    (@one $name:ident $reason:literal) => {};
+}
+
+pub(crate) use requirements;
