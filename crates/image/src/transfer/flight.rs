@@ -35,7 +35,11 @@ const BUSY_WAIT: Duration = Duration::from_millis(50);
 
 /// The layers under way.
 #[derive(Default)]
-pub(super) struct Flights(Mutex<HashMap<Digest, Weak<Flight>>>);
+pub(super) struct Flights {
+    all: Mutex<HashMap<Digest, Weak<Flight>>>,
+    /// Held by whatever still writes, also behind a flight that has ended.
+    writing: Arc<()>,
+}
 
 /// A layer under way; dropping the last one ends it.
 pub(super) struct Flight {
@@ -77,7 +81,7 @@ impl Flights {
         repository: &Repository,
         blob: &Descriptor,
     ) -> (Arc<Flight>, bool) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, flight| flight.strong_count() > 0);
         if let Some(flight) = all.get(&blob.digest).and_then(Weak::upgrade)
             && !matches!(*flight.state.borrow(), State::Failed(_))
@@ -91,10 +95,11 @@ impl Flights {
         (flight, true)
     }
 
-    /// Whether nothing is under way.
+    /// Whether nothing is under way, nor writes still.
     pub(super) fn are_none(&self) -> bool {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         all.values().all(|flight| flight.strong_count() == 0)
+            && Arc::strong_count(&self.writing) == 1
     }
 }
 
@@ -185,11 +190,14 @@ async fn land(
     let mut lease = content.lease();
     lease.add(&blob.digest);
     let progress = Arc::new(Progress::default());
+    // What blocks goes on when this is dropped, and is waited for by whoever prunes.
+    let writing = Arc::clone(&inner.flights.writing);
     let unpacker = Unpacker {
         snapshots: inner.images.0.snapshots.clone(),
         runtime: Handle::current(),
         progress: Arc::clone(&progress),
         size_bytes: blob.size,
+        writing: Arc::clone(&writing),
     };
     let unpacking = match content.get(&blob.digest) {
         Ok((file, _)) => unpacker.start(file),
@@ -199,6 +207,7 @@ async fn land(
     let unpacked = extracted(unpacking, blob, &progress, state).await?;
     let (images, digest, size_bytes) = (inner.images.clone(), blob.digest.clone(), blob.size);
     let (record, layer) = blocking(move || {
+        let _writing = writing;
         let diff_id = unpacked.diff_id.unwrap_or_else(|| digest.clone());
         let unpacked_size_bytes = unpacked.size_bytes;
         let mut lease = images.layer_lease();
@@ -222,7 +231,8 @@ async fn download(
     unpacker: Unpacker,
     state: &watch::Sender<State>,
 ) -> Result<Unpacking, TransferError> {
-    let writer = partial(content, &blob.digest).await?;
+    let writing = Arc::clone(&unpacker.writing);
+    let writer = partial(content, &blob.digest, &writing).await?;
     let progress = Arc::clone(&unpacker.progress);
     let total = blob.size;
     let tell = || {
@@ -243,17 +253,29 @@ async fn download(
     tell();
     let (writer, unpacking) = whole.into_parts();
     let digest = blob.digest.clone();
-    blocking(move || writer.commit(Some(&digest), Some(total))).await??;
+    let commit = move || {
+        let _writing = writing;
+        writer.commit(Some(&digest), Some(total))
+    };
+    blocking(commit).await??;
     Ok(unpacking)
 }
 
 /// The blob as far as it came before.
-async fn partial(content: &Content, digest: &Digest) -> Result<Writer, TransferError> {
+async fn partial(
+    content: &Content,
+    digest: &Digest,
+    writing: &Arc<()>,
+) -> Result<Writer, TransferError> {
     let name = format!("layer-{}-{}", digest.algorithm().name(), digest.hex());
     let mut tries = 0;
     loop {
-        let (content, name) = (content.clone(), name.clone());
-        match blocking(move || content.resume(&name)).await? {
+        let (content, name, writing) = (content.clone(), name.clone(), Arc::clone(writing));
+        let resume = move || {
+            let _writing = writing;
+            content.resume(&name)
+        };
+        match blocking(resume).await? {
             Err(ContentError::Busy(_)) if tries < BUSY_TRIES => tries += 1,
             writer => return Ok(writer?),
         }

@@ -39,6 +39,8 @@ pub(super) struct Unpacker {
     pub(super) progress: Arc<Progress>,
     /// The size of the blob.
     pub(super) size_bytes: u64,
+    /// Tells that something is written.
+    pub(super) writing: Arc<()>,
 }
 
 impl Unpacker {
@@ -50,6 +52,7 @@ impl Unpacker {
         let this = self.clone();
         self.progress.unpacked.store(0, Ordering::Relaxed);
         self.runtime.spawn_blocking(move || {
+            let _writing = this.writing;
             let blob = Counted { inner: blob, progress: this.progress };
             unpack(Box::new(blob), &this.snapshots, limit_bytes)
         })
