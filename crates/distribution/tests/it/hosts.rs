@@ -70,17 +70,19 @@ async fn the_file_decides() {
     let dir = TempDir::new().unwrap();
     let hosts = format!(
         "server = \"http://127.0.0.1:1\"\ncapabilities = [\"push\"]\n\
-         [host.\"http://{0}/root\"]\ncapabilities = [\"pull\"]\noverride_path = true\n\
-         [host.\"http://{0}/root\".header]\nx-team = [\"a\", \"b\"]\n\
-         [host.\"http://{0}/root\".rewrite]\n\"^library/(.*)\" = \"copies/$1\"\n",
+         [host.\"http://{0}/mirror\"]\ncapabilities = [\"pull\"]\noverride_path = true\n\
+         [host.\"http://{0}/mirror\".header]\nx-team = [\"a\", \"b\"]\n\
+         [host.\"http://{0}/mirror\".rewrite]\n\"^library/(.*)\" = \"copies/$1\"\n",
         mirror.name()
     );
     write(dir.path(), "docker.io", &hosts);
     let repository = repository(&dir, "busybox", &Credentials::Anonymous).await;
     repository.manifest(&digest).await.unwrap();
     let seen = &mirror.seen()[0];
-    let path =
-        format!("/root/copies/busybox/manifests/{}?ns=docker.io", Digest::of(MANIFEST.as_bytes()));
+    let path = format!(
+        "/mirror/copies/busybox/manifests/{}?ns=docker.io",
+        Digest::of(MANIFEST.as_bytes())
+    );
     assert_eq!((seen.target.as_str(), seen.header("x-team")), (path.as_str(), "b"));
     let error = text(&repository.manifest(&tag()).await.unwrap_err());
     assert_eq!(error, "no host of docker.io is configured for resolve");
