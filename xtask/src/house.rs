@@ -24,6 +24,7 @@ const FLOORS: &[&[&str]] = &[
     &[
         "store",
         "content",
+        "web",
         "distribution",
         "archive",
         "snapshot",
@@ -48,6 +49,7 @@ const SAME_FLOOR: &[(&str, &str)] = &[
     ("gotemplate", "gotext"),
     ("dockerfile", "fault"),
     ("dockerfile", "gotext"),
+    ("distribution", "web"),
     ("snapshot", "archive"),
     ("network", "store"),
     ("volume", "store"),

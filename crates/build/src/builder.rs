@@ -16,6 +16,7 @@ use gantry_content::Content;
 use gantry_image::{Images, transfer::Transfers};
 use gantry_snapshot::Snapshots;
 use gantry_store::Store;
+use gantry_web::Proxies;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -32,6 +33,7 @@ use crate::{
     scratch,
     taken::TakenTars,
     trees::mirror::Mirror,
+    web::Web,
 };
 
 /// What a builder is made of.
@@ -51,6 +53,8 @@ pub struct Parts {
     pub images: Images,
     /// Registries, for images that are not here.
     pub transfers: Transfers,
+    /// On the way to files behind URLs.
+    pub proxies: Proxies,
     /// The cache.
     pub cache: Cache,
     /// Runs commands.
@@ -83,6 +87,7 @@ pub struct Builder(Arc<Inner>);
 pub(crate) struct Inner {
     pub parts: Parts,
     pub mirror: Mirror,
+    pub web: Web,
     pub taken: TakenTars,
     pub fetcher: Fetcher,
     pub runner: Runner,
@@ -157,6 +162,7 @@ impl Builder {
                 mounts,
             },
             mirror,
+            web: Web::new(parts.proxies.clone()),
             taken,
             active: Mutex::default(),
             collecting: AtomicBool::new(false),

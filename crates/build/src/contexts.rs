@@ -141,8 +141,8 @@ impl Build {
     async fn open_http(&self, name: &str, url: String) -> Result<Context, OpError> {
         let transfer = self.transfer(name);
         let source = HttpSource { url, checksum: String::new(), name: "context".to_owned() };
-        let fetched =
-            http::fetch(&self.inner.mirror, &source, &|bytes| transfer.add(bytes)).await?;
+        let (web, mirror) = (&self.inner.web, &self.inner.mirror);
+        let fetched = http::fetch(web, mirror, &source, &|bytes| transfer.add(bytes)).await?;
         let file = fetched.content_file().map_err(OpError::io("opening a context"))?;
         let (archive, file) = streams::blocking(move || {
             crate::ops::unpack::is_archive(&file).map(|archive| (archive, file))

@@ -7,14 +7,14 @@ use std::{
 };
 
 use gantry_oci::Reference;
+use gantry_web::{Proxies, Trust, Waits, Wire};
 use hyper::header::HeaderValue;
 
 use crate::{
-    Credentials, DistributionError, Limits, Proxies, Settings,
+    Credentials, DistributionError, Limits, Settings,
     auth::Auth,
     greet::Settled,
-    hosts::{Endpoint, HUB, Hosts, Trust},
-    http::Wire,
+    hosts::{Endpoint, HUB, Hosts, fingerprint},
     repository::Repository,
     server::Server,
 };
@@ -113,12 +113,14 @@ impl Inner {
     }
 
     fn wire_by(&self, trust: &Trust, connect: Duration) -> Result<Wire, DistributionError> {
-        let key = (trust.fingerprint(), connect);
+        let key = (fingerprint(trust), connect);
         let mut wires = self.wires.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(wire) = wires.get(&key) {
             return Ok(wire.clone());
         }
-        let wire = Wire::new(trust, connect, &self.proxies, &self.limits, &self.user_agent)?;
+        let waits = Waits { connect, answer: self.limits.answer, stall: self.limits.stall };
+        let wire = Wire::new(trust, &self.proxies, waits, &self.user_agent)
+            .map_err(|error| DistributionError::Authorities(error.to_string()))?;
         if wires.len() >= WIRES_MAX {
             wires.clear();
         }

@@ -1,33 +1,8 @@
 //! What a user proves to a registry who they are with.
 
-use std::fmt;
-
 use base64::{Engine, engine::general_purpose::STANDARD};
 use gantry_oci::Digest;
-
-/// A text that is in no log: it is printed as `***`.
-#[derive(Clone, PartialEq, Eq, Default)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Keeps a text.
-    #[must_use]
-    pub fn new(text: String) -> Self {
-        Self(text)
-    }
-
-    /// The text.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
+use gantry_web::Secret;
 
 /// The credentials of one registry.
 ///

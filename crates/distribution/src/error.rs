@@ -4,8 +4,9 @@ use std::{io, path::PathBuf};
 
 use gantry_fault::{Fault, Kind};
 use gantry_oci::Digest;
+use gantry_web::WireError;
 
-use crate::{answer::Answer, http::WireError};
+use crate::answer::Answer;
 
 /// An error of the registry client.
 #[derive(Debug, thiserror::Error)]

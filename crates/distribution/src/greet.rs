@@ -8,13 +8,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use gantry_web::{Address, Ask, Payload, WireError};
 use hyper::Method;
 
 use crate::{
     DistributionError,
     auth::{Scopes, read_challenge},
     hosts::Scheme,
-    http::{Address, Ask, Payload, WireError},
     retry::Patience,
     server::Server,
 };

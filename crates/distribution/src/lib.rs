@@ -4,7 +4,7 @@
 //! Client       all registries: connections, tokens, hosts; login, search, catalog
 //!   Repository one repository, for one user: manifests, blobs, tags, referrers, push
 //!     Server   one host that is asked: challenges, redirects, refusals
-//!       Wire   requests over pooled connections, proxies, TLS
+//!       Wire   requests over pooled connections, proxies, TLS (`gantry_web`)
 //! ```
 //!
 //! Knows no images and no disk: blobs go into a [`Sink`] of the caller's and come from a
@@ -23,7 +23,6 @@ mod credentials;
 mod error;
 mod greet;
 mod hosts;
-mod http;
 mod list;
 mod login;
 mod manifest;
@@ -35,19 +34,20 @@ mod search;
 mod server;
 mod settings;
 
+pub use gantry_web::{Proxies, Secret, WireError};
+
 pub use crate::{
     answer::{Answer, RegistryError},
     blob::{Memory, Sink},
     client::Client,
-    credentials::{Credentials, Secret},
+    credentials::Credentials,
     error::DistributionError,
-    hosts::{Network, index_key},
-    http::WireError,
+    hosts::index_key,
     login::Login,
     manifest::Document,
     push::{FileSource, PushedBlob, PushedHow, PushedManifest, Source},
     referrers::Referrer,
     repository::{At, Repository},
     search::Found,
-    settings::{HostsConfig, Limits, Proxies, Settings},
+    settings::{HostsConfig, Limits, Settings},
 };

@@ -5,6 +5,7 @@
 use std::collections::HashSet;
 
 use futures_util::FutureExt;
+use gantry_web::Address;
 use hyper::{HeaderMap, Method, header::LINK};
 use serde::{Deserialize, Deserializer};
 
@@ -12,7 +13,6 @@ use crate::{
     At, Client, Credentials, DistributionError, Repository,
     auth::Scopes,
     hosts::{Action, registry_of},
-    http::Address,
     server::{Call, Server},
 };
 

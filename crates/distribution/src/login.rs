@@ -1,12 +1,12 @@
 //! Logging in: finding out whether a registry takes credentials.
 
+use gantry_web::Address;
 use hyper::{Method, StatusCode, header::AUTHORIZATION};
 
 use crate::{
     Client, Credentials, DistributionError, Secret,
     auth::{Bearer, Challenge, Scopes, read_challenge},
     hosts::registry_of,
-    http::Address,
     server::{Call, Server},
 };
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use gantry_oci::Reference;
+use gantry_web::Address;
 use hyper::Method;
 use serde::Deserialize;
 
@@ -10,7 +11,6 @@ use crate::{
     Client, Credentials, DistributionError,
     auth::Scopes,
     hosts::{Endpoint, HUB, HUB_SEARCH, Scheme},
-    http::Address,
     server::{Call, Server},
 };
 

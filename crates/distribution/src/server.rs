@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use gantry_web::{Address, Ask, Payload, Reply, Wire, WireError, verb};
 use hyper::{
     HeaderMap, Method, StatusCode,
     header::{AUTHORIZATION, HeaderValue, LOCATION},
@@ -14,7 +15,6 @@ use crate::{
     auth::{Challenge, Scopes, read_challenge},
     client::Inner,
     hosts::{Endpoint, Scheme},
-    http::{Address, Ask, Payload, Reply, Wire, WireError, verb},
     retry::Patience,
 };
 

@@ -2,6 +2,8 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use gantry_web::Proxies;
+
 /// Everything that a [`crate::Client`] is told.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -48,17 +50,6 @@ impl Default for HostsConfig {
             certs_dirs: certs_dirs.to_vec(),
         }
     }
-}
-
-/// Proxies, as `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` name them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Proxies {
-    /// For `http` URLs.
-    pub http: Option<String>,
-    /// For `https` URLs.
-    pub https: Option<String>,
-    /// Hosts that are reached without one, separated by commas.
-    pub no_proxy: Option<String>,
 }
 
 /// Times, sizes and numbers; all have a limit.

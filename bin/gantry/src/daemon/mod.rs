@@ -24,6 +24,7 @@ use gantry_build::Builder;
 use gantry_build::cache::Cache;
 use gantry_build::frontend::DockerfileFrontend;
 use gantry_content::Content;
+use gantry_distribution::Proxies;
 use gantry_engine::{Engine, Parts};
 use gantry_image::Images;
 use gantry_image::transfer::Transfers;
@@ -182,6 +183,7 @@ async fn serve(settings: Settings) -> Result<(), DaemonError> {
     let hosts = settings.hosts.join(", ");
     let Services { parts, content, cache, image_events } = services(&settings).await?;
     let images = parts.images.clone();
+    let proxies = settings.registries.proxies.clone();
     let registries = gantry_distribution::Client::new(settings.registries)?;
     let transfers = Transfers::new(images.clone(), registries, settings.transfers);
     let mut engine_config = settings.engine;
@@ -189,8 +191,8 @@ async fn serve(settings: Settings) -> Result<(), DaemonError> {
         .map_err(DaemonError::Shim)?;
     let engine = Engine::recover(parts, engine_config).await?;
     let _ = image_events.set(engine.clone());
-    let builder =
-        builder(&engine, content, cache, transfers.clone()).map_err(DaemonError::Builder)?;
+    let builder = builder(&engine, content, cache, (transfers.clone(), proxies))
+        .map_err(DaemonError::Builder)?;
     gantry_sys::process::let_go_of_constants(crate::embedded_shim::SHIM);
     let api = Api {
         engine: engine.clone(),
@@ -267,7 +269,7 @@ fn builder(
     engine: &Engine,
     content: Content,
     cache: Cache,
-    transfers: Transfers,
+    (transfers, proxies): (Transfers, Proxies),
 ) -> io::Result<Builder> {
     let (parts, config) = (engine.parts(), engine.config());
     Builder::open(gantry_build::Parts {
@@ -278,6 +280,7 @@ fn builder(
         snapshots: parts.snapshots.clone(),
         images: parts.images.clone(),
         transfers,
+        proxies,
         cache,
         executor: Arc::new(Steps(engine.clone())),
         frontend: Arc::new(DockerfileFrontend),

@@ -179,13 +179,8 @@ fn registries(
     options: &Options,
     engine: &EngineConfig,
 ) -> Result<gantry_distribution::Settings, OptionsError> {
-    let proxy = |name: &str| engine.proxies.get(name).cloned();
     let mut settings = gantry_distribution::Settings {
-        proxies: Proxies {
-            http: proxy("HTTP_PROXY"),
-            https: proxy("HTTPS_PROXY"),
-            no_proxy: proxy("NO_PROXY"),
-        },
+        proxies: Proxies::of_environment(),
         ..gantry_distribution::Settings::default()
     };
     settings.hosts.insecure_registries.clone_from(&engine.insecure_registries);
@@ -295,12 +290,10 @@ fn fill_engine(
     engine.debug = options.switch("debug", false);
     engine.insecure_registries = options.list("insecure-registry");
     engine.registry_mirrors = options.list("registry-mirror");
-    engine.proxies = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"]
+    let Proxies { http, https, no_proxy } = Proxies::of_environment();
+    engine.proxies = [("HTTP_PROXY", http), ("HTTPS_PROXY", https), ("NO_PROXY", no_proxy)]
         .into_iter()
-        .filter_map(|name| {
-            let value = std::env::var(name).or_else(|_| std::env::var(name.to_lowercase()));
-            value.ok().map(|value| (name.to_owned(), value))
-        })
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
         .collect();
     Ok(())
 }

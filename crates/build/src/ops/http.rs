@@ -15,7 +15,7 @@ use crate::{
         Kind, Node, Tree, TreeError, Xattrs,
         mirror::{KeptFile, Mirror, MirrorError, Session},
     },
-    web::{self, WebError},
+    web::{Web, WebError},
 };
 
 /// Permissions of a file that came over the network.
@@ -68,6 +68,7 @@ pub(crate) enum HttpError {
 
 /// Fetches a file; `progress` hears of its bytes.
 pub(crate) async fn fetch(
+    web: &Web,
     mirror: &Mirror,
     source: &HttpSource,
     progress: &(dyn Fn(u64) + Sync),
@@ -77,7 +78,7 @@ pub(crate) async fn fetch(
     let identity = format!("url\0{}", source.url);
     let known = mirror.kept_file(&identity);
     let tag = known.as_ref().map(|known| known.tag.as_str()).filter(|tag| *tag != "?");
-    let answer = web::get(&source.url, tag.unwrap_or_default()).await.map_err(HttpError::from)?;
+    let answer = web.get(&source.url, tag.unwrap_or_default()).await.map_err(HttpError::from)?;
     let file = match (answer.body, known) {
         (None, Some(known)) => known,
         (body, _) => {

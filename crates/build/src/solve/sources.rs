@@ -68,10 +68,10 @@ pub(super) async fn key(solver: &Arc<Solver>, id: VertexId) -> Result<Keyed, Sha
         Op::Http(source) => {
             solver.start(id);
             let counter = solver.build.reporter.counter(solver.number(id), "downloading");
-            let mirror = &solver.build.inner.mirror;
+            let (web, mirror) = (&solver.build.inner.web, &solver.build.inner.mirror);
             let progress = |bytes| counter.add(bytes);
             let fetched = tokio::select! {
-                fetched = http::fetch(mirror, source, &progress) => fetched?,
+                fetched = http::fetch(web, mirror, source, &progress) => fetched?,
                 () = solver.build.stop.cancelled() => return Err(Arc::new(OpError::Cancelled)),
             };
             counter.done();

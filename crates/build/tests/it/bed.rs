@@ -127,6 +127,7 @@ impl Bed {
                 gantry_distribution::Client::new(unreachable()).unwrap(),
                 TransferLimits::default(),
             ),
+            proxies: gantry_distribution::Proxies::default(),
             cache,
             executor: executor.clone(),
             frontend: frontend.clone(),

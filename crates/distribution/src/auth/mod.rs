@@ -17,6 +17,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use gantry_web::Address;
 use hyper::header::HeaderValue;
 
 use self::token::sensitive;
@@ -25,7 +26,7 @@ pub(crate) use self::{
     scope::Scopes,
     token::{Order, Token},
 };
-use crate::{Credentials, DistributionError, Secret, http::Address, server::Server};
+use crate::{Credentials, DistributionError, Secret, server::Server};
 
 /// How many tokens are kept before those that have expired are dropped.
 const TOKENS_MAX: usize = 256;

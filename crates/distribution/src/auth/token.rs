@@ -6,6 +6,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use gantry_web::{Address, Ask, Payload, Reply, Wire, verb};
 use hyper::{
     HeaderMap, Method, StatusCode,
     header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue},
@@ -13,11 +14,7 @@ use hyper::{
 use serde::Deserialize;
 
 use super::{challenge::Bearer, scope::Scopes};
-use crate::{
-    Credentials, DistributionError, Secret,
-    answer::Answer,
-    http::{Address, Ask, Payload, Reply, Wire, verb},
-};
+use crate::{Credentials, DistributionError, Secret, answer::Answer};
 
 /// The shortest life of a token, also if a server says less.
 const LIFE_MIN: Duration = Duration::from_secs(60);

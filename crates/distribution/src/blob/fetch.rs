@@ -8,6 +8,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use gantry_oci::Descriptor;
+use gantry_web::{Address, Ask, Payload, Reply, WireError};
 use hyper::{
     HeaderMap, Method, StatusCode,
     header::{HeaderValue, RANGE},
@@ -22,7 +23,6 @@ use super::{
 use crate::{
     DistributionError,
     auth::Scopes,
-    http::{Address, Ask, Payload, Reply, WireError},
     retry::Patience,
     server::{Call, Server, refusal},
 };

@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use gantry_oci::{Descriptor, Digest};
+use gantry_web::Address;
 use hyper::Method;
 
 pub use self::sink::{Memory, Sink};
@@ -27,7 +28,6 @@ use crate::{
     Credentials, DistributionError, Repository,
     auth::Scopes,
     hosts::{Action, Endpoint, Scheme},
-    http::Address,
     server::{Call, Server, refusal},
 };
 

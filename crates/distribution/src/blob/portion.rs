@@ -4,15 +4,13 @@ use std::ops::Range;
 
 use bytes::{Buf, Bytes};
 use gantry_oci::Descriptor;
+use gantry_web::{Pieces, Reply, WireError};
 use hyper::{
     HeaderMap, StatusCode,
     header::{CONTENT_LENGTH, CONTENT_RANGE, TRANSFER_ENCODING},
 };
 
-use crate::{
-    DistributionError,
-    http::{Pieces, Reply, WireError},
-};
+use crate::DistributionError;
 
 /// What was asked for.
 pub(super) struct Asked<'a> {

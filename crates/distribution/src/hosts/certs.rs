@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Trust, wrong_file};
+use gantry_web::Trust;
+
+use super::{trust, wrong_file};
 use crate::DistributionError;
 
 /// Reads the certificates in a directory.
@@ -10,14 +12,14 @@ pub(super) fn read(dir: &Path, skip_verify: bool) -> Result<Trust, DistributionE
     let mut trust = Trust::system(skip_verify);
     for path in files(dir)? {
         match path.extension().and_then(|extension| extension.to_str()) {
-            Some("crt") => trust.add_authorities(&path)?,
+            Some("crt") => trust::add_authorities(&mut trust, &path)?,
             Some("cert") => {
                 let key = path.with_extension("key");
                 if !key.exists() {
                     let why = "its key is missing; certificates of authorities end with .crt";
                     return Err(wrong_file(&path, why));
                 }
-                trust.add_identity(&path, &key)?;
+                trust::add_identity(&mut trust, &path, &key)?;
             }
             Some("key") if !path.with_extension("cert").exists() => {
                 return Err(wrong_file(&path, "its certificate is missing"));

@@ -5,8 +5,7 @@ use std::time::Duration;
 use hyper::HeaderMap;
 use regex_lite::Regex;
 
-use super::Trust;
-use crate::http::Address;
+use gantry_web::{Address, Trust};
 
 /// What is done at a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -28,8 +28,10 @@ use hyper::{
 use regex_lite::Regex;
 use serde::Deserialize;
 
-use super::{Trust, endpoint::Capabilities, endpoint::Endpoint, endpoint::Scheme, wrong_file};
-use crate::{DistributionError, http::Address};
+use gantry_web::{Address, Trust};
+
+use super::{endpoint::Capabilities, endpoint::Endpoint, endpoint::Scheme, trust, wrong_file};
+use crate::DistributionError;
 
 const NAME: &str = "hosts.toml";
 
@@ -159,10 +161,10 @@ impl Reader<'_> {
         }
         let mut trust = Trust::system(host.skip_verify.unwrap_or(endpoint.trust.skip_verify));
         for file in host.ca.map(Texts::list).unwrap_or_default() {
-            trust.add_authorities(&self.dir.join(file))?;
+            trust::add_authorities(&mut trust, &self.dir.join(file))?;
         }
         for (cert, key) in self.identities(host.client) {
-            trust.add_identity(&cert, &key)?;
+            trust::add_identity(&mut trust, &cert, &key)?;
         }
         // Somebody who writes "http" and says how TLS is checked has both in mind.
         if endpoint.scheme == Scheme::Http && !trust.is_plain() && endpoint.address.port != 80 {

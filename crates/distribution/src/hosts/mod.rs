@@ -21,16 +21,14 @@ mod trust;
 
 use std::path::{Path, PathBuf};
 
-pub use self::insecure::Network;
+use gantry_web::{Address, Trust, host_and_port};
+
 use self::{endpoint::Capabilities, insecure::Insecure};
 pub(crate) use self::{
     endpoint::{Action, Endpoint, Scheme},
-    trust::Trust,
+    trust::fingerprint,
 };
-use crate::{
-    DistributionError, HostsConfig,
-    http::{Address, host_and_port},
-};
+use crate::{DistributionError, HostsConfig};
 
 /// Docker Hub's name in references.
 pub(crate) const HUB: &str = "docker.io";

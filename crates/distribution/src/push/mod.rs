@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use gantry_oci::{Descriptor, Digest};
+use gantry_web::Address;
 use hyper::{Method, StatusCode, header::CONTENT_TYPE};
 
 pub use self::source::{FileSource, Source};
@@ -21,7 +22,6 @@ use self::upload::Upload;
 use crate::{
     At, DistributionError, Repository,
     auth::Scopes,
-    http::Address,
     manifest::DIGEST,
     referrers::SUBJECT,
     server::{Call, Server, refusal},

@@ -3,6 +3,7 @@
 use std::{io, sync::Arc};
 
 use gantry_oci::{Descriptor, Digest};
+use gantry_web::{Address, Ask, Payload, Reply, WireError, verb};
 use hyper::{
     HeaderMap, Method, StatusCode,
     header::{CONTENT_RANGE, CONTENT_TYPE, HeaderValue, RANGE},
@@ -12,7 +13,6 @@ use super::source::{Source, feed};
 use crate::{
     DistributionError, Repository,
     auth::Scopes,
-    http::{Address, Ask, Payload, Reply, WireError, verb},
     retry::Patience,
     server::{Call, Server, refusal},
 };

@@ -18,7 +18,7 @@ pub(super) struct Remote(pub(super) Repository);
 impl Remote {
     /// The repository of a name, for the user.
     pub(super) async fn of(call: &Call<'_>, name: &Reference) -> Result<Self, Failure> {
-        let mut settings = Settings { proxies: proxies(), ..Settings::default() };
+        let mut settings = Settings { proxies: Proxies::of_environment(), ..Settings::default() };
         if call.flags.is_on("insecure") {
             settings.hosts.insecure_registries.push(name.domain().to_owned());
         }
@@ -70,18 +70,5 @@ fn credentials(config: AuthConfig) -> Credentials {
         Credentials::Anonymous
     } else {
         Credentials::Basic { username, password: Secret::new(password) }
-    }
-}
-
-/// The proxies of the environment.
-fn proxies() -> Proxies {
-    let variable = |name: &str| {
-        let value = std::env::var(name).or_else(|_| std::env::var(name.to_lowercase()));
-        value.ok().filter(|value| !value.is_empty())
-    };
-    Proxies {
-        http: variable("HTTP_PROXY"),
-        https: variable("HTTPS_PROXY"),
-        no_proxy: variable("NO_PROXY"),
     }
 }

@@ -25,13 +25,18 @@ const SKIP_MAX: u64 = 64 << 10;
 
 /// What is sent.
 #[derive(Debug)]
-pub(crate) enum Payload {
+pub enum Payload {
     /// Nothing.
     Empty,
     /// A document.
     Whole(Bytes),
     /// What comes out of a channel; its length is told if it is known.
-    Stream { length: Option<u64>, pieces: mpsc::Receiver<io::Result<Bytes>> },
+    Stream {
+        /// In bytes.
+        length: Option<u64>,
+        /// The data; its end is the channel's.
+        pieces: mpsc::Receiver<io::Result<Bytes>>,
+    },
 }
 
 impl Payload {
@@ -122,7 +127,7 @@ impl Body for Sending {
 
 /// The content of an answer, as it comes; a server that falls silent is an error.
 #[derive(Debug)]
-pub(crate) struct Pieces {
+pub struct Pieces {
     body: Incoming,
     stall: Duration,
 }
@@ -132,8 +137,11 @@ impl Pieces {
         Self { body, stall }
     }
 
-    /// The next piece.
-    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, WireError> {
+    /// The next piece; none at the end.
+    ///
+    /// # Errors
+    /// When the connection breaks, or nothing comes for too long.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, WireError> {
         loop {
             match tokio::time::timeout(self.stall, self.body.frame()).await {
                 Err(_) => return Err(WireError::Stalled(self.stall.as_secs())),
@@ -149,12 +157,15 @@ impl Pieces {
     }
 
     /// Reads over the rest, if that is little and comes at once: the connection can be used again.
-    pub(crate) async fn skip(self) {
+    pub async fn skip(self) {
         drop(tokio::time::timeout(SKIP, self.all(SKIP_MAX)).await);
     }
 
     /// All of it; nothing if it is larger than `limit_bytes`.
-    pub(crate) async fn all(mut self, limit_bytes: u64) -> Result<Option<Bytes>, WireError> {
+    ///
+    /// # Errors
+    /// As [`Pieces::next`].
+    pub async fn all(mut self, limit_bytes: u64) -> Result<Option<Bytes>, WireError> {
         let announced = self.body.size_hint();
         if announced.lower() > limit_bytes {
             return Ok(None);

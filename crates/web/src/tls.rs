@@ -17,16 +17,20 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use crate::{DistributionError, hosts::Trust};
+use crate::Trust;
+
+/// What is trusted cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct TlsError(String);
 
 /// The configuration for servers that are trusted like this.
-pub(super) fn config(trust: &Trust) -> Result<Arc<ClientConfig>, DistributionError> {
-    let failed = |error: rustls::Error| DistributionError::Authorities(error.to_string());
+pub(crate) fn config(trust: &Trust) -> Result<Arc<ClientConfig>, TlsError> {
+    let failed = |error: rustls::Error| TlsError(error.to_string());
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let verifier: Arc<dyn ServerCertVerifier> = if trust.skip_verify {
-        Arc::new(Anybody(provider.signature_verification_algorithms))
-    } else {
-        Arc::new(Known::new(trust, &provider)?)
+    let verifier = match trust.skip_verify {
+        true => any_certificate(),
+        false => Arc::new(known(trust, &provider)?),
     };
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -57,30 +61,41 @@ fn system() -> &'static RootCertStore {
     })
 }
 
-/// Checks certificates against the machine's authorities and those of the configuration.
+/// Takes every certificate: for servers that are configured as insecure.
+#[must_use]
+pub fn any_certificate() -> Arc<dyn ServerCertVerifier> {
+    let algorithms = aws_lc_rs::default_provider().signature_verification_algorithms;
+    Arc::new(Verifier { wanted: Wanted::Any, algorithms })
+}
+
+/// Takes certificates of the machine's authorities and of those that are named.
+fn known(trust: &Trust, provider: &Arc<CryptoProvider>) -> Result<Verifier, TlsError> {
+    let mut roots = system().clone();
+    roots.add_parsable_certificates(trust.authorities.iter().cloned());
+    let build = |roots| {
+        WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
+            .build()
+            .map_err(|error| TlsError(error.to_string()))
+    };
+    let chain = if roots.is_empty() { None } else { Some(build(roots)?) };
+    let algorithms = provider.signature_verification_algorithms;
+    Ok(Verifier { wanted: Wanted::Known { chain, own: trust.authorities.clone() }, algorithms })
+}
+
+/// Checks certificates, and that servers have the keys of theirs.
 #[derive(Debug)]
-struct Known {
-    chain: Option<Arc<WebPkiServerVerifier>>,
-    own: Vec<CertificateDer<'static>>,
+struct Verifier {
+    wanted: Wanted,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl Known {
-    fn new(trust: &Trust, provider: &Arc<CryptoProvider>) -> Result<Self, DistributionError> {
-        let mut roots = system().clone();
-        roots.add_parsable_certificates(trust.authorities.iter().cloned());
-        let build = |roots| {
-            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
-                .build()
-                .map_err(|error| DistributionError::Authorities(error.to_string()))
-        };
-        let chain = if roots.is_empty() { None } else { Some(build(roots)?) };
-        let algorithms = provider.signature_verification_algorithms;
-        Ok(Self { chain, own: trust.authorities.clone(), algorithms })
-    }
+#[derive(Debug)]
+enum Wanted {
+    Any,
+    Known { chain: Option<Arc<WebPkiServerVerifier>>, own: Vec<CertificateDer<'static>> },
 }
 
-impl ServerCertVerifier for Known {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -89,15 +104,18 @@ impl ServerCertVerifier for Known {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
+        let Wanted::Known { chain, own } = &self.wanted else {
+            return Ok(ServerCertVerified::assertion());
+        };
         let unknown = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
-        let chain = self.chain.as_ref().ok_or(unknown)?;
+        let chain = chain.as_ref().ok_or(unknown)?;
         let checked =
             chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         match checked {
             // A certificate that signs itself is an authority, which no server may be; but this very
-            // one was put down for this registry, and its dates were checked before.
+            // one was put down for this server, and its dates were checked before.
             Err(rustls::Error::InvalidCertificate(CertificateError::Other(_)))
-                if self.own.iter().any(|own| own == end_entity) =>
+                if own.iter().any(|own| own == end_entity) =>
             {
                 verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
                 Ok(ServerCertVerified::assertion())
@@ -126,44 +144,5 @@ impl ServerCertVerifier for Known {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
-    }
-}
-
-/// Takes every certificate: for registries that are configured as insecure.
-#[derive(Debug)]
-struct Anybody(WebPkiSupportedAlgorithms);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.0)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.0)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_schemes()
     }
 }

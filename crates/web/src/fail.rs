@@ -66,12 +66,14 @@ pub enum WireError {
 
 impl WireError {
     /// Whether the same request may do better soon.
-    pub(crate) fn is_passing(&self) -> bool {
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
         matches!(self, Self::Broken(_) | Self::Stalled(_))
     }
 
     /// Whether a server that may do without TLS is to be asked without.
-    pub(crate) fn suggests_plain(&self) -> bool {
+    #[must_use]
+    pub fn suggests_plain(&self) -> bool {
         matches!(self, Self::NoTls | Self::Tls(_) | Self::Broken(_) | Self::Dial { .. })
     }
 

@@ -1,10 +1,15 @@
-//! URLs, as far as registries need them.
+//! URLs.
 
 use std::fmt;
 
+use base64::{Engine, engine::general_purpose::STANDARD};
+use percent_encoding::percent_decode_str;
+
+use crate::Secret;
+
 /// A URL that can be asked; no user and no password are in it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Address {
+pub struct Address {
     /// By TLS.
     pub tls: bool,
     /// The host in small letters, without brackets.
@@ -17,7 +22,7 @@ pub(crate) struct Address {
 
 impl Address {
     /// Reads a URL.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
+    pub fn parse(text: &str) -> Option<Self> {
         let (scheme, rest) = text.split_once("://")?;
         let tls = match scheme.to_ascii_lowercase().as_str() {
             "http" => false,
@@ -38,8 +43,14 @@ impl Address {
         plain.then_some(Self { tls, host, port, target })
     }
 
+    /// Reads a URL that may have a user; gives the value of `Authorization` for them, too.
+    #[must_use]
+    pub fn parse_with_user(text: &str) -> Option<(Self, Option<Secret>)> {
+        Some((Self::parse(&without_user(text))?, user_of(text).map(basic)))
+    }
+
     /// What a redirect from here to `text` leads to.
-    pub(crate) fn join(&self, text: &str) -> Option<Self> {
+    pub fn join(&self, text: &str) -> Option<Self> {
         // In a query, a URL may stand as a value.
         let head = text.split(['?', '#']).next().unwrap_or_default();
         if head.contains("://") {
@@ -59,12 +70,12 @@ impl Address {
     }
 
     /// The same server with another path and query.
-    pub(crate) fn with_target(&self, target: String) -> Self {
+    pub fn with_target(&self, target: String) -> Self {
         Self { target, ..self.clone() }
     }
 
     /// With one more parameter in the query.
-    pub(crate) fn with_query(mut self, name: &str, value: &str) -> Self {
+    pub fn with_query(mut self, name: &str, value: &str) -> Self {
         self.target.push(if self.target.contains('?') { '&' } else { '?' });
         let pair =
             form_urlencoded::Serializer::new(String::new()).append_pair(name, value).finish();
@@ -73,28 +84,28 @@ impl Address {
     }
 
     /// Host and port; brackets around an IPv6 address, the usual port left out.
-    pub(crate) fn authority(&self) -> String {
+    pub fn authority(&self) -> String {
         let host = self.bracketed();
         if self.port == usual_port(self.tls) { host } else { format!("{host}:{}", self.port) }
     }
 
     /// Host and port, both always.
-    pub(crate) fn host_port(&self) -> String {
+    pub fn host_port(&self) -> String {
         format!("{}:{}", self.bracketed(), self.port)
     }
 
     /// `https://host:port`.
-    pub(crate) fn origin(&self) -> String {
+    pub fn origin(&self) -> String {
         format!("{}://{}", self.scheme(), self.authority())
     }
 
     /// Whether both are of one server, by the same scheme.
-    pub(crate) fn same_origin(&self, other: &Self) -> bool {
+    pub fn same_origin(&self, other: &Self) -> bool {
         self.tls == other.tls && self.host == other.host && self.port == other.port
     }
 
     /// The whole URL; its query may hold a signature that gives access.
-    pub(crate) fn whole(&self) -> String {
+    pub fn whole(&self) -> String {
         format!("{}{}", self.origin(), self.target)
     }
 
@@ -133,8 +144,31 @@ impl fmt::Display for Address {
     }
 }
 
+/// The part of a URL that names a user, as it stands there.
+fn user_of(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    rest[..end].rsplit_once('@').map(|(user, _)| user)
+}
+
+/// A URL without its user and password.
+pub(crate) fn without_user(url: &str) -> String {
+    match user_of(url) {
+        Some(user) => url.replacen(&format!("://{user}@"), "://", 1),
+        None => url.to_owned(),
+    }
+}
+
+/// `user:password`, as it stands in a URL, for `Authorization`.
+fn basic(user: &str) -> Secret {
+    let (name, password) = user.split_once(':').unwrap_or((user, ""));
+    let decoded = |text| percent_decode_str(text).collect::<Vec<u8>>();
+    let both = [decoded(name), b":".to_vec(), decoded(password)].concat();
+    Secret::new(format!("Basic {}", STANDARD.encode(both)))
+}
+
 /// `host`, `host:port` or `[address]:port`; the host in small letters and without brackets.
-pub(crate) fn host_and_port(place: &str) -> Option<(String, Option<u16>)> {
+pub fn host_and_port(place: &str) -> Option<(String, Option<u16>)> {
     let (host, port) = match place.strip_prefix('[') {
         Some(rest) => {
             let (host, rest) = rest.split_once(']')?;
@@ -190,6 +224,15 @@ mod tests {
             let address = Address::parse(text).map(|address| address.to_string());
             assert_eq!(address.as_deref(), want, "{text}");
         }
+    }
+
+    #[test]
+    fn users() {
+        let (address, user) = Address::parse_with_user("http://user:p%40ss@host/x?a@b").unwrap();
+        assert_eq!(address.whole(), "http://host/x?a@b");
+        assert_eq!(user.unwrap().expose(), "Basic dXNlcjpwQHNz");
+        let (_, none) = Address::parse_with_user("http://host/@x").unwrap();
+        assert_eq!(none, None);
     }
 
     #[test]

@@ -2,11 +2,37 @@
 
 use std::net::IpAddr;
 
-use base64::{Engine, engine::general_purpose::STANDARD};
-use percent_encoding::percent_decode_str;
+use crate::{
+    Network, Secret,
+    address::{Address, without_user},
+};
 
-use super::address::Address;
-use crate::{Proxies, Secret, hosts::Network};
+/// Proxies, as `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` name them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Proxies {
+    /// For `http` URLs.
+    pub http: Option<String>,
+    /// For `https` URLs.
+    pub https: Option<String>,
+    /// Hosts that are reached without one, separated by commas.
+    pub no_proxy: Option<String>,
+}
+
+impl Proxies {
+    /// Those of the environment, in capitals or not.
+    #[must_use]
+    pub fn of_environment() -> Self {
+        let variable = |name: &str| {
+            let value = std::env::var(name).or_else(|_| std::env::var(name.to_lowercase()));
+            value.ok().filter(|value| !value.is_empty())
+        };
+        Self {
+            http: variable("HTTP_PROXY"),
+            https: variable("HTTPS_PROXY"),
+            no_proxy: variable("NO_PROXY"),
+        }
+    }
+}
 
 /// A proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,23 +54,10 @@ pub(super) fn on_the_way(proxies: &Proxies, address: &Address) -> Result<Option<
 
 fn read(text: &str) -> Result<Proxy, String> {
     let text = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-    let (scheme, rest) = text.split_once("://").unwrap_or_default();
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (authority, _) = rest.split_at(end);
-    let (user, place) = match authority.rsplit_once('@') {
-        Some((user, place)) => (Some(user), place),
-        None => (None, authority),
-    };
-    let address = Address::parse(&format!("{scheme}://{place}"))
-        .ok_or_else(|| format!("{scheme}://{place} is no proxy that can be used"))?;
-    Ok(Proxy { address, credentials: user.map(basic) })
-}
-
-fn basic(user: &str) -> Secret {
-    let (name, password) = user.split_once(':').unwrap_or((user, ""));
-    let decoded = |text| percent_decode_str(text).collect::<Vec<u8>>();
-    let both = [decoded(name), b":".to_vec(), decoded(password)].concat();
-    Secret::new(format!("Basic {}", STANDARD.encode(both)))
+    let (address, credentials) = Address::parse_with_user(&text)
+        // What cannot be read is shown without a password in it.
+        .ok_or_else(|| format!("{} is no proxy that can be used", without_user(&text)))?;
+    Ok(Proxy { address, credentials })
 }
 
 /// Whether a list of hosts names one: itself, a domain above it, its address or network, or `*`.

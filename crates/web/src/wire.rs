@@ -19,65 +19,89 @@ use super::{
     fail::WireError,
     proxy, tls,
 };
-use crate::{DistributionError, Limits, Proxies, hosts::Trust};
+use crate::{Proxies, TlsError, Trust};
 
 /// How long a connection that is not used is kept.
 const IDLE: Duration = Duration::from_secs(30);
 
+/// How long a server is waited for.
+#[derive(Clone, Copy, Debug)]
+pub struct Waits {
+    /// How long it may take to be reached.
+    pub connect: Duration,
+    /// How long it may take to begin its answer.
+    pub answer: Duration,
+    /// How long it may be silent within an answer.
+    pub stall: Duration,
+}
+
 /// Connections to servers that are trusted alike.
 #[derive(Clone)]
-pub(crate) struct Wire {
+pub struct Wire {
     client: Client<Connector, Sending>,
     proxies: Arc<Proxies>,
     user_agent: HeaderValue,
-    answer: Duration,
-    stall: Duration,
+    waits: Waits,
+}
+
+impl std::fmt::Debug for Wire {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Wire").field("waits", &self.waits).finish_non_exhaustive()
+    }
 }
 
 /// A request.
 #[derive(Debug)]
-pub(crate) struct Ask {
+pub struct Ask {
+    /// The method.
     pub method: Method,
+    /// What is asked for.
     pub address: Address,
+    /// Headers beside those of the connection.
     pub headers: HeaderMap,
+    /// The content.
     pub payload: Payload,
 }
 
 /// An answer.
 #[derive(Debug)]
-pub(crate) struct Reply {
+pub struct Reply {
+    /// The status.
     pub status: StatusCode,
+    /// The headers.
     pub headers: HeaderMap,
     /// Who answered; not who was asked, after redirects.
     pub address: Address,
+    /// The content, as it comes.
     pub pieces: Pieces,
 }
 
 impl Wire {
-    pub(crate) fn new(
+    /// Connections by these proxies; none is opened yet.
+    ///
+    /// # Errors
+    /// When what is trusted cannot be used.
+    pub fn new(
         trust: &Trust,
-        connect: Duration,
         proxies: &Arc<Proxies>,
-        limits: &Limits,
+        waits: Waits,
         user_agent: &HeaderValue,
-    ) -> Result<Self, DistributionError> {
+    ) -> Result<Self, TlsError> {
         let tls = tls::config(trust)?;
-        let connector = Connector { tls, proxies: Arc::clone(proxies), timeout: connect };
+        let connector = Connector { tls, proxies: Arc::clone(proxies), timeout: waits.connect };
         let client = Client::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE)
             .pool_timer(TokioTimer::new())
             .build(connector);
-        Ok(Self {
-            client,
-            proxies: Arc::clone(proxies),
-            user_agent: user_agent.clone(),
-            answer: limits.answer,
-            stall: limits.stall,
-        })
+        let (proxies, user_agent) = (Arc::clone(proxies), user_agent.clone());
+        Ok(Self { client, proxies, user_agent, waits })
     }
 
     /// Sends a request and waits for the head of its answer.
-    pub(crate) async fn send(&self, ask: Ask) -> Result<Reply, WireError> {
+    ///
+    /// # Errors
+    /// [`WireError`]; an answer of any status is none.
+    pub async fn send(&self, ask: Ask) -> Result<Reply, WireError> {
         let Ask { method, address, headers, payload } = ask;
         tracing::debug!(%method, %address, "asking");
         let (sending, watch) = payload.watched();
@@ -91,7 +115,7 @@ impl Wire {
         let response = self.wait(self.client.request(request), &watch).await?;
         let (head, body) = response.into_parts();
         tracing::debug!(status = head.status.as_u16(), %address, "answered");
-        let pieces = Pieces::new(body, self.stall);
+        let pieces = Pieces::new(body, self.waits.stall);
         Ok(Reply { status: head.status, headers: head.headers, address, pieces })
     }
 
@@ -118,10 +142,10 @@ impl Wire {
         let mut request = std::pin::pin!(request);
         let mut sent = watch.sent();
         loop {
-            match tokio::time::timeout(self.answer, &mut request).await {
+            match tokio::time::timeout(self.waits.answer, &mut request).await {
                 Ok(answered) => return answered.map_err(|error| WireError::of(&error)),
                 Err(_) if watch.waits() || watch.sent() != sent => sent = watch.sent(),
-                Err(_) => return Err(WireError::Silent(self.answer.as_secs())),
+                Err(_) => return Err(WireError::Silent(self.waits.answer.as_secs())),
             }
         }
     }
