@@ -56,4 +56,4 @@ pub use config::{
 pub use pattern::Pattern;
 pub use rules::{Protect, Quota, Retention, Span};
 pub use server::{ServeError, Server};
-pub use upstream::{FetchedBlob, FetchedManifest, HttpUpstream, Upstream, UpstreamError};
+pub use upstream::UpstreamError;

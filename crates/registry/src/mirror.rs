@@ -14,10 +14,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt, stream};
+use futures_util::{Stream, stream};
+use gantry_distribution::At;
 use gantry_fault::chain;
 use gantry_oci::Digest;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::{
     config,
@@ -25,13 +26,12 @@ use crate::{
     manifest,
     name::Name,
     registry::Registry,
-    upstream::{FetchedBlob, HttpUpstream, Upstream, UpstreamError},
+    uploads::Session,
+    upstream::{Incoming, Piece, Upstream, UpstreamError},
 };
 
-/// How often a blob that breaks off is asked for again.
-const TRIES: usize = 5;
-/// How much is written at once, in bytes.
-const BATCH_BYTES: usize = 256 << 10;
+/// How many pieces are written at once.
+const BATCH: usize = 16;
 /// How much of a blob that comes is passed on at once, in bytes.
 const PIECE_BYTES: u64 = 256 << 10;
 
@@ -47,7 +47,7 @@ pub(crate) struct Mirrors {
 #[derive(Debug)]
 struct Route {
     prefix: String,
-    upstream: Arc<dyn Upstream>,
+    upstream: Arc<Upstream>,
     fresh_for: Duration,
 }
 
@@ -83,17 +83,14 @@ impl Mirrors {
     pub(crate) fn open(configured: &[config::Mirror]) -> Result<Self, UpstreamError> {
         let mut mirrors = Self::default();
         for one in configured {
-            let user = one.username.as_deref().map(|name| (name, one.password.as_str()));
-            let upstream = Arc::new(HttpUpstream::new(&one.url, user)?);
-            mirrors.add(&one.prefix, upstream, one.fresh_for.0);
+            mirrors.routes.push(Route {
+                prefix: one.prefix.clone(),
+                upstream: Arc::new(Upstream::new(one)?),
+                fresh_for: one.fresh_for.0,
+            });
         }
+        mirrors.routes.sort_by_key(|route| std::cmp::Reverse(route.prefix.len()));
         Ok(mirrors)
-    }
-
-    /// One more upstream, for names that begin with `prefix`; all names if it is empty.
-    pub(crate) fn add(&mut self, prefix: &str, upstream: Arc<dyn Upstream>, fresh_for: Duration) {
-        self.routes.push(Route { prefix: prefix.to_owned(), upstream, fresh_for });
-        self.routes.sort_by_key(|route| std::cmp::Reverse(route.prefix.len()));
     }
 
     /// The upstream of a repository, and the repository's name there.
@@ -146,7 +143,7 @@ pub(crate) async fn freshen(
                 Ok(None) => Ok(()),
                 Ok(now) if now == here.as_ref().map(|(digest, _)| digest.clone()) => Ok(()),
                 Ok(Some(_)) => fetch(registry, route, name, remote, reference).await,
-                Err(error) => Err(error.to_string()),
+                Err(error) => Err(chain(&error)),
             }
         }
         (None, _) => fetch(registry, route, name, remote, reference).await,
@@ -172,24 +169,17 @@ async fn fetch(
     remote: &str,
     reference: &Reference,
 ) -> Result<(), String> {
-    let text = match reference {
-        Reference::Tag(tag) => tag.as_str(),
-        Reference::Digest(digest) => digest.as_str(),
+    let (at, tags) = match reference {
+        Reference::Tag(tag) => (At::Tag(tag.clone()), vec![tag.clone()]),
+        Reference::Digest(digest) => (At::Digest(digest.clone()), Vec::new()),
     };
-    let fetched = route.upstream.manifest(remote, text).await.map_err(|error| chain(&error))?;
+    let fetched = route.upstream.manifest(remote, &at).await.map_err(|error| chain(&error))?;
     let Some(fetched) = fetched else { return Ok(()) };
-    let (digest, tags) = match reference {
-        Reference::Tag(tag) => (Digest::of(&fetched.body), vec![tag.clone()]),
-        Reference::Digest(digest) => {
-            digest.verify(&fetched.body).map_err(|error| error.to_string())?;
-            (digest.clone(), Vec::new())
-        }
-    };
-    let parsed = manifest::parse(&fetched.body, &fetched.media_type);
+    let parsed = manifest::parse(&fetched.bytes, &fetched.descriptor.media_type);
     let parsed = parsed.map_err(|error| error.to_string())?;
     let new = NewManifest {
-        digest: &digest,
-        body: &fetched.body,
+        digest: &fetched.descriptor.digest,
+        body: &fetched.bytes,
         parsed: &parsed,
         tags: &tags,
         sparse: true,
@@ -216,7 +206,7 @@ pub(crate) fn follow(
         (registry.clone(), Arc::clone(&route.upstream), remote.to_owned());
     tokio::spawn(async move {
         let (name, digest) = &key;
-        let end = match bring(&registry, &*upstream, name, &remote, digest, &told).await {
+        let end = match bring(&registry, &upstream, name, &remote, digest, &told).await {
             Ok(end) => end,
             Err(why) => {
                 tracing::warn!(repository = %name, %digest, why, "a blob could not be fetched");
@@ -233,22 +223,20 @@ pub(crate) fn follow(
 /// The size in bytes of a blob that an upstream has, without fetching it.
 pub(crate) async fn size_of(registry: &Registry, name: &Name, digest: &Digest) -> Option<u64> {
     let (route, remote) = registry.mirrors.find(name)?;
-    let blob = route.upstream.blob(remote, digest, 0).await;
-    blob.ok().flatten().map(|blob| blob.size_bytes)
+    route.upstream.size_of(remote, digest).await.ok().flatten()
 }
 
 async fn bring(
     registry: &Registry,
-    upstream: &dyn Upstream,
+    upstream: &Upstream,
     name: &Name,
     remote: &str,
     digest: &Digest,
     told: &watch::Sender<Progress>,
 ) -> Result<End, String> {
     let (index, blobs) = (&registry.index, &*registry.blobs);
-    let first = upstream.blob(remote, digest, 0).await.map_err(|error| chain(&error))?;
-    let Some(mut blob) = first else { return Ok(End::Missing) };
-    let size_bytes = blob.size_bytes;
+    let size_bytes = upstream.size_of(remote, digest).await.map_err(|error| chain(&error))?;
+    let Some(size_bytes) = size_bytes else { return Ok(End::Missing) };
     if size_bytes > registry.config.limits.blob_bytes {
         return Err(format!("it has {size_bytes} bytes"));
     }
@@ -257,16 +245,13 @@ async fn bring(
     let session = registry.uploads.take(index, blobs, name, &id).await;
     let mut session = session.map_err(|error| chain(&error))?;
     told.send_modify(|progress| progress.begun = Some((id.clone(), size_bytes)));
-    let mut done = Ok(());
-    for tried in 1..=TRIES {
-        done = receive(&mut session, blob, size_bytes, told).await;
-        let Err(why) = &done else { break };
-        tracing::info!(%digest, why, tried, "a fetch broke off");
-        match upstream.blob(remote, digest, session.size_bytes()).await {
-            Ok(Some(rest)) if tried < TRIES => blob = rest,
-            _ => break,
-        }
-    }
+    let (incoming, pieces) = Incoming::new();
+    let (fetched, written) = tokio::join!(
+        upstream.blob(remote, (digest, size_bytes), incoming),
+        receive(&mut session, pieces, told),
+    );
+    // Who cannot write is the cause of it all.
+    let done = written.and_then(|()| fetched.map_err(|error| chain(&error)));
     let stored = match done {
         Ok(()) => {
             let _held = index.hold_blob(digest).await;
@@ -289,47 +274,33 @@ async fn bring(
     stored.map(|()| End::Whole)
 }
 
-/// Writes what comes of a blob, up to its size.
+/// Writes what comes of a blob.
 async fn receive(
-    session: &mut crate::uploads::Session,
-    mut blob: FetchedBlob,
-    size_bytes: u64,
+    session: &mut Session,
+    mut pieces: mpsc::Receiver<Piece>,
     told: &watch::Sender<Progress>,
 ) -> Result<(), String> {
-    loop {
-        let (mut batch, mut size, mut end) = (Vec::new(), 0, None);
-        while size < BATCH_BYTES {
-            match blob.pieces.next().await {
-                Some(Ok(piece)) => {
-                    size += piece.len();
-                    batch.push(piece);
-                }
-                Some(Err(error)) => {
-                    end = Some(Err(error.to_string()));
-                    break;
-                }
-                None => {
-                    end = Some(Ok(()));
-                    break;
-                }
+    let mut batch = Vec::with_capacity(BATCH);
+    while pieces.recv_many(&mut batch, BATCH).await > 0 {
+        let (mut data, mut end) = (Vec::with_capacity(batch.len()), None);
+        for piece in batch.drain(..) {
+            match piece {
+                Piece::Data(bytes) => data.push(bytes),
+                Piece::End(asked) => end = Some(asked),
             }
         }
-        if session.size_bytes() + size as u64 > size_bytes {
-            return Err("more comes than was told".to_owned());
-        }
-        if !batch.is_empty() {
-            session.write(batch).await.map_err(|error| chain(&error))?;
+        if !data.is_empty() {
+            session.write(data).await.map_err(|error| chain(&error))?;
             let written = session.size_bytes();
             told.send_modify(|progress| progress.written_bytes = written);
         }
-        match end {
-            None => {}
-            Some(Ok(())) if session.size_bytes() < size_bytes => {
-                return Err("it ended early".to_owned());
-            }
-            Some(end) => return end,
+        if let Some(asked) = end {
+            let digest = session.digest().map_err(|error| chain(&error))?;
+            // Whoever asked may have gone.
+            let _ = asked.send(digest);
         }
     }
+    Ok(())
 }
 
 /// The bytes of a blob while it comes. The last one waits until the digest was right, so that
@@ -376,13 +347,15 @@ mod tests {
 
     #[test]
     fn the_longest_prefix_counts() {
-        let mut mirrors = Mirrors::default();
-        for (prefix, url) in
-            [("", "http://all"), ("hub", "http://hub"), ("hub/deep", "http://deep")]
-        {
-            let upstream = Arc::new(HttpUpstream::new(url, None).unwrap());
-            mirrors.add(prefix, upstream, Duration::ZERO);
-        }
+        let of = |(prefix, url): (&str, &str)| config::Mirror {
+            prefix: prefix.to_owned(),
+            url: url.to_owned(),
+            username: None,
+            password: String::new(),
+            fresh_for: crate::Span::seconds(0),
+        };
+        let all = [("", "http://all"), ("hub", "http://hub"), ("hub/deep", "http://deep")];
+        let mirrors = Mirrors::open(&all.map(of)).unwrap();
         for (name, prefix, remote) in [
             ("hub/library/x", "hub", "library/x"),
             ("hub/deep/x", "hub/deep", "x"),

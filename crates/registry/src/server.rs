@@ -21,7 +21,7 @@ use crate::{
     rules::Rules,
     tls::Certificates,
     uploads::Uploads,
-    upstream::{Upstream, UpstreamError},
+    upstream::UpstreamError,
 };
 
 /// How long requests under way may take when the registry ends.
@@ -30,8 +30,6 @@ const DRAIN_MAX: Duration = Duration::from_secs(10);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long a client may take for a TLS handshake.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(20);
-/// How long tags of upstreams that no configuration names are served without asking again.
-const FRESH_FOR: Duration = Duration::from_secs(300);
 
 /// Why a registry cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -89,18 +87,6 @@ impl Server {
     /// # Errors
     /// When the directory, the address, or a file that is named cannot be used.
     pub async fn bind(config: Config) -> Result<Self, ServeError> {
-        Self::bind_with(config, Vec::new()).await
-    }
-
-    /// The same with upstreams beside those that the configuration names: a prefix of repositories'
-    /// names, and whom to ask for what is not here.
-    ///
-    /// # Errors
-    /// As [`Server::bind`].
-    pub async fn bind_with(
-        config: Config,
-        upstreams: Vec<(String, Arc<dyn Upstream>)>,
-    ) -> Result<Self, ServeError> {
         let file = |what| move |source| ServeError::File { what, source };
         let certificates = config.tls.as_ref().map(Certificates::open).transpose();
         let certificates = certificates.map_err(file("certificate"))?.map(Arc::new);
@@ -112,7 +98,7 @@ impl Server {
         let address = listener
             .local_addr()
             .map_err(|source| ServeError::Listen { address: config.listen.clone(), source })?;
-        let registry = Registry::new(open(config, upstreams)?);
+        let registry = Registry::new(open(config)?);
         Ok(Self { registry, listener, debug, certificates, address })
     }
 
@@ -167,7 +153,7 @@ impl Server {
     }
 }
 
-fn open(config: Config, upstreams: Vec<(String, Arc<dyn Upstream>)>) -> Result<Parts, ServeError> {
+fn open(config: Config) -> Result<Parts, ServeError> {
     let root = config.root.clone();
     let unusable = |source: Box<dyn Error + Send + Sync>| ServeError::Root {
         root: root.display().to_string(),
@@ -186,10 +172,7 @@ fn open(config: Config, upstreams: Vec<(String, Arc<dyn Upstream>)>) -> Result<P
     let warning = warning.and_then(|text| {
         HeaderValue::try_from(format!("299 - \"{}\"", text.replace(['"', '\\'], "'"))).ok()
     });
-    let mut mirrors = Mirrors::open(&config.mirrors).map_err(ServeError::Upstream)?;
-    for (prefix, upstream) in upstreams {
-        mirrors.add(&prefix, upstream, FRESH_FOR);
-    }
+    let mirrors = Mirrors::open(&config.mirrors).map_err(ServeError::Upstream)?;
     let (uploads, metrics) = (Uploads::default(), Metrics::default());
     let blobs = Arc::new(blobs);
     Ok(Parts { config, index, blobs, uploads, gate, mirrors, metrics, audit, warning })

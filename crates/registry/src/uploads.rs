@@ -210,6 +210,11 @@ impl Session {
         Ok(self.upload()?.write(pieces).await?)
     }
 
+    /// The digest of what has come.
+    pub(crate) fn digest(&mut self) -> Result<Digest, UploadError> {
+        Ok(self.upload()?.digest()?)
+    }
+
     /// Makes the blob permanent.
     pub(crate) async fn commit(&mut self, digest: &Digest) -> Result<(), UploadError> {
         Ok(self.upload()?.commit(digest).await?)

@@ -218,6 +218,13 @@ impl Upload for Writer {
         })
     }
 
+    fn digest(&mut self) -> Result<Digest, BlobError> {
+        let progress = self.take()?;
+        let digest = progress.hasher.clone().finish();
+        self.progress = Some(progress);
+        Ok(digest)
+    }
+
     fn commit<'a>(&'a mut self, digest: &'a Digest) -> Later<'a, ()> {
         Box::pin(async move {
             let (progress, path) = (self.take()?, self.path.clone());

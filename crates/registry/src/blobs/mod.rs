@@ -61,6 +61,9 @@ pub(crate) trait Upload: Send {
     /// Takes in the next bytes.
     fn write(&mut self, pieces: Vec<Bytes>) -> Later<'_, ()>;
 
+    /// The digest of what has come, by the algorithm that the upload began with.
+    fn digest(&mut self) -> Result<Digest, BlobError>;
+
     /// Checks the digest and makes the blob permanent: when this answers, it survives a power cut.
     ///
     /// The upload is gone afterwards, also when the digest is wrong.
