@@ -5,6 +5,8 @@ use std::{
     sync::mpsc::{Receiver, SyncSender, sync_channel},
 };
 
+use libdeflater::CompressionLvl;
+
 use crate::{ArchiveError, gzip::Blocks};
 
 /// Size of the pieces that go from the decompressor's thread to the reader.
@@ -13,9 +15,6 @@ const PIECE: usize = 256 << 10;
 const PIECES: usize = 4;
 /// Most memory that an xz stream may ask for; `xz -9` needs 65 MiB.
 const XZ_MEMORY: u64 = 256 << 20;
-
-/// How hard gzip tries, 1 to 9: what a push waits for, for a few hundredths of its size.
-const GZIP_LEVEL: u32 = 4;
 
 /// How a stream is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +82,8 @@ pub fn compress(
     match compression {
         Compression::None => work(out),
         Compression::Gzip => {
-            let mut out = Blocks::new(out, GZIP_LEVEL);
+            // A push waits for it; what harder tries save takes less long to send.
+            let mut out = Blocks::new(out, CompressionLvl::fastest());
             work(&mut out)?;
             out.finish().map(drop).map_err(ArchiveError::Write)
         }

@@ -10,7 +10,7 @@ use std::{
     thread::{Builder, JoinHandle},
 };
 
-use flate2::{Compression, write::GzEncoder};
+use libdeflater::{CompressionLvl, Compressor};
 
 /// Bytes of a block: what is lost at its borders is far below a hundredth.
 const BLOCK: usize = 1 << 20;
@@ -22,7 +22,7 @@ const AHEAD: usize = 2;
 /// Compresses what is written to it into another writer.
 pub(crate) struct Blocks<W> {
     out: W,
-    level: u32,
+    level: CompressionLvl,
     block: Vec<u8>,
     workers: Vec<Worker>,
     /// Which worker has which block, oldest first.
@@ -40,7 +40,7 @@ struct Worker {
 
 impl<W: Write> Blocks<W> {
     /// Compresses into `out`.
-    pub(crate) fn new(out: W, level: u32) -> Self {
+    pub(crate) fn new(out: W, level: CompressionLvl) -> Self {
         let block = Vec::with_capacity(BLOCK);
         let (workers, under_way) = (Vec::new(), VecDeque::new());
         Self { out, level, block, workers, under_way, next: 0, wrote: false }
@@ -92,8 +92,9 @@ impl<W: Write> Blocks<W> {
             let (outbox, done) = sync_channel(AHEAD);
             let level = self.level;
             let thread = Builder::new().name("gzip".into()).spawn(move || {
+                let mut compressor = Compressor::new(level);
                 while let Ok(block) = inbox.recv() {
-                    if outbox.send(member(&block, level)).is_err() {
+                    if outbox.send(member(&block, &mut compressor)).is_err() {
                         return;
                     }
                 }
@@ -130,10 +131,11 @@ impl<W: Write> Write for Blocks<W> {
     }
 }
 
-fn member(block: &[u8], level: u32) -> io::Result<Vec<u8>> {
-    let mut packed = GzEncoder::new(Vec::with_capacity(block.len() / 2), Compression::new(level));
-    packed.write_all(block)?;
-    packed.finish()
+fn member(block: &[u8], compressor: &mut Compressor) -> io::Result<Vec<u8>> {
+    let mut packed = vec![0; compressor.gzip_compress_bound(block.len())];
+    let length = compressor.gzip_compress(block, &mut packed).map_err(io::Error::other)?;
+    packed.truncate(length);
+    Ok(packed)
 }
 
 #[cfg(test)]
@@ -150,7 +152,7 @@ mod tests {
     fn all_sizes_come_back() {
         for bytes in [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 9 * BLOCK + 17] {
             let data = text(bytes);
-            let mut packed = Blocks::new(Vec::new(), 1);
+            let mut packed = Blocks::new(Vec::new(), CompressionLvl::fastest());
             for piece in data.chunks(100_001) {
                 packed.write_all(piece).unwrap();
             }
@@ -158,7 +160,7 @@ mod tests {
             let mut whole = Vec::new();
             flate2::read::MultiGzDecoder::new(packed.as_slice()).read_to_end(&mut whole).unwrap();
             assert_eq!(whole, data, "{bytes}");
-            let mut at_once = Blocks::new(Vec::new(), 1);
+            let mut at_once = Blocks::new(Vec::new(), CompressionLvl::fastest());
             at_once.write_all(&data).unwrap();
             assert_eq!(
                 at_once.finish().unwrap(),
@@ -179,7 +181,7 @@ mod tests {
                 Ok(())
             }
         }
-        let mut packed = Blocks::new(Full, 1);
+        let mut packed = Blocks::new(Full, CompressionLvl::fastest());
         let error = (0..100).find_map(|_| packed.write_all(&text(BLOCK)).err());
         assert_eq!(error.map(|error| error.kind()), Some(io::ErrorKind::StorageFull));
     }

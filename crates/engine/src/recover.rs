@@ -234,6 +234,7 @@ impl Engine {
                 netns: None,
             };
             leftovers.tell();
+            mounting::release_behind(&engine, &record).await;
             leftovers.take_away().await;
             Remains { engine, record, volumes, teardown: None }.take_away().await;
         });

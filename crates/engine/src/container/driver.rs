@@ -23,6 +23,7 @@ use tokio::time::Instant;
 
 use super::RemoveOptions;
 use super::cell::{Cell, Life, View, attributes};
+use super::mounting;
 use super::phase::{Effect, Event, Phase, Reject};
 use super::restart_policy::{Policy, PolicyName, Restarts};
 use super::teardown::Leftovers;
@@ -289,6 +290,8 @@ impl Driver {
         self.exits += 1;
         // Whoever is told of the end shall not find it by name any more.
         self.engine.parts.networks.forget_names(&self.cell.id);
+        // Nor, in the next container, what is mounted of a volume for this one alone.
+        mounting::release_behind(&self.engine, &self.record).await;
         // Whoever waits is told now; everything else happens behind.
         self.show();
         self.tell_exit(exit, run);

@@ -11,7 +11,6 @@ use tokio::task::JoinHandle;
 
 use super::RemoveOptions;
 use super::driver::Driver;
-use super::mounting;
 use super::phase::Phase;
 use crate::engine::Inner;
 use crate::events::EventKind;
@@ -41,7 +40,8 @@ impl Leftovers {
         }
     }
 
-    /// Takes everything away; what fails is logged, and the rest goes on.
+    /// Takes everything away but volumes, which are released before the end is told; what fails is
+    /// logged, and the rest goes on.
     pub(crate) async fn take_away(self) {
         let id = self.record.id.as_str();
         let engine = &self.engine;
@@ -57,7 +57,6 @@ impl Leftovers {
             tracing::error!(id, error = chain(&error), "deleting the task");
         }
         engine.unmount_shm(id);
-        mounting::release_behind(engine, &self.record).await;
     }
 }
 
