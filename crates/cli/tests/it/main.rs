@@ -268,6 +268,8 @@ impl Daemon {
             }
             let _ = self.docker(line);
         }
+        // The daemon keeps no order among images of one second.
+        std::thread::sleep(Duration::from_millis(1100));
         self.fill_cache();
     }
 

@@ -324,11 +324,13 @@ fn a_full_volume() {
 fn what_a_volume_mounts_for_one_container_is_not_the_next_ones() {
     let daemon = crate::gantry();
     let client = daemon.client();
-    let _ =
-        client.docker(&["volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", "t"]).ok();
+    let _ = client
+        .docker(&["volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", "of-one"])
+        .ok();
     let command = "ls -A /x; touch /x/f";
     for round in 0..20 {
-        let ran = client.docker(&["run", "--rm", "-v", "t:/x", "busybox", "sh", "-c", command]);
+        let ran =
+            client.docker(&["run", "--rm", "-v", "of-one:/x", "busybox", "sh", "-c", command]);
         assert_eq!(ran.ok(), "", "round {round}");
     }
 }
