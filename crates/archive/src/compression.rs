@@ -5,8 +5,6 @@ use std::{
     sync::mpsc::{Receiver, SyncSender, sync_channel},
 };
 
-use libdeflater::CompressionLvl;
-
 use crate::{ArchiveError, gzip::Blocks};
 
 /// Size of the pieces that go from the decompressor's thread to the reader.
@@ -78,12 +76,11 @@ pub fn compress(
     out: &mut dyn Write,
     work: &mut dyn FnMut(&mut dyn Write) -> Result<(), ArchiveError>,
 ) -> Result<(), ArchiveError> {
-    // Other levels are what the programs of these names take when they are not told another.
+    // Levels but gzip's are what the programs of these names take when they are not told another.
     match compression {
         Compression::None => work(out),
         Compression::Gzip => {
-            // A push waits for it; what harder tries save takes less long to send.
-            let mut out = Blocks::new(out, CompressionLvl::fastest());
+            let mut out = Blocks::new(out);
             work(&mut out)?;
             out.finish().map(drop).map_err(ArchiveError::Write)
         }
