@@ -51,6 +51,8 @@ pub(crate) struct Prepared {
     pub(crate) lease_v6: Option<Lease<Ipv6Addr>>,
     pub(crate) mac: MacAddr,
     pub(crate) host_interface: String,
+    /// For the start of the container; see [`gantry_sys::netns::sysfs`].
+    pub(crate) sysfs: Option<OwnedFd>,
     inside: Socket,
     index: u32,
 }
@@ -160,7 +162,8 @@ fn build(
     }
     inside.request(batch).map_err(refused)?;
     let Leases { v4: lease, v6: lease_v6 } = leases;
-    Ok(Prepared { netns, lease, lease_v6, mac, host_interface, inside, index: link.index })
+    let (index, sysfs) = (link.index, gantry_sys::netns::sysfs().ok());
+    Ok(Prepared { netns, lease, lease_v6, mac, host_interface, sysfs, inside, index })
 }
 
 /// Makes the veth pair and puts the host's end on the bridge; gives that end's name.

@@ -111,7 +111,7 @@ pub fn create(request: CreateRequest<'_>) -> Result<Created, CreateError> {
         StartGate::Pair => None,
         StartGate::Listener(socket) => Some(socket),
     };
-    let init = InitPlan {
+    let mut init = InitPlan {
         id: request.id,
         bundle: request.bundle,
         spec,
@@ -126,7 +126,9 @@ pub fn create(request: CreateRequest<'_>) -> Result<Created, CreateError> {
         notify_socket: request.notify_socket,
         no_pivot: request.no_pivot,
     };
-    let made = launch(init, listener, request.hold_namespaces, agent);
+    let empty = request.empty_mounts.filter(|_| init.may_start_empty());
+    let planned = empty.map_or(Ok(()), |empty| init.namespaces.start_from(empty));
+    let made = planned.and_then(|()| launch(init, listener, request.hold_namespaces, agent));
     match made {
         Ok(created) => Ok(Created { made_cgroup, ..created }),
         Err(error) => {

@@ -15,6 +15,7 @@ use rustix::mount::OpenTreeFlags;
 use rustix::thread::UnshareFlags;
 
 use crate::CreateError;
+use crate::init::cgroup_view;
 use crate::mount_options::{self, Options};
 
 /// One mount, parsed.
@@ -30,12 +31,22 @@ pub(crate) struct MountPlan<'a> {
 pub(crate) enum Kind<'a> {
     /// A file or directory of the host, by its path.
     Bind(PathBuf),
-    /// The same, cloned and mapped already.
-    Mapped { tree: OwnedFd, source: PathBuf },
-    /// The container's view of the control groups.
-    Cgroup,
+    /// The same, cloned already.
+    Cloned { tree: OwnedFd, source: PathBuf },
+    /// The container's view of the control groups, with what it is made of if that is cloned
+    /// already.
+    Cgroup(Option<cgroup_view::Sources>),
     /// A new instance of a file system.
     FileSystem { name: &'a str, source: &'a Path },
+}
+
+impl Kind<'_> {
+    /// Notes the copy of what is to be bound.
+    pub(crate) fn hold(&mut self, tree: OwnedFd) {
+        if let Kind::Bind(source) = self {
+            *self = Kind::Cloned { tree, source: std::mem::take(source) };
+        }
+    }
 }
 
 /// Parses all mounts of a specification.
@@ -62,7 +73,7 @@ fn parse_one<'a>(
             None => Kind::Bind(source),
             Some(recursive) => {
                 let tree = mapped_tree(spec, mount, &source, options.recursive, recursive)?;
-                Kind::Mapped { tree, source }
+                Kind::Cloned { tree, source }
             }
         }
     } else if options.idmap.is_some() {
@@ -70,7 +81,7 @@ fn parse_one<'a>(
     } else if name.is_empty() {
         return Err(invalid(mount, "it has neither a type nor a bind option"));
     } else if name == "cgroup" || name == "cgroup2" {
-        Kind::Cgroup
+        Kind::Cgroup(None)
     } else {
         Kind::FileSystem { name, source }
     };

@@ -20,6 +20,9 @@ pub(crate) struct NamespacePlan {
     pub(crate) new_cgroup: bool,
     /// A new time namespace: made by the process itself, since its offsets are fixed by entering it.
     pub(crate) new_time: bool,
+    /// An empty mount namespace that the new one is made a copy of, in place of the caller's: by
+    /// the process itself, once it has all that it needs of the host.
+    pub(crate) empty_mounts: Option<OwnedFd>,
     /// To be joined, in order, by the new process.
     pub(crate) join: Vec<(NamespaceKind, OwnedFd)>,
     /// A user namespace to be joined before the others are made.
@@ -65,6 +68,7 @@ impl NamespacePlan {
             new: UnshareFlags::empty(),
             new_cgroup: false,
             new_time: false,
+            empty_mounts: None,
             join: Vec::new(),
             join_user: None,
             join_pid: None,
@@ -87,13 +91,16 @@ impl NamespacePlan {
             }
         }
         if let Some(fd) = network {
-            let fd = fd.try_clone_to_owned().map_err(|source| CreateError::Prepare {
-                what: "duplicating the network namespace's descriptor".to_owned(),
-                source,
-            })?;
-            plan.will_join(NamespaceKind::Network, fd);
+            plan.will_join(NamespaceKind::Network, copy(fd)?);
         }
         Ok(plan)
+    }
+
+    /// Has the new mount namespace be a copy of an empty one.
+    pub(crate) fn start_from(&mut self, empty_mounts: BorrowedFd<'_>) -> Result<(), CreateError> {
+        self.new -= UnshareFlags::NEWNS;
+        self.empty_mounts = Some(copy(empty_mounts)?);
+        Ok(())
     }
 
     fn will_make(&mut self, kind: NamespaceKind) {
@@ -114,6 +121,11 @@ impl NamespacePlan {
         self.join.sort_by_key(|(kind, _)| *kind == NamespaceKind::Mount);
     }
 
+    /// Whether the container gets a mount namespace that is made for it.
+    pub(crate) fn makes_mounts(&self) -> bool {
+        self.new.contains(UnshareFlags::NEWNS) || self.empty_mounts.is_some()
+    }
+
     /// Whether the container gets a user namespace that is not the caller's.
     pub(crate) fn has_user(&self) -> bool {
         self.new.contains(UnshareFlags::NEWUSER) || self.join_user.is_some()
@@ -124,6 +136,7 @@ impl NamespacePlan {
         match kind {
             NamespaceKind::Cgroup if self.new_cgroup => true,
             NamespaceKind::Time if self.new_time => true,
+            NamespaceKind::Mount if self.empty_mounts.is_some() => true,
             NamespaceKind::User => self.has_user(),
             NamespaceKind::Pid if self.join_pid.is_some() => true,
             kind => self.new.contains(flag(kind)) || self.joins(kind),
@@ -142,6 +155,13 @@ impl NamespacePlan {
         }
         Ok(())
     }
+}
+
+fn copy(fd: BorrowedFd<'_>) -> Result<OwnedFd, CreateError> {
+    fd.try_clone_to_owned().map_err(|source| CreateError::Prepare {
+        what: "duplicating a namespace's descriptor".to_owned(),
+        source,
+    })
 }
 
 /// Enters one namespace.

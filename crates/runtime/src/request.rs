@@ -77,6 +77,10 @@ pub struct CreateRequest<'a> {
     pub stdio: Stdio,
     /// A network namespace to join instead of what the specification says.
     pub network: Option<BorrowedFd<'a>>,
+    /// A mount namespace that holds nothing ([`gantry_sys::mntns::empty`]), for the container's to
+    /// be a copy of. Without it, or where the specification does not allow it, the container's is
+    /// a copy of the caller's, and `pivot_root(2)` leaves behind what came with it.
+    pub empty_mounts: Option<BorrowedFd<'a>>,
     /// A compiled system call filter; `None` compiles `linux.seccomp`.
     pub seccomp: Option<&'a [u8]>,
     /// Flags of that filter (`SECCOMP_FILTER_FLAG_*`).
@@ -114,6 +118,7 @@ impl<'a> CreateRequest<'a> {
             rootfs: Rootfs::Path(bundle.join(root)),
             stdio: Stdio::Inherit,
             network: None,
+            empty_mounts: None,
             seccomp: None,
             seccomp_flags: 0,
             cgroup: CgroupChoice::Spec,

@@ -29,7 +29,8 @@ pub struct SeqOnly {
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Request {
     /// Create the container and start its first process. Descriptors: the network namespace if
-    /// [`Run::netns`], then one socket an attachment. Answer: [`Answer::Started`].
+    /// [`Run::netns`], an empty mount namespace if [`Run::mntns`], then one socket an attachment.
+    /// Answer: [`Answer::Started`].
     Run(Box<Run>),
     /// Add a client. Descriptor: its socket. Answer: [`Answer::Done`].
     Attach(Attach),
@@ -64,6 +65,8 @@ pub struct Run {
     pub volatile: bool,
     /// Whether the first descriptor is the network namespace to join.
     pub netns: bool,
+    /// Whether the next descriptor is a mount namespace that holds nothing, to start from.
+    pub mntns: bool,
     /// The standard streams.
     pub stdio: Stdio,
     /// The log.

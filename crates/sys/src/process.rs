@@ -168,17 +168,18 @@ pub fn become_subreaper() -> io::Result<()> {
     check(libc::c_long::from(rc)).map(drop)
 }
 
-/// Gives this process a new session keyring of that name, which its descendants may search.
+/// Gives this process another session keyring, which its descendants may search: the one of that
+/// name, which is made if it is not there, or without a name a new one. To find a name the kernel
+/// looks through all that there are.
 ///
 /// Without it a container would share the keys of whoever started it.
 ///
 /// # Errors
 /// `ENOSYS` on a kernel without key rings, `EDQUOT` when the user has too many.
-pub fn join_session_keyring(name: &CStr) -> io::Result<()> {
-    // SAFETY: `name` is NUL-terminated and outlives the call.
-    let rc = unsafe {
-        libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr())
-    };
+pub fn join_session_keyring(name: Option<&CStr>) -> io::Result<()> {
+    let name = name.map_or(std::ptr::null(), CStr::as_ptr);
+    // SAFETY: a name is NUL-terminated and outlives the call; a null pointer stands for none.
+    let rc = unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, name) };
     let ring = check(rc)?;
     // The user may search the ring, in words of `keyrings(7)`: possessor all, user all but write and change.
     const PERMISSIONS: libc::c_ulong = 0x3f1b_0000;

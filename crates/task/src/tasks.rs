@@ -39,6 +39,9 @@ struct Inner {
     root: PathBuf,
     launcher: Launcher,
     null: File,
+    /// A mount namespace that holds nothing, which those of containers are copies of. Without one
+    /// they are copies of the host's.
+    mntns: Option<OwnedFd>,
 }
 
 impl Tasks {
@@ -56,7 +59,11 @@ impl Tasks {
             .and_then(|()| File::options().read(true).write(true).open("/dev/null"));
         match made.and_then(|null| Ok((null, Launcher::new()?))) {
             Ok((null, launcher)) => {
-                Ok(Tasks { inner: Arc::new(Inner { config, root, launcher, null }) })
+                let mntns = gantry_sys::mntns::empty().inspect_err(|error| {
+                    tracing::warn!(%error, "containers start from a copy of the host's mounts");
+                });
+                let mntns = mntns.ok();
+                Ok(Tasks { inner: Arc::new(Inner { config, root, launcher, null, mntns }) })
             }
             Err(source) => Err(TaskError::Directory { path: root, source }),
         }
@@ -226,10 +233,11 @@ impl Tasks {
             },
         };
         let (streams, sockets) = convert::attachments(request.attachments);
-        let mut descriptors = Vec::with_capacity(sockets.len() + 1);
-        if let Some(netns) = &request.netns {
-            let copy = netns.try_clone();
-            descriptors.push(copy.map_err(|source| shim_error(&id, "network namespace", source))?);
+        let mut descriptors = Vec::with_capacity(sockets.len() + 2);
+        for namespace in [request.netns.as_deref(), self.inner.mntns.as_ref()].into_iter().flatten()
+        {
+            let copy = namespace.try_clone();
+            descriptors.push(copy.map_err(|source| shim_error(&id, "namespaces", source))?);
         }
         descriptors.extend(sockets);
         if descriptors.len() > MAX_DESCRIPTORS {
@@ -244,6 +252,7 @@ impl Tasks {
             work: request.rootfs.work,
             volatile: request.rootfs.volatile,
             netns: request.netns.is_some(),
+            mntns: self.inner.mntns.is_some(),
             stdio: convert::stdio(&request.stdio),
             log: request.log,
             runtime,

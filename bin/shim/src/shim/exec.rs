@@ -42,7 +42,7 @@ impl Shim {
                 Err(failure) => Some(Answer::Failed(failure)),
             };
         }
-        match start_built_in(&self.id, main, &exec) {
+        match start_built_in((&self.id, self.has_keyring), main, &exec) {
             Ok(mut running) => {
                 for (socket, streams) in clients {
                     running.session.attach(socket, streams);
@@ -56,7 +56,11 @@ impl Shim {
     }
 }
 
-fn start_built_in(id: &str, main: &Main, exec: &Exec) -> Result<Running, Answer> {
+fn start_built_in(
+    (id, has_keyring): (&str, bool),
+    main: &Main,
+    exec: &Exec,
+) -> Result<Running, Answer> {
     let refuse = |failure: Failure| Answer::Failed(failure);
     let seccomp = start::read_filter(exec.seccomp_bpf.as_deref()).map_err(refuse)?;
     let spec = Spec { process: Some(exec.process.clone()), ..Spec::default() };
@@ -71,7 +75,7 @@ fn start_built_in(id: &str, main: &Main, exec: &Exec) -> Result<Running, Answer>
         seccomp: seccomp.as_deref(),
         seccomp_flags: 0,
         preserve_fds: 0,
-        no_new_keyring: false,
+        no_new_keyring: has_keyring,
     })
     .map_err(|error| failure::exec(&error))?;
     let session = match running.terminal {

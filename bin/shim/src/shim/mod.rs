@@ -64,6 +64,9 @@ struct Shim {
     id: String,
     /// The task directory.
     directory: PathBuf,
+    /// This process has a session keyring that is the container's: whatever is started in it has
+    /// it from birth.
+    has_keyring: bool,
     signals: SignalFd,
     listener: Option<UnixListener>,
     clients: Vec<Client>,
@@ -122,6 +125,7 @@ impl Shim {
         Ok(Shim {
             id,
             directory: std::env::current_dir()?,
+            has_keyring: gantry_sys::process::join_session_keyring(None).is_ok(),
             signals: SignalFd::new(&event::BLOCKED_SIGNALS)?,
             listener: None,
             clients: vec![Client::new(control)],

@@ -18,10 +18,12 @@ impl Shim {
         if self.main.is_some() || self.exit.is_some() {
             return failure::invalid("the task was already started".to_owned());
         }
-        if descriptors.len() != run.attachments.len() + usize::from(run.netns) {
+        let namespaces = usize::from(run.netns) + usize::from(run.mntns);
+        if descriptors.len() != run.attachments.len() + namespaces {
             return failure::invalid("wrong number of descriptors".to_owned());
         }
-        let sockets = descriptors.split_off(usize::from(run.netns));
+        let sockets = descriptors.split_off(namespaces);
+        let mntns = if run.mntns { descriptors.pop() } else { None };
         let netns = descriptors.pop();
         match gantry_logs::Writer::open(&run.log) {
             Ok(log) => self.log = log,
@@ -33,7 +35,7 @@ impl Shim {
             }
         }
         let started = match run.runtime.take() {
-            None => self.start_built_in(&mut run, netns),
+            None => self.start_built_in(&mut run, netns, mntns),
             Some(foreign) => {
                 let runtime = ForeignRuntime::new(foreign, &self.id, &self.directory);
                 runtime.run(&mut run, netns)
@@ -73,16 +75,23 @@ impl Shim {
         }
     }
 
-    fn start_built_in(&self, run: &mut Run, netns: Option<OwnedFd>) -> Result<Main, Failure> {
+    fn start_built_in(
+        &self,
+        run: &mut Run,
+        netns: Option<OwnedFd>,
+        mntns: Option<OwnedFd>,
+    ) -> Result<Main, Failure> {
         let seccomp = read_filter(run.seccomp_bpf.as_deref())?;
         prepare_spec(&mut run.spec, &run.stdio)?;
         let (runtime_stdio, session) = streams(&run.spec, &run.stdio)?;
         let mut request = CreateRequest::new(&run.id, &self.directory, &run.spec);
         request.stdio = runtime_stdio;
         request.network = netns.as_ref().map(AsFd::as_fd);
+        request.empty_mounts = mntns.as_ref().map(AsFd::as_fd);
         request.seccomp = seccomp.as_deref();
         request.hold_namespaces = true;
         request.dies_with_parent = true;
+        request.no_new_keyring = self.has_keyring;
         if !run.upper.as_os_str().is_empty() {
             request.rootfs = Rootfs::Overlay {
                 lower: std::mem::take(&mut run.lower),

@@ -3,6 +3,7 @@
 pub(crate) mod info;
 pub(crate) mod link;
 pub(crate) mod options;
+pub(crate) mod ready;
 pub(crate) mod record;
 pub(crate) mod request;
 pub(crate) mod unlink;
@@ -14,6 +15,7 @@ use std::sync::{Arc, Mutex};
 use self::info::{EndpointInfo, NetworkInfo, SubnetInfo};
 use self::link::Link;
 use self::options::{BridgeOptions, DEFAULT_MTU};
+use self::ready::Ready;
 use self::record::{Driver, NetworkRecord, Subnet};
 use self::request::LinkOptions;
 use crate::address::Ip;
@@ -41,6 +43,8 @@ pub(crate) struct Network {
     pub(crate) link: Mutex<Option<Link>>,
     pub(crate) v4: Vec<SharedAddresses<Ipv4Addr>>,
     pub(crate) v6: Vec<SharedAddresses<Ipv6Addr>>,
+    /// Namespaces that wait for containers.
+    pub(crate) ready: Ready,
     members: AtomicI64,
 }
 
@@ -60,7 +64,8 @@ impl Network {
             true => (Vec::new(), Vec::new()),
             false => (shared(&record.v4), shared(&record.v6)),
         };
-        Network { record, options, link: Mutex::new(link), v4, v6, members: AtomicI64::new(0) }
+        let (link, ready, members) = (Mutex::new(link), Ready::default(), AtomicI64::new(0));
+        Network { record, options, link, v4, v6, ready, members }
     }
 
     /// Takes a place; `None` if the network is being removed.
@@ -203,11 +208,12 @@ impl Network {
 
     /// All there is to tell.
     pub(crate) fn info(&self, endpoints: Vec<EndpointInfo>) -> NetworkInfo {
+        let (ready4, ready6) = self.ready.addresses();
         NetworkInfo {
             record: self.record.clone(),
             internal: self.is_internal(),
-            v4: subnet_infos(&self.record.v4, &self.v4),
-            v6: subnet_infos(&self.record.v6, &self.v6),
+            v4: subnet_infos(&self.record.v4, &self.v4, &ready4),
+            v6: subnet_infos(&self.record.v6, &self.v6, &ready6),
             endpoints,
         }
     }
@@ -260,12 +266,19 @@ fn shared<A: Ip>(subnets: &[Subnet<A>]) -> Vec<SharedAddresses<A>> {
     subnets.iter().map(one).collect()
 }
 
-fn subnet_infos<A: Ip>(subnets: &[Subnet<A>], pools: &[SharedAddresses<A>]) -> Vec<SubnetInfo> {
+/// What there is to tell about subnets. Addresses of `ready` namespaces are anybody's to have.
+fn subnet_infos<A: Ip>(
+    subnets: &[Subnet<A>],
+    pools: &[SharedAddresses<A>],
+    ready: &[A],
+) -> Vec<SubnetInfo> {
     let one = |(at, subnet): (usize, &Subnet<A>)| {
         let (in_use, available) = pools.get(at).map_or((0, 0), |pool| {
             let pool = lock(pool);
             (pool.in_use(), pool.available())
         });
+        let ready = ready.iter().filter(|address| subnet.subnet.contains(**address)).count();
+        let ready = u64::try_from(ready).unwrap_or(0);
         SubnetInfo {
             subnet: subnet.subnet.to_string(),
             range: subnet.range.map(|range| range.to_string()),
@@ -273,8 +286,8 @@ fn subnet_infos<A: Ip>(subnets: &[Subnet<A>], pools: &[SharedAddresses<A>]) -> V
             gateway_named: subnet.gateway_named,
             chosen: subnet.chosen,
             auxiliary: subnet.auxiliary.iter().map(|(k, v)| (k.clone(), (*v).into())).collect(),
-            ips_in_use: in_use,
-            ips_available: available,
+            ips_in_use: in_use.saturating_sub(ready),
+            ips_available: available.saturating_add(ready),
         }
     };
     subnets.iter().enumerate().map(one).collect()

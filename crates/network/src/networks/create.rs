@@ -67,6 +67,7 @@ impl Inner {
         if !network.close() {
             return Err(RemoveError::InUse { name: record.name.clone(), id: record.id.clone() });
         }
+        self.discard(network.ready.close());
         let mut batch = self.store.batch();
         batch.delete::<NetworkRecord>(&record.id);
         let firewall = lock(&self.firewall).remove_network(&record.id);
@@ -80,6 +81,7 @@ impl Inner {
             {
                 tracing::error!(network = record.name, ?error, "rules of a network are missing");
             }
+            network.ready.reopen();
             network.reopen();
             return Err(error);
         }

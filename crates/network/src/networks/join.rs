@@ -33,6 +33,14 @@ pub(super) struct Draft {
     pub(super) wiring: Wiring,
 }
 
+/// The same without a place on its network.
+pub(super) struct Outline {
+    pub(super) record: EndpointRecord,
+    pub(super) v4: Option<Lease<Ipv4Addr>>,
+    pub(super) v6: Option<Lease<Ipv6Addr>>,
+    pub(super) wiring: Wiring,
+}
+
 impl Inner {
     pub(super) async fn join(
         inner: &Arc<Inner>,
@@ -48,9 +56,14 @@ impl Inner {
             [only] if inner.is_default(&only.network) && only.is_plain() => {
                 inner.join_default(request).await?
             }
-            _ => inner.join_any(request).await?,
+            _ => match inner.join_ready(&request).await? {
+                Some(sandbox) => sandbox,
+                None => inner.join_any(request).await?,
+            },
         };
-        Inner::enrol(inner, &sandbox).await
+        let sandbox = Inner::enrol(inner, &sandbox).await?;
+        Inner::note_joins(inner, &sandbox.record);
+        Ok(sandbox)
     }
 
     fn is_default(&self, network: &str) -> bool {
@@ -104,7 +117,9 @@ impl Inner {
             held: vec![held],
             ports,
         };
-        Ok(Arc::new(LiveSandbox::new(Arc::new(prepared.netns), live)))
+        let sandbox = LiveSandbox::new(Arc::new(prepared.netns), live);
+        *lock(&sandbox.sysfs) = prepared.sysfs;
+        Ok(Arc::new(sandbox))
     }
 
     /// Every other way: a namespace on the spot, with all interfaces.
@@ -123,14 +138,14 @@ impl Inner {
         let mut live = Live { record, held, ports: Vec::new() };
         live.ports = self.reserve_for(&live.record.wanted_ports, &live.outlets()).await?;
         live.settle();
-        let (netns, wired) = {
+        let made = {
             let _permit = self.makers.acquire().await.map_err(|_| JoinError::Closed)?;
-            plumb::make(Arc::clone(&self.host), wirings, live.routes()).await?
+            plumb::make(Arc::clone(&self.host), wirings, live.routes(), false).await?
         };
-        for (endpoint, wired) in live.record.endpoints.iter_mut().zip(wired) {
+        for (endpoint, wired) in live.record.endpoints.iter_mut().zip(made.wired) {
             note_wired(endpoint, wired);
         }
-        Ok(Arc::new(LiveSandbox::new(Arc::new(netns), live)))
+        Ok(Arc::new(LiveSandbox::new(Arc::new(made.netns), live)))
     }
 
     /// Takes a place and addresses on a network, and plans the interface.
@@ -150,12 +165,35 @@ impl Inner {
             let container = container.to_owned();
             return Err(JoinError::Connected { container, network: network.record.name.clone() });
         }
-        let sysctls = sysctls(&wish.driver_opts).map_err(|e| JoinError::Option(Box::new(e)))?;
-        check_link_local(&wish)?;
         let place = self.place(&network)?;
         if Arc::ptr_eq(&network, &self.default) {
             self.retire(wish.address.or(wish.preferred));
         }
+        let addresses = (wish.address.or(wish.preferred), wish.address6.or(wish.preferred6));
+        self.discard(network.ready.withdraw(Some(addresses)));
+        let Outline { mut record, v4, v6, wiring } =
+            match self.outline(&network, wish.clone(), others, names) {
+                // What stands ready has addresses that are somebody's now.
+                Err(JoinError::NoAddress { .. }) => {
+                    self.discard(network.ready.withdraw(None));
+                    self.outline(&network, wish, others, names)?
+                }
+                other => other?,
+            };
+        record.id = endpoint_id()?;
+        Ok(Draft { record, held: Held { place, v4, v6 }, wiring })
+    }
+
+    /// Takes addresses on a network, and plans the interface.
+    pub(super) fn outline(
+        &self,
+        network: &Network,
+        wish: EndpointRequest,
+        others: &[EndpointRecord],
+        names: &mut Vec<String>,
+    ) -> Result<Outline, JoinError> {
+        let sysctls = sysctls(&wish.driver_opts).map_err(|e| JoinError::Option(Box::new(e)))?;
+        check_link_local(&wish)?;
         let (v4, v6) = (network.lease_v4(&wish)?, network.lease_v6(&wish)?);
         let (lease4, v4) = v4.map_or((None, None), |(lease, v4)| (Some(lease), Some(v4)));
         let (lease6, v6) = v6.map_or((None, None), |(lease, v6)| (Some(lease), Some(v6)));
@@ -169,7 +207,7 @@ impl Inner {
             .or_else(|| v6.map(|v6| MacAddr::for_address6(v6.address)));
         let wiring = Wiring {
             interface: interface.clone(),
-            upper: self.upper(&network)?,
+            upper: self.upper(network)?,
             mac: wish.mac.or(derived),
             mtu: network.mtu(),
             v4: v4.and_then(|v4| v4.cidr()),
@@ -178,7 +216,7 @@ impl Inner {
             sysctls,
         };
         let record = EndpointRecord {
-            id: endpoint_id()?,
+            id: String::new(),
             network: network.record.id.clone(),
             network_name: network.record.name.clone(),
             interface,
@@ -191,10 +229,10 @@ impl Inner {
             aliases: wish.aliases,
             links: wish.links,
         };
-        Ok(Draft { record, held: Held { place, v4: lease4, v6: lease6 }, wiring })
+        Ok(Outline { record, v4: lease4, v6: lease6, wiring })
     }
 
-    fn place(&self, network: &Arc<Network>) -> Result<Membership, JoinError> {
+    pub(super) fn place(&self, network: &Arc<Network>) -> Result<Membership, JoinError> {
         network.enter().ok_or_else(|| JoinError::Removed(network.record.name.clone()))
     }
 
@@ -346,12 +384,13 @@ impl Inner {
         }
         let record = lock(&sandbox.live).record.clone();
         tracing::debug!(container = id, endpoints = record.endpoints.len(), "joined");
-        Ok(Sandbox { record, netns: Arc::clone(&sandbox.netns) })
+        let sysfs = lock(&sandbox.sysfs).take().map(Arc::new);
+        Ok(Sandbox { record, netns: Arc::clone(&sandbox.netns), sysfs })
     }
 }
 
 /// The record of a sandbox without endpoints.
-fn record_of(request: JoinRequest) -> SandboxRecord {
+pub(super) fn record_of(request: JoinRequest) -> SandboxRecord {
     SandboxRecord {
         container_id: request.container_id,
         names: request.names,
@@ -368,7 +407,7 @@ pub(super) fn note_wired(endpoint: &mut EndpointRecord, wired: Wired) {
     endpoint.mac = wired.mac.to_string();
 }
 
-fn endpoint_id() -> Result<String, JoinError> {
+pub(super) fn endpoint_id() -> Result<String, JoinError> {
     random_hex(32).map_err(|source| JoinError::Namespace { step: "drawing an endpoint id", source })
 }
 

@@ -124,7 +124,11 @@ impl Inner {
 
     /// Has ports of bridges pass nothing any more. That this fails is no reason to keep anything:
     /// they go with their namespaces.
-    fn disable_ports<'a>(&self, names: impl Iterator<Item = &'a str>) {
+    pub(super) fn disable_ports<'a>(&self, names: impl Iterator<Item = &'a str>) {
+        let mut names = names.peekable();
+        if names.peek().is_none() {
+            return;
+        }
         let mut host = self.host.socket();
         let mut batch = Batch::new();
         for name in names.filter(|name| !name.is_empty()) {

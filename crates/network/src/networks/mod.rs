@@ -8,6 +8,7 @@ mod leave;
 mod mend;
 mod open;
 mod publish;
+mod ready;
 mod restore;
 mod table;
 
@@ -312,6 +313,7 @@ impl Networks {
         inner.closed.store(true, Ordering::Release);
         inner.pool.wake();
         inner.pool.clear();
+        inner.discard_all();
     }
 
     /// Removes bridges and table, and what was saved.

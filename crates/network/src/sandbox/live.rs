@@ -34,6 +34,8 @@ pub(crate) struct Live {
 #[derive(Debug)]
 pub(crate) struct LiveSandbox {
     pub(crate) netns: Arc<OwnedFd>,
+    /// Until the container is started; see [`gantry_sys::netns::sysfs`].
+    pub(crate) sysfs: Mutex<Option<OwnedFd>>,
     pub(crate) live: Mutex<Live>,
     /// Held while endpoints come and go: one change at a time.
     pub(crate) busy: Arc<tokio::sync::Mutex<()>>,
@@ -57,7 +59,8 @@ pub(crate) struct Outlets {
 
 impl LiveSandbox {
     pub(crate) fn new(netns: Arc<OwnedFd>, live: Live) -> LiveSandbox {
-        LiveSandbox { netns, live: Mutex::new(live), busy: Arc::default() }
+        let sysfs = Mutex::default();
+        LiveSandbox { netns, sysfs, live: Mutex::new(live), busy: Arc::default() }
     }
 }
 

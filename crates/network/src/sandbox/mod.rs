@@ -105,6 +105,8 @@ pub struct Sandbox {
     /// The namespace. The kernel deletes it, and what is in it, when the last process in it is
     /// gone and the last descriptor of it is closed; this crate closes its own in `leave`.
     pub netns: Arc<OwnedFd>,
+    /// What makes the start quicker, and is of no use afterwards: a sysfs of the namespace.
+    pub sysfs: Option<Arc<OwnedFd>>,
 }
 
 /// What must be known of a sandbox after a restart of the daemon.

@@ -63,12 +63,22 @@ pub(crate) struct Reroute {
     pub(crate) to: DefaultRoutes,
 }
 
-/// Makes a namespace with these interfaces.
+/// A namespace with its interfaces.
+#[derive(Debug)]
+pub(crate) struct Made {
+    pub(crate) netns: OwnedFd,
+    pub(crate) wired: Vec<Wired>,
+    /// For the start of the container, if that was wanted; see [`gantry_sys::netns::sysfs`].
+    pub(crate) sysfs: Option<OwnedFd>,
+}
+
+/// Makes a namespace with these interfaces, and `ahead` of need a sysfs for it.
 pub(crate) async fn make(
     host: Arc<Host>,
     wirings: Vec<Wiring>,
     routes: DefaultRoutes,
-) -> Result<(OwnedFd, Vec<Wired>), JoinError> {
+    ahead: bool,
+) -> Result<Made, JoinError> {
     on_thread(move || {
         let step = |step| move |source| JoinError::Namespace { step, source };
         gantry_sys::netns::unshare_network().map_err(step("making the network namespace"))?;
@@ -88,7 +98,8 @@ pub(crate) async fn make(
         let wire = |wiring: &Wiring| add(&host, (&mut inside, &parameters), netns.as_fd(), wiring);
         let wired = wirings.iter().map(wire).collect::<Result<Vec<Wired>, JoinError>>()?;
         reroute(&mut inside, &Reroute { from: DefaultRoutes::default(), to: routes })?;
-        Ok((netns, wired))
+        let sysfs = if ahead { gantry_sys::netns::sysfs().ok() } else { None };
+        Ok(Made { netns, wired, sysfs })
     })
     .await
 }

@@ -1,5 +1,6 @@
 //! The container's view of its control groups.
 
+use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -11,32 +12,61 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 
 use super::mounts::{attach, clone};
 use crate::channel::{During, Failure};
-use crate::mount_plan::MountPlan;
+use crate::mount_options::Options;
 use crate::resolve::{self, Want};
+
+/// What a view shows of the host: directories by their names in the view, not yet attached.
+#[derive(Debug)]
+pub(crate) struct Sources(Vec<(OsString, OwnedFd)>);
+
+impl Sources {
+    /// Of a container's group; on v2 there are none if the container has a namespace of its own.
+    pub(super) fn gather(
+        host: &Host,
+        cgroup: Option<&Cgroup>,
+        own_namespace: bool,
+        options: &Options,
+    ) -> Result<Sources, Failure> {
+        let read_only = options.attributes.read_only();
+        let Some(cgroup) = cgroup else { return Ok(Sources(Vec::new())) };
+        if host.version() != Version::V2 {
+            return controllers(cgroup, read_only);
+        }
+        let groups = if own_namespace { Vec::new() } else { vec![bind_group(cgroup, read_only)?] };
+        Ok(Sources(groups.into_iter().map(|tree| (OsString::new(), tree)).collect()))
+    }
+}
 
 /// Mounts the view: on v2 the container's own tree; on v1 a tmpfs with the container's own
 /// directory of every hierarchy. Nothing of other groups can be seen.
 pub(super) fn mount(
     root: BorrowedFd<'_>,
-    plan: &MountPlan<'_>,
+    (destination, options): (&Path, &Options),
     host: &Host,
-    cgroup: Option<&Cgroup>,
-    own_namespace: bool,
+    Sources(mut groups): Sources,
 ) -> Result<(), Failure> {
-    let text = || format!("error mounting \"cgroup\" to rootfs at {:?}", plan.destination);
-    let target = resolve::ensure(root, plan.destination, Want::Directory).during(text)?;
-    let read_only = plan.options.attributes.read_only();
+    let text = || format!("error mounting \"cgroup\" to rootfs at {destination:?}");
+    let target = resolve::ensure(root, destination, Want::Directory).during(text)?;
+    let read_only = options.attributes.read_only();
     if host.version() == Version::V2 {
-        let tree = match cgroup {
-            Some(cgroup) if !own_namespace => bind_group(cgroup, read_only)?,
-            _ => unified(plan.options.attributes.set).during(text)?,
+        let tree = match groups.pop() {
+            Some((_, tree)) => tree,
+            None => unified(options.attributes.set).during(text)?,
         };
         return attach(tree.as_fd(), target.as_fd());
     }
     let tree = tmpfs().during(text)?;
     attach(tree.as_fd(), target.as_fd())?;
-    if let Some(cgroup) = cgroup {
-        controllers(tree.as_fd(), host, cgroup, read_only)?;
+    for (name, group) in &groups {
+        let text = || format!("mounting the view of {}", name.display());
+        let target =
+            resolve::ensure(tree.as_fd(), Path::new(name), Want::Directory).during(text)?;
+        attach(group.as_fd(), target.as_fd())?;
+    }
+    if !groups.is_empty() {
+        for hierarchy in host.hierarchies() {
+            link_names(tree.as_fd(), &hierarchy.controllers, &hierarchy.mount)?;
+        }
     }
     if read_only {
         let change = Change { set: RDONLY, ..Change::default() };
@@ -80,29 +110,15 @@ fn copy(directory: &Path, read_only: bool) -> Result<OwnedFd, Failure> {
     Ok(tree)
 }
 
-fn controllers(
-    view: BorrowedFd<'_>,
-    host: &Host,
-    cgroup: &Cgroup,
-    read_only: bool,
-) -> Result<(), Failure> {
+fn controllers(cgroup: &Cgroup, read_only: bool) -> Result<Sources, Failure> {
+    let mut groups = Vec::new();
     for (mount, group) in cgroup.directories() {
-        let Some(name) = mount.file_name().map(Path::new) else {
-            continue;
-        };
         // A hierarchy in which the group was not made has nothing to show.
-        if !group.is_dir() {
-            continue;
+        if let Some(name) = mount.file_name().filter(|_| group.is_dir()) {
+            groups.push((name.to_owned(), copy(&group, read_only)?));
         }
-        let text = || format!("mounting the view of {}", mount.display());
-        let tree = copy(&group, read_only)?;
-        let target = resolve::ensure(view, name, Want::Directory).during(text)?;
-        attach(tree.as_fd(), target.as_fd())?;
     }
-    for hierarchy in host.hierarchies() {
-        link_names(view, &hierarchy.controllers, &hierarchy.mount)?;
-    }
-    Ok(())
+    Ok(Sources(groups))
 }
 
 /// Links of single controllers to the hierarchy that holds several (`cpu -> cpu,cpuacct`).

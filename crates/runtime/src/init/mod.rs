@@ -8,10 +8,14 @@
 //!   -> hooks -> sysctls -> masks -> pivot -> credentials, cwd, program found -> ready
 //!   -> start -> filter -> exec
 //! ```
+//!
+//! Where the mount namespace may start empty ([`gather`]), what is wanted of the host is opened
+//! before the root is mounted, which this process then is in at once: there is no pivot.
 
-mod cgroup_view;
+pub(crate) mod cgroup_view;
 mod copy_up;
 mod devices;
+mod gather;
 mod masks;
 mod mounts;
 pub(crate) mod process;
@@ -147,7 +151,7 @@ fn furnish(plan: &mut InitPlan<'_>, word: &Word<'_>) -> Result<Option<OwnedFd>, 
     }
     let terminal = if plan.namespaces.joins(NamespaceKind::Mount) {
         word.go()?;
-        enter_cgroup_namespace(plan)?;
+        enter_cgroup_namespace(plan.namespaces.new_cgroup)?;
         process::label(&plan.process, proc.as_fd())?;
         set_sysctls(plan.linux, proc.as_fd())?;
         match &plan.stdio {
@@ -211,9 +215,9 @@ fn set_personality(domain: &str) -> Result<(), Failure> {
     gantry_sys::process::set_personality(persona).during(|| "setting personality")
 }
 
-/// The group that this process is in now becomes the root of what it sees.
-fn enter_cgroup_namespace(plan: &InitPlan<'_>) -> Result<(), Failure> {
-    if plan.namespaces.new_cgroup {
+/// The group that this process is in now becomes the root of what it sees, if that is `wanted`.
+fn enter_cgroup_namespace(wanted: bool) -> Result<(), Failure> {
+    if wanted {
         gantry_sys::namespace::unshare(UnshareFlags::NEWCGROUP)
             .during(|| "making the cgroup namespace")?;
     }
@@ -226,8 +230,18 @@ fn own_root(
     word: &Word<'_>,
     proc: BorrowedFd<'_>,
 ) -> Result<Option<terminal::Terminal>, Failure> {
-    let propagation = plan.linux.rootfs_propagation.as_deref();
-    let root = rootfs::prepare(&plan.rootfs, propagation)?;
+    let own_group = plan.namespaces.new_cgroup;
+    let group = plan.cgroup.exists().then_some(&plan.cgroup);
+    let root = match &plan.namespaces.empty_mounts {
+        Some(empty) => {
+            // The root comes first in the list of mounts, as programs are used to.
+            let root = rootfs::detached(&plan.rootfs)?;
+            gather::sources(&mut plan.mounts, (&plan.host, group, own_group))?;
+            rootfs::start_from(empty.as_fd(), &root)?;
+            root
+        }
+        None => rootfs::prepare(&plan.rootfs, plan.linux.rootfs_propagation.as_deref())?,
+    };
     let mut furnisher = mounts::Furnisher {
         root: root.as_fd(),
         has_user_namespace: plan.namespaces.has_user(),
@@ -235,18 +249,21 @@ fn own_root(
         read_only_later: Vec::new(),
     };
     let mut in_cgroup_namespace = false;
-    for mount in &plan.mounts {
-        if matches!(mount.kind, Kind::Cgroup) {
-            word.go()?;
-            if !std::mem::replace(&mut in_cgroup_namespace, true) {
-                enter_cgroup_namespace(plan)?;
-            }
-            let own = plan.namespaces.new_cgroup;
-            let group = plan.cgroup.exists().then_some(&plan.cgroup);
-            cgroup_view::mount(root.as_fd(), mount, &plan.host, group, own)?;
-        } else {
+    for mount in &mut plan.mounts {
+        let Kind::Cgroup(sources) = &mut mount.kind else {
             furnisher.mount(mount)?;
+            continue;
+        };
+        word.go()?;
+        if !std::mem::replace(&mut in_cgroup_namespace, true) {
+            enter_cgroup_namespace(own_group)?;
         }
+        let sources = match sources.take() {
+            Some(sources) => sources,
+            None => cgroup_view::Sources::gather(&plan.host, group, own_group, &mount.options)?,
+        };
+        let place = (mount.destination, &mount.options);
+        cgroup_view::mount(root.as_fd(), place, &plan.host, sources)?;
     }
     let makes_devices =
         !plan.mounts.iter().any(|m| is_dev(m) && !matches!(m.kind, Kind::FileSystem { .. }));
@@ -266,7 +283,7 @@ fn own_root(
     furnisher.finish()?;
     word.go()?;
     if !in_cgroup_namespace {
-        enter_cgroup_namespace(plan)?;
+        enter_cgroup_namespace(own_group)?;
     }
     run_creation_hooks(plan, word)?;
     close_root(plan, root.as_fd(), proc)?;
@@ -303,6 +320,10 @@ fn close_root(
     masks::mask(root, &plan.linux.masked_paths)?;
     if plan.spec.root.as_ref().is_some_and(|root| root.readonly) {
         rootfs::set_read_only(root)?;
+    }
+    if plan.namespaces.empty_mounts.is_some() {
+        // This process has been at the root since it left the host's mounts.
+        return Ok(());
     }
     let propagation = plan.linux.rootfs_propagation.as_deref();
     if plan.no_pivot {

@@ -47,21 +47,11 @@ impl Furnisher<'_> {
     pub(super) fn mount(&mut self, plan: &MountPlan<'_>) -> Result<(), Failure> {
         match &plan.kind {
             Kind::Bind(source) => self.bind(plan, source, None),
-            Kind::Mapped { tree, source } => self.bind(plan, source, Some(tree.as_fd())),
+            Kind::Cloned { tree, source } => self.bind(plan, source, Some(tree.as_fd())),
             Kind::FileSystem { name, source } => self.file_system(plan, name, source),
-            Kind::Cgroup => Ok(()),
+            Kind::Cgroup(_) => Ok(()),
         }
-        .map_err(|mut failure| {
-            let what = match &plan.kind {
-                Kind::Bind(source) | Kind::Mapped { source, .. } => source.display().to_string(),
-                Kind::FileSystem { name, .. } => (*name).to_owned(),
-                Kind::Cgroup => "cgroup".to_owned(),
-            };
-            let at = plan.destination.display();
-            failure.text =
-                format!("error mounting {what:?} to rootfs at \"{at}\": {}", failure.text);
-            failure
-        })
+        .map_err(|failure| mounting(plan, failure))
     }
 
     fn bind(
@@ -74,8 +64,7 @@ impl Furnisher<'_> {
         let tree = match tree {
             Some(tree) => tree,
             None => {
-                cloned = clone(source, plan.options.recursive)
-                    .during(|| format!("stat {}", source.display()))?;
+                cloned = clone_source(source, &plan.options)?;
                 cloned.as_fd()
             }
         };
@@ -204,6 +193,23 @@ impl Furnisher<'_> {
     }
 }
 
+/// What failed, with the mount that it failed for.
+pub(super) fn mounting(plan: &MountPlan<'_>, mut failure: Failure) -> Failure {
+    let what = match &plan.kind {
+        Kind::Bind(source) | Kind::Cloned { source, .. } => source.display().to_string(),
+        Kind::FileSystem { name, .. } => (*name).to_owned(),
+        Kind::Cgroup(_) => "cgroup".to_owned(),
+    };
+    let at = plan.destination.display();
+    failure.text = format!("error mounting {what:?} to rootfs at \"{at}\": {}", failure.text);
+    failure
+}
+
+/// Whether a file system is made of nothing that the host has mounted.
+pub(super) fn is_virtual(name: &str) -> bool {
+    name != "overlay" && VIRTUAL.contains(&name)
+}
+
 /// A tmpfs takes the mode of the directory that it covers, unless told another.
 fn inherited_mode(target: &OwnedFd, options: &Options) -> Result<Option<String>, Failure> {
     if options.data.iter().any(|(key, _)| key == "mode") {
@@ -227,6 +233,11 @@ fn refuse_in_proc(target: &OwnedFd, destination: &Path) -> Result<(), Failure> {
         "{} cannot be mounted because it is inside /proc",
         destination.display()
     )))
+}
+
+/// A detached copy of what a bind mount shows.
+pub(super) fn clone_source(source: &Path, options: &Options) -> Result<OwnedFd, Failure> {
+    clone(source, options.recursive).during(|| format!("stat {}", source.display()))
 }
 
 /// A detached copy of a mount of the host.

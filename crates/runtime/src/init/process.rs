@@ -126,7 +126,7 @@ fn program_failure(plan: &ProcessPlan<'_>, errno: i32) -> Failure {
 /// Credentials, working directory and program.
 fn prepare(plan: &mut ProcessPlan<'_>) -> Result<CString, Failure> {
     if let Some(name) = &plan.session_keyring {
-        match gantry_sys::process::join_session_keyring(name) {
+        match gantry_sys::process::join_session_keyring(Some(name)) {
             Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => {}
             other => other.during(|| "unable to join session keyring")?,
         }

@@ -3,15 +3,17 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use gantry_oci::runtime::NamespaceKind;
 use gantry_sys::mount::{Change, Propagation};
 use gantry_sys::overlay::{Overlay, mount_detached};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxAttributes, StatxFlags};
 use rustix::mount::{
     MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
 };
+use rustix::thread::UnshareFlags;
 
-use crate::Rootfs;
 use crate::channel::{During, Failure};
+use crate::{Rootfs, namespaces};
 
 /// Sets how the mounts of the new namespace hear of the host's, and mounts the root.
 ///
@@ -31,18 +33,41 @@ pub(super) fn prepare(rootfs: &Rootfs, propagation: Option<&str>) -> Result<Owne
     if kind == Propagation::Shared {
         isolate(&at)?;
     }
-    let tree = match rootfs {
-        Rootfs::Path(path) => clone_tree(path)?,
+    let tree = detached(rootfs)?;
+    attach(&tree, &at)?;
+    Ok(tree)
+}
+
+/// Leaves the host's mounts for a copy of an empty namespace, with the root alone in it. What else
+/// is wanted of the host's must be open by now.
+///
+/// The empty directory below the root cannot be seen: the kernel takes what lies on top of it for
+/// the namespace's root. It is the same with every system that has left an initial RAM disk.
+pub(super) fn start_from(empty: BorrowedFd<'_>, tree: &OwnedFd) -> Result<(), Failure> {
+    let text = || "starting from an empty mount namespace";
+    namespaces::enter(empty, NamespaceKind::Mount).during(text)?;
+    gantry_sys::namespace::unshare(UnshareFlags::NEWNS).during(text)?;
+    attach(tree, Path::new("/"))?;
+    rustix::process::fchdir(tree).during(text)?;
+    rustix::process::chroot(".").during(text)
+}
+
+/// The root file system as a mount that is attached nowhere.
+pub(super) fn detached(rootfs: &Rootfs) -> Result<OwnedFd, Failure> {
+    match rootfs {
+        Rootfs::Path(path) => clone_tree(path),
         Rootfs::Overlay { lower, upper, work, volatile } => overlay(Overlay {
             lower,
             upper: Some((upper, work)),
             attributes: MountAttrFlags::empty(),
             volatile: *volatile,
-        })?,
-    };
-    rustix::mount::move_mount(&tree, "", CWD, &at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
-        .during(|| format!("mounting rootfs on {}", at.display()))?;
-    Ok(tree)
+        }),
+    }
+}
+
+fn attach(tree: &OwnedFd, at: &Path) -> Result<(), Failure> {
+    rustix::mount::move_mount(tree, "", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        .during(|| format!("mounting rootfs on {}", at.display()))
 }
 
 fn set_propagation(at: &str, kind: Propagation, recursive: bool) -> Result<(), Failure> {
