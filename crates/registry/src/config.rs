@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use gantry_web::Secret;
 use serde::Deserialize;
 
 use crate::{
@@ -31,6 +32,8 @@ pub struct Config {
     pub limits: Limits,
     /// Deletion.
     pub delete: Delete,
+    /// Blobs, manifests and tags in a bucket.
+    pub s3: Option<S3>,
     /// TLS.
     pub tls: Option<Tls>,
     /// Users and rights.
@@ -69,6 +72,33 @@ pub struct Limits {
 pub struct Delete {
     /// Whether clients may delete at all.
     pub enabled: bool,
+}
+
+/// A bucket of an object storage that speaks S3.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct S3 {
+    /// URL of the storage; Amazon's of the region if empty.
+    pub endpoint: String,
+    /// The bucket, which is there.
+    pub bucket: String,
+    /// What all keys begin with.
+    pub prefix: String,
+    /// The region; of the environment, or `us-east-1`, if empty.
+    pub region: String,
+    /// Who asks; if empty, the environment or the machine says it.
+    pub access_key: String,
+    /// With what secret.
+    #[serde(deserialize_with = "secret")]
+    pub secret_key: Secret,
+    /// The bucket is in the path, not in the host's name; so with an endpoint of one's own.
+    pub path_style: Option<bool>,
+    /// Clients are led to the bucket for blobs.
+    pub redirect: bool,
+}
+
+fn secret<'de, D: serde::Deserializer<'de>>(text: D) -> Result<Secret, D::Error> {
+    String::deserialize(text).map(Secret::new)
 }
 
 /// TLS, by files in PEM form that are read again when they change.
@@ -181,6 +211,7 @@ impl Default for Config {
             warning: String::new(),
             limits: Limits::default(),
             delete: Delete::default(),
+            s3: None,
             tls: None,
             auth: Auth::default(),
             collect: Collect::default(),
@@ -249,6 +280,14 @@ pub enum ConfigError {
         /// The cause.
         #[source]
         source: io::Error,
+    },
+    /// The bucket cannot be one.
+    #[error("cannot use bucket {bucket:?}: {reason}")]
+    Bucket {
+        /// The bucket.
+        bucket: String,
+        /// What is wrong.
+        reason: String,
     },
     /// It is no TOML, or holds what nobody knows.
     #[error("{}: {reason}", path.display())]

@@ -10,9 +10,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     audit::Audit,
     auth::Gate,
-    blobs::Directory,
+    blobs::{BlobError, Blobs, Directory},
+    bucket::{Bucket, BucketBlobs, Ledger},
     collector,
-    config::Config,
+    config::{Config, ConfigError},
     http::{self, Io},
     index::Index,
     metrics::Metrics,
@@ -61,6 +62,9 @@ pub enum ServeError {
         #[source]
         source: io::Error,
     },
+    /// The bucket cannot be one.
+    #[error(transparent)]
+    Bucket(#[from] ConfigError),
     /// An upstream cannot be used.
     #[error("cannot use an upstream")]
     Upstream(#[source] UpstreamError),
@@ -98,7 +102,7 @@ impl Server {
         let address = listener
             .local_addr()
             .map_err(|source| ServeError::Listen { address: config.listen.clone(), source })?;
-        let registry = Registry::new(open(config)?);
+        let registry = Registry::new(open(config).await?);
         Ok(Self { registry, listener, debug, certificates, address })
     }
 
@@ -153,16 +157,29 @@ impl Server {
     }
 }
 
-fn open(config: Config) -> Result<Parts, ServeError> {
-    let root = config.root.clone();
-    let unusable = |source: Box<dyn Error + Send + Sync>| ServeError::Root {
-        root: root.display().to_string(),
-        source,
+/// Where blobs are, and where manifests and tags are a second time.
+fn storage(config: &Config) -> Result<(Arc<dyn Blobs>, Option<Ledger>), ServeError> {
+    let unusable = |error: BlobError| unusable(&config.root, Box::new(error));
+    let Some(s3) = &config.s3 else {
+        return Ok((Arc::new(Directory::open(&config.root).map_err(unusable)?), None));
     };
-    let blobs = Directory::open(&root).map_err(|error| unusable(Box::new(error)))?;
+    let bucket = Arc::new(Bucket::open(s3)?);
+    let ledger = Ledger::new(Arc::clone(&bucket));
+    let blobs = BucketBlobs::open(bucket, &config.root, s3.redirect).map_err(unusable)?;
+    Ok((Arc::new(blobs), Some(ledger)))
+}
+
+fn unusable(root: &Path, source: Box<dyn Error + Send + Sync>) -> ServeError {
+    ServeError::Root { root: root.display().to_string(), source }
+}
+
+async fn open(config: Config) -> Result<Parts, ServeError> {
+    let root = config.root.clone();
+    let (blobs, ledger) = storage(&config)?;
     let rules = Rules { protect: config.protect.clone(), quotas: config.quotas.clone() };
-    let index = Index::open(&root.join("registry.db"), config.limits.cache_bytes, rules)
-        .map_err(|error| unusable(Box::new(error)))?;
+    let (path, cache_bytes) = (root.join("registry.db"), config.limits.cache_bytes);
+    let index = Index::open(&path, cache_bytes, rules, ledger, &*blobs).await;
+    let index = index.map_err(|error| unusable(&root, Box::new(error)))?;
     let file = |what| move |source| ServeError::File { what, source };
     let gate = Gate::open(&config.auth, &root).map_err(file("passwords and keys"))?;
     let audit = config.audit.file.as_deref();
@@ -174,7 +191,6 @@ fn open(config: Config) -> Result<Parts, ServeError> {
     });
     let mirrors = Mirrors::open(&config.mirrors).map_err(ServeError::Upstream)?;
     let (uploads, metrics) = (Uploads::default(), Metrics::default());
-    let blobs = Arc::new(blobs);
     Ok(Parts { config, index, blobs, uploads, gate, mirrors, metrics, audit, warning })
 }
 

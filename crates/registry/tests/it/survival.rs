@@ -138,9 +138,7 @@ fn memory_does_not_grow_with_blobs() {
             });
         }
     });
-    let status = std::fs::read_to_string(format!("/proc/{}/status", running.pid())).expect("read");
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("a line");
-    let kib: u64 = line.split_whitespace().nth(1).expect("a number").parse().expect("a number");
+    let kib = running.peak_memory_kib();
     assert!(kib < 60 << 10, "peak memory is {kib} KiB for 192 MiB of uploads");
     let document = push_image(&running.at, "b", "v1", 7);
     push(&running.at, "b", "v2", &document).expect(201);
