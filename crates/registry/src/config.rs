@@ -36,6 +36,8 @@ pub struct Config {
     pub s3: Option<S3>,
     /// TLS.
     pub tls: Option<Tls>,
+    /// A certificate from an authority.
+    pub acme: Option<Acme>,
     /// Users and rights.
     pub auth: Auth,
     /// Garbage collection.
@@ -109,6 +111,47 @@ pub struct Tls {
     pub certificate: PathBuf,
     /// Its key.
     pub key: PathBuf,
+}
+
+/// A certificate from an authority that speaks ACME.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Acme {
+    /// URL of the authority's directory.
+    #[serde(default = "lets_encrypt")]
+    pub directory: String,
+    /// File of the authority's own authority, in PEM form, beside those that the machine trusts.
+    pub authority: Option<PathBuf>,
+    /// Where the authority writes to.
+    #[serde(default)]
+    pub email: String,
+    /// What the certificate is for.
+    pub domains: Vec<String>,
+    /// The authority's terms are agreed to.
+    #[serde(default)]
+    pub accept_terms: bool,
+    /// Where the authority looks by HTTP, which it does at port 80; by TLS, at port 443, if empty.
+    #[serde(default)]
+    pub http_listen: String,
+}
+
+fn lets_encrypt() -> String {
+    "https://acme-v02.api.letsencrypt.org/directory".to_owned()
+}
+
+impl Acme {
+    /// What it lacks to be used.
+    pub(crate) fn lacks(&self) -> Option<&'static str> {
+        if self.domains.is_empty() {
+            Some("acme: domains are missing")
+        } else if self.domains.iter().any(|domain| domain.contains('*')) {
+            Some("acme: wildcards need proofs by DNS, which are not implemented")
+        } else if !self.accept_terms {
+            Some("acme: read the authority's terms, and set accept-terms = true")
+        } else {
+            None
+        }
+    }
 }
 
 /// How clients are told to say who they are.
@@ -213,6 +256,7 @@ impl Default for Config {
             delete: Delete::default(),
             s3: None,
             tls: None,
+            acme: None,
             auth: Auth::default(),
             collect: Collect::default(),
             retention: Vec::new(),

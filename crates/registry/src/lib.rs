@@ -7,11 +7,13 @@
 //!   blobs/sha512/<hex>
 //!   uploads/<id>             blobs     what has come of blobs so far
 //!   token.key                auth      signs tokens
+//!   acme/                    acme      account, certificate and its key
 //! ```
 //!
 //! ```text
 //! server     listens; `command` is its command line, `config` its file
 //! http       connections, routes, one file a resource; the only place that knows status codes
+//! acme, tls  certificates from an authority; from files
 //! auth       who asks, and what he may do            audit, metrics   what was done
 //! index      what is there: in memory, persisted before it is published
 //! uploads    one request at a time for each          collector        what nothing needs goes
@@ -28,6 +30,7 @@
 
 #![forbid(unsafe_code)]
 
+mod acme;
 mod audit;
 mod auth;
 mod blobs;
@@ -53,7 +56,7 @@ mod upstream;
 
 pub use auth::{Action, Right};
 pub use config::{
-    Audit, Auth, Challenge, Collect, Config, ConfigError, Delete, Limits, Mirror, S3, Tls,
+    Acme, Audit, Auth, Challenge, Collect, Config, ConfigError, Delete, Limits, Mirror, S3, Tls,
 };
 pub use pattern::Pattern;
 pub use rules::{Protect, Quota, Retention, Span};

@@ -8,6 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    acme::{ALPN, Acme},
     audit::Audit,
     auth::Gate,
     blobs::{BlobError, Blobs, Directory},
@@ -62,6 +63,9 @@ pub enum ServeError {
         #[source]
         source: io::Error,
     },
+    /// There are two of them.
+    #[error("[tls] and [acme] both name a certificate: leave one of them out")]
+    TwoCertificates,
     /// The bucket cannot be one.
     #[error(transparent)]
     Bucket(#[from] ConfigError),
@@ -82,6 +86,7 @@ pub struct Server {
     listener: TcpListener,
     debug: Option<TcpListener>,
     certificates: Option<Arc<Certificates>>,
+    acme: Option<Acme>,
     address: SocketAddr,
 }
 
@@ -92,7 +97,16 @@ impl Server {
     /// When the directory, the address, or a file that is named cannot be used.
     pub async fn bind(config: Config) -> Result<Self, ServeError> {
         let file = |what| move |source| ServeError::File { what, source };
-        let certificates = config.tls.as_ref().map(Certificates::open).transpose();
+        let acme = match (&config.acme, &config.tls) {
+            (None, _) => None,
+            (Some(acme), None) => {
+                Some(Acme::open(acme, &config.root).await.map_err(file("ACME certificate"))?)
+            }
+            (Some(_), Some(_)) => return Err(ServeError::TwoCertificates),
+        };
+        let proofs = acme.as_ref().map(Acme::proofs).unwrap_or_default();
+        let tls = config.tls.clone().or_else(|| acme.as_ref().map(Acme::tls));
+        let certificates = tls.map(|tls| Certificates::open(&tls, proofs)).transpose();
         let certificates = certificates.map_err(file("certificate"))?.map(Arc::new);
         let listener = listen(&config.listen).await?;
         let debug = match config.debug_listen.as_str() {
@@ -103,7 +117,7 @@ impl Server {
             .local_addr()
             .map_err(|source| ServeError::Listen { address: config.listen.clone(), source })?;
         let registry = Registry::new(open(config).await?);
-        Ok(Self { registry, listener, debug, certificates, address })
+        Ok(Self { registry, listener, debug, certificates, acme, address })
     }
 
     /// Where it listens.
@@ -116,6 +130,7 @@ impl Server {
     pub async fn run(self, shutdown: CancellationToken) {
         let connections = TaskTracker::new();
         let collector = tokio::spawn(collector::run(self.registry.clone(), shutdown.clone()));
+        let acme = self.acme.map(|acme| tokio::spawn(acme.run(shutdown.clone())));
         let debug = self.debug.map(|listener| {
             let registry = self.registry.clone();
             tokio::spawn(shutdown.clone().run_until_cancelled_owned(watch(listener, registry)))
@@ -135,6 +150,8 @@ impl Server {
                     connections.spawn(async move {
                         let handshake = certificates.acceptor().accept(stream);
                         match tokio::time::timeout(HANDSHAKE_MAX, handshake).await {
+                            // To shake hands was all that it asked for.
+                            Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(ALPN) => {}
                             Ok(Ok(stream)) => {
                                 let io = Io::Tls(Box::new(stream));
                                 http::serve(io, peer, registry, shutdown).await;
@@ -153,7 +170,7 @@ impl Server {
         }
         // A run of the collector that is under way is safe to leave at any point.
         collector.abort();
-        drop(debug);
+        drop((debug, acme));
     }
 }
 

@@ -44,8 +44,6 @@ const TRIES_MORE: usize = 4;
 const TRY_FOR: Duration = Duration::from_secs(30);
 /// Pauses between two tries.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
-/// Amazon's region that needs no name.
-const REGION: &str = "us-east-1";
 
 /// A bucket, or the part of one below a prefix.
 #[derive(Debug)]
@@ -86,10 +84,8 @@ impl Bucket {
             .with_bucket_name(&config.bucket)
             .with_disable_bulk_delete(true)
             .with_virtual_hosted_style_request(!path_style);
-        match (config.region.as_str(), std::env::var_os("AWS_REGION")) {
-            ("", Some(_)) => {}
-            ("", None) => builder = builder.with_region(REGION),
-            (region, _) => builder = builder.with_region(region),
+        if !config.region.is_empty() {
+            builder = builder.with_region(&config.region);
         }
         if !config.endpoint.is_empty() {
             let endpoint = endpoint(config, path_style)

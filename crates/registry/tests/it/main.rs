@@ -5,6 +5,7 @@
 #![expect(clippy::print_stderr, reason = "what is skipped is said")]
 
 mod access;
+mod acme;
 mod bucket;
 mod clients;
 mod collector;

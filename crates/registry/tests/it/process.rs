@@ -30,8 +30,13 @@ pub(crate) struct Running {
 impl Running {
     /// This registry, with these options, keeping everything in `root`.
     pub(crate) fn ours(root: &Path, options: &[&str]) -> Self {
+        Self::listening(root, "127.0.0.1:0", options)
+    }
+
+    /// The same at an address that others know.
+    pub(crate) fn listening(root: &Path, address: &str, options: &[&str]) -> Self {
         let mut command = Command::new(program());
-        command.args(["serve", "--listen", "127.0.0.1:0", "--root"]).arg(root).args(options);
+        command.args(["serve", "--listen", address, "--root"]).arg(root).args(options);
         Self::start(command, "address=")
     }
 
