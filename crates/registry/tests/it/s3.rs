@@ -223,7 +223,8 @@ fn object(request: &Request, state: &State) -> Answer {
     let mut answer = match range.and_then(|text| text.split_once('-')) {
         None => plain(200, bytes.clone()),
         Some((from, to)) => {
-            let (from, to): (usize, usize) = (from.parse().unwrap(), to.parse().unwrap());
+            let (from, to): (usize, usize) =
+                (from.parse().expect("a number"), to.parse().expect("a number"));
             let to = to.min(bytes.len() - 1);
             let mut answer = plain(206, bytes[from..=to].to_vec());
             let text = format!("bytes {from}-{to}/{}", bytes.len());
@@ -269,7 +270,7 @@ fn begin(request: &Request, state: &State) -> Answer {
 
 fn part(request: &Request, state: &State) -> Answer {
     let mut parts = held(&state.parts);
-    let number = request.query["partNumber"].parse().unwrap();
+    let number = request.query["partNumber"].parse().expect("a number");
     match parts.get_mut(&request.query["uploadId"]) {
         Some(upload) => {
             upload.insert(number, request.body.clone());
