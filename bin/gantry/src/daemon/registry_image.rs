@@ -51,7 +51,7 @@ fn files() -> io::Result<Vec<LayerFile>> {
     let mut files = vec![file("/proc/self/exe", "gantry", 0o755)?];
     for library in libraries(&fs::read_to_string("/proc/self/maps")?) {
         files.push(file(&library, library.trim_start_matches('/'), 0o755)?);
-        if is_loader(&library) {
+        if is_loader(&library) && library.trim_start_matches('/') != loader() {
             files.push(file(&library, loader(), 0o755)?);
         }
     }
