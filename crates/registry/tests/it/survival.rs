@@ -62,10 +62,14 @@ fn an_upload_goes_on_after_a_broken_connection() {
     let mut stream = at.open("PATCH", &location, &[], Some(3_000_000)).expect("connected");
     stream.write_all(&data[..1_500_000]).expect("sent");
     drop(stream);
-    let status = at.get(&location).expect(204);
-    let range = status.header("range").expect("a range").to_owned();
-    let come = range.strip_prefix("0-").expect("a range").parse::<usize>().expect("a number") + 1;
-    assert_eq!(come, 1_500_000, "what came is kept");
+    let come = || {
+        let status = at.get(&location).expect(204);
+        let last = status.header("range").and_then(|range| range.strip_prefix("0-"));
+        last.expect("a range").parse::<usize>().expect("a number") + 1
+    };
+    // On a busy machine the question may be there before what was sent is.
+    crate::collector::eventually("what came is kept", || come() == 1_500_000);
+    let come = come();
     let digest = Digest::of(&data);
     finish(at, &location, &data[come..], &digest).expect(201);
 }
