@@ -13,6 +13,7 @@ const PACKAGES: &[&str] = &[
     "iproute2",
     "iptables",
     "nftables",
+    "pebble",
     "procps",
     "python3-docker",
     "python3-venv",

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     blobs::BlobError,
     clock::now_s,
+    index::ChangeError,
     registry::{EndError, Registry},
 };
 
@@ -23,6 +24,8 @@ use crate::{
 enum CollectError {
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Change(#[from] ChangeError),
     #[error(transparent)]
     Blob(#[from] BlobError),
     #[error(transparent)]

@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use gantry_web::Secret;
 use serde::Deserialize;
 
 use crate::{
@@ -31,8 +32,12 @@ pub struct Config {
     pub limits: Limits,
     /// Deletion.
     pub delete: Delete,
+    /// Blobs, manifests and tags in a bucket.
+    pub s3: Option<S3>,
     /// TLS.
     pub tls: Option<Tls>,
+    /// A certificate from an authority.
+    pub acme: Option<Acme>,
     /// Users and rights.
     pub auth: Auth,
     /// Garbage collection.
@@ -71,6 +76,33 @@ pub struct Delete {
     pub enabled: bool,
 }
 
+/// A bucket of an object storage that speaks S3.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct S3 {
+    /// URL of the storage; Amazon's of the region if empty.
+    pub endpoint: String,
+    /// The bucket, which is there.
+    pub bucket: String,
+    /// What all keys begin with.
+    pub prefix: String,
+    /// The region; of the environment, or `us-east-1`, if empty.
+    pub region: String,
+    /// Who asks; if empty, the environment or the machine says it.
+    pub access_key: String,
+    /// With what secret.
+    #[serde(deserialize_with = "secret")]
+    pub secret_key: Secret,
+    /// The bucket is in the path, not in the host's name; so with an endpoint of one's own.
+    pub path_style: Option<bool>,
+    /// Clients are led to the bucket for blobs.
+    pub redirect: bool,
+}
+
+fn secret<'de, D: serde::Deserializer<'de>>(text: D) -> Result<Secret, D::Error> {
+    String::deserialize(text).map(Secret::new)
+}
+
 /// TLS, by files in PEM form that are read again when they change.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -79,6 +111,47 @@ pub struct Tls {
     pub certificate: PathBuf,
     /// Its key.
     pub key: PathBuf,
+}
+
+/// A certificate from an authority that speaks ACME.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Acme {
+    /// URL of the authority's directory.
+    #[serde(default = "lets_encrypt")]
+    pub directory: String,
+    /// File of the authority's own authority, in PEM form, beside those that the machine trusts.
+    pub authority: Option<PathBuf>,
+    /// Where the authority writes to.
+    #[serde(default)]
+    pub email: String,
+    /// What the certificate is for.
+    pub domains: Vec<String>,
+    /// The authority's terms are agreed to.
+    #[serde(default)]
+    pub accept_terms: bool,
+    /// Where the authority looks by HTTP, which it does at port 80; by TLS, at port 443, if empty.
+    #[serde(default)]
+    pub http_listen: String,
+}
+
+fn lets_encrypt() -> String {
+    "https://acme-v02.api.letsencrypt.org/directory".to_owned()
+}
+
+impl Acme {
+    /// What it lacks to be used.
+    pub(crate) fn lacks(&self) -> Option<&'static str> {
+        if self.domains.is_empty() {
+            Some("acme: domains are missing")
+        } else if self.domains.iter().any(|domain| domain.contains('*')) {
+            Some("acme: wildcards need proofs by DNS, which are not implemented")
+        } else if !self.accept_terms {
+            Some("acme: read the authority's terms, and set accept-terms = true")
+        } else {
+            None
+        }
+    }
 }
 
 /// How clients are told to say who they are.
@@ -181,7 +254,9 @@ impl Default for Config {
             warning: String::new(),
             limits: Limits::default(),
             delete: Delete::default(),
+            s3: None,
             tls: None,
+            acme: None,
             auth: Auth::default(),
             collect: Collect::default(),
             retention: Vec::new(),
@@ -249,6 +324,14 @@ pub enum ConfigError {
         /// The cause.
         #[source]
         source: io::Error,
+    },
+    /// The bucket cannot be one.
+    #[error("cannot use bucket {bucket:?}: {reason}")]
+    Bucket {
+        /// The bucket.
+        bucket: String,
+        /// What is wrong.
+        reason: String,
     },
     /// It is no TOML, or holds what nobody knows.
     #[error("{}: {reason}", path.display())]

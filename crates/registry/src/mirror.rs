@@ -254,8 +254,13 @@ async fn bring(
     let done = written.and_then(|()| fetched.map_err(|error| chain(&error)));
     let stored = match done {
         Ok(()) => {
+            let prepared = session.prepare(digest).await;
             let _held = index.hold_blob(digest).await;
-            match session.commit(digest).await {
+            let committed = match prepared {
+                Ok(()) => session.commit(digest).await,
+                failed => failed,
+            };
+            match committed {
                 Ok(()) => index
                     .link(name, digest, size_bytes, Some(&id))
                     .await

@@ -8,11 +8,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    acme::{ALPN, Acme},
     audit::Audit,
     auth::Gate,
-    blobs::Directory,
+    blobs::{BlobError, Blobs, Directory},
+    bucket::{Bucket, BucketBlobs, Ledger},
     collector,
-    config::Config,
+    config::{Config, ConfigError},
     http::{self, Io},
     index::Index,
     metrics::Metrics,
@@ -61,6 +63,12 @@ pub enum ServeError {
         #[source]
         source: io::Error,
     },
+    /// There are two of them.
+    #[error("[tls] and [acme] both name a certificate: leave one of them out")]
+    TwoCertificates,
+    /// The bucket cannot be one.
+    #[error(transparent)]
+    Bucket(#[from] ConfigError),
     /// An upstream cannot be used.
     #[error("cannot use an upstream")]
     Upstream(#[source] UpstreamError),
@@ -78,6 +86,7 @@ pub struct Server {
     listener: TcpListener,
     debug: Option<TcpListener>,
     certificates: Option<Arc<Certificates>>,
+    acme: Option<Acme>,
     address: SocketAddr,
 }
 
@@ -88,7 +97,16 @@ impl Server {
     /// When the directory, the address, or a file that is named cannot be used.
     pub async fn bind(config: Config) -> Result<Self, ServeError> {
         let file = |what| move |source| ServeError::File { what, source };
-        let certificates = config.tls.as_ref().map(Certificates::open).transpose();
+        let acme = match (&config.acme, &config.tls) {
+            (None, _) => None,
+            (Some(acme), None) => {
+                Some(Acme::open(acme, &config.root).await.map_err(file("ACME certificate"))?)
+            }
+            (Some(_), Some(_)) => return Err(ServeError::TwoCertificates),
+        };
+        let proofs = acme.as_ref().map(Acme::proofs).unwrap_or_default();
+        let tls = config.tls.clone().or_else(|| acme.as_ref().map(Acme::tls));
+        let certificates = tls.map(|tls| Certificates::open(&tls, proofs)).transpose();
         let certificates = certificates.map_err(file("certificate"))?.map(Arc::new);
         let listener = listen(&config.listen).await?;
         let debug = match config.debug_listen.as_str() {
@@ -98,8 +116,8 @@ impl Server {
         let address = listener
             .local_addr()
             .map_err(|source| ServeError::Listen { address: config.listen.clone(), source })?;
-        let registry = Registry::new(open(config)?);
-        Ok(Self { registry, listener, debug, certificates, address })
+        let registry = Registry::new(open(config).await?);
+        Ok(Self { registry, listener, debug, certificates, acme, address })
     }
 
     /// Where it listens.
@@ -112,6 +130,7 @@ impl Server {
     pub async fn run(self, shutdown: CancellationToken) {
         let connections = TaskTracker::new();
         let collector = tokio::spawn(collector::run(self.registry.clone(), shutdown.clone()));
+        let acme = self.acme.map(|acme| tokio::spawn(acme.run(shutdown.clone())));
         let debug = self.debug.map(|listener| {
             let registry = self.registry.clone();
             tokio::spawn(shutdown.clone().run_until_cancelled_owned(watch(listener, registry)))
@@ -131,6 +150,8 @@ impl Server {
                     connections.spawn(async move {
                         let handshake = certificates.acceptor().accept(stream);
                         match tokio::time::timeout(HANDSHAKE_MAX, handshake).await {
+                            // To shake hands was all that it asked for.
+                            Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(ALPN) => {}
                             Ok(Ok(stream)) => {
                                 let io = Io::Tls(Box::new(stream));
                                 http::serve(io, peer, registry, shutdown).await;
@@ -149,20 +170,33 @@ impl Server {
         }
         // A run of the collector that is under way is safe to leave at any point.
         collector.abort();
-        drop(debug);
+        drop((debug, acme));
     }
 }
 
-fn open(config: Config) -> Result<Parts, ServeError> {
-    let root = config.root.clone();
-    let unusable = |source: Box<dyn Error + Send + Sync>| ServeError::Root {
-        root: root.display().to_string(),
-        source,
+/// Where blobs are, and where manifests and tags are a second time.
+fn storage(config: &Config) -> Result<(Arc<dyn Blobs>, Option<Ledger>), ServeError> {
+    let unusable = |error: BlobError| unusable(&config.root, Box::new(error));
+    let Some(s3) = &config.s3 else {
+        return Ok((Arc::new(Directory::open(&config.root).map_err(unusable)?), None));
     };
-    let blobs = Directory::open(&root).map_err(|error| unusable(Box::new(error)))?;
+    let bucket = Arc::new(Bucket::open(s3)?);
+    let ledger = Ledger::new(Arc::clone(&bucket));
+    let blobs = BucketBlobs::open(bucket, &config.root, s3.redirect).map_err(unusable)?;
+    Ok((Arc::new(blobs), Some(ledger)))
+}
+
+fn unusable(root: &Path, source: Box<dyn Error + Send + Sync>) -> ServeError {
+    ServeError::Root { root: root.display().to_string(), source }
+}
+
+async fn open(config: Config) -> Result<Parts, ServeError> {
+    let root = config.root.clone();
+    let (blobs, ledger) = storage(&config)?;
     let rules = Rules { protect: config.protect.clone(), quotas: config.quotas.clone() };
-    let index = Index::open(&root.join("registry.db"), config.limits.cache_bytes, rules)
-        .map_err(|error| unusable(Box::new(error)))?;
+    let (path, cache_bytes) = (root.join("registry.db"), config.limits.cache_bytes);
+    let index = Index::open(&path, cache_bytes, rules, ledger, &*blobs).await;
+    let index = index.map_err(|error| unusable(&root, Box::new(error)))?;
     let file = |what| move |source| ServeError::File { what, source };
     let gate = Gate::open(&config.auth, &root).map_err(file("passwords and keys"))?;
     let audit = config.audit.file.as_deref();
@@ -174,7 +208,6 @@ fn open(config: Config) -> Result<Parts, ServeError> {
     });
     let mirrors = Mirrors::open(&config.mirrors).map_err(ServeError::Upstream)?;
     let (uploads, metrics) = (Uploads::default(), Metrics::default());
-    let blobs = Arc::new(blobs);
     Ok(Parts { config, index, blobs, uploads, gate, mirrors, metrics, audit, warning })
 }
 

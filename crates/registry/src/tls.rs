@@ -7,11 +7,19 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use rustls::ServerConfig;
+use rustls::{
+    ServerConfig,
+    crypto::aws_lc_rs,
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use tokio_rustls::TlsAcceptor;
 
-use crate::config::Tls;
+use crate::{
+    acme::{self, Proofs},
+    config::Tls,
+};
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -20,6 +28,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub(crate) struct Certificates {
     certificate: PathBuf,
     key: PathBuf,
+    /// What an authority is shown.
+    proofs: Arc<Proofs>,
     state: Mutex<State>,
 }
 
@@ -34,12 +44,12 @@ impl Certificates {
     ///
     /// # Errors
     /// When one cannot be read, or they do not go together.
-    pub(crate) fn open(config: &Tls) -> io::Result<Self> {
+    pub(crate) fn open(config: &Tls, proofs: Arc<Proofs>) -> io::Result<Self> {
         let (certificate, key) = (config.certificate.clone(), config.key.clone());
         let changed = [&certificate, &key].map(|path| changed(path));
-        let acceptor = acceptor(&certificate, &key)?;
+        let acceptor = acceptor(&certificate, &key, &proofs)?;
         let state = Mutex::new(State { acceptor, changed, looked: Instant::now() });
-        Ok(Self { certificate, key, state })
+        Ok(Self { certificate, key, proofs, state })
     }
 
     /// The acceptor of now. Files that do not go together, as they are between two writes, change
@@ -50,7 +60,7 @@ impl Certificates {
             state.looked = Instant::now();
             let changed = [&self.certificate, &self.key].map(|path| changed(path));
             if changed != state.changed {
-                match acceptor(&self.certificate, &self.key) {
+                match acceptor(&self.certificate, &self.key, &self.proofs) {
                     Ok(acceptor) => {
                         tracing::info!("certificate and key are read again");
                         (state.acceptor, state.changed) = (acceptor, changed);
@@ -67,7 +77,24 @@ fn changed(path: &Path) -> Option<SystemTime> {
     fs::metadata(path).and_then(|meta| meta.modified()).ok()
 }
 
-fn acceptor(certificate: &Path, key: &Path) -> io::Result<TlsAcceptor> {
+/// Shows the certificate, and an authority that asks for it a proof.
+#[derive(Debug)]
+struct Shown {
+    usual: Arc<CertifiedKey>,
+    proofs: Arc<Proofs>,
+}
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let proves = hello.alpn().is_some_and(|mut names| names.any(|name| name == acme::ALPN));
+        match proves {
+            true => self.proofs.certificate(hello.server_name()?),
+            false => Some(Arc::clone(&self.usual)),
+        }
+    }
+}
+
+fn acceptor(certificate: &Path, key: &Path, proofs: &Arc<Proofs>) -> io::Result<TlsAcceptor> {
     let within = |path: &Path, reason: String| {
         io::Error::new(io::ErrorKind::InvalidData, format!("{}: {reason}", path.display()))
     };
@@ -76,10 +103,11 @@ fn acceptor(certificate: &Path, key: &Path) -> io::Result<TlsAcceptor> {
         .map_err(|error| within(certificate, error.to_string()))?;
     let private =
         PrivateKeyDer::from_pem_file(key).map_err(|error| within(key, error.to_string()))?;
-    let mut config = ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(chain, private)
+    let usual = CertifiedKey::from_der(chain, private, &aws_lc_rs::default_provider())
         .map_err(|error| within(certificate, error.to_string()))?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let shown = Shown { usual: Arc::new(usual), proofs: Arc::clone(proofs) };
+    let mut config =
+        ServerConfig::builder().with_no_client_auth().with_cert_resolver(Arc::new(shown));
+    config.alpn_protocols = [b"http/1.1".as_slice(), acme::ALPN].map(<[u8]>::to_vec).into();
     Ok(TlsAcceptor::from(Arc::new(config)))
 }

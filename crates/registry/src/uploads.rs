@@ -47,6 +47,13 @@ pub(crate) enum UploadError {
     Store(#[from] StoreError),
 }
 
+impl UploadError {
+    /// Whether the storage may take the upload later; it stays until then.
+    pub(crate) fn is_passing(&self) -> bool {
+        matches!(self, Self::Blob(error) if error.is_passing())
+    }
+}
+
 type Slot = Arc<tokio::sync::Mutex<Option<Box<dyn Upload>>>>;
 
 /// All uploads.
@@ -215,6 +222,11 @@ impl Session {
         Ok(self.upload()?.digest()?)
     }
 
+    /// Does of a commit what takes long and needs no lock.
+    pub(crate) async fn prepare(&mut self, digest: &Digest) -> Result<(), UploadError> {
+        Ok(self.upload()?.prepare(digest).await?)
+    }
+
     /// Makes the blob permanent.
     pub(crate) async fn commit(&mut self, digest: &Digest) -> Result<(), UploadError> {
         Ok(self.upload()?.commit(digest).await?)
@@ -255,7 +267,7 @@ impl Batch {
 }
 
 /// A random id in the form of a UUID.
-fn new_id() -> String {
+pub(crate) fn new_id() -> String {
     let mut bytes = [0_u8; 16];
     // It fails before the machine has any randomness, long before there is a network.
     getrandom::fill(&mut bytes).expect("the kernel has randomness");

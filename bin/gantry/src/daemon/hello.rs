@@ -28,7 +28,7 @@ pub(crate) fn put(images: &Images) -> Result<(), ImageError> {
 }
 
 /// This machine's architecture in Go's words, which the image specification uses.
-fn goarch() -> &'static str {
+pub(super) fn goarch() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",

@@ -8,6 +8,7 @@ mod launch;
 mod listen;
 mod options;
 mod pidfile;
+mod registry_image;
 mod settings;
 mod steps;
 
@@ -185,7 +186,8 @@ async fn serve(settings: Settings) -> Result<(), DaemonError> {
     let images = parts.images.clone();
     let proxies = settings.registries.proxies.clone();
     let registries = gantry_distribution::Client::new(settings.registries)?;
-    let transfers = Transfers::new(images.clone(), registries, settings.transfers);
+    let transfers = Transfers::new(images.clone(), registries, settings.transfers)
+        .with_built_in(registry_image::NAME, registry_image::put);
     let mut engine_config = settings.engine;
     engine_config.init_binary = crate::embedded_shim::install_init(&settings.data_root.join("bin"))
         .map_err(DaemonError::Shim)?;

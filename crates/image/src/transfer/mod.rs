@@ -8,6 +8,7 @@
 //!   sink     a download into `content`, unpacked as it comes
 //! push     an image -> blobs -> manifest -> tag
 //!   sources  the blob of a layer: as it came, or compressed while it is sent
+//! built_in images that are made here when they are pulled
 //! places   which repositories have which blobs
 //! ```
 //!
@@ -15,6 +16,7 @@
 //! that ends early costs its next try nothing; what of a blob came is kept too. A pull or a push
 //! ends when its future is dropped.
 
+mod built_in;
 mod choose;
 mod describe;
 mod error;
@@ -30,9 +32,10 @@ mod sources;
 use std::sync::Arc;
 
 use gantry_distribution::Client;
+use gantry_oci::{Digest, Reference};
 use tokio::sync::Semaphore;
 
-use crate::Images;
+use crate::{ImageError, Images};
 
 pub use describe::Described;
 pub use error::TransferError;
@@ -65,7 +68,11 @@ struct Inner {
     downloads: Semaphore,
     uploads: Semaphore,
     flights: flight::Flights,
+    built_in: Vec<BuiltIn>,
 }
+
+/// An image that is made here when it is pulled: its name, and what makes it.
+type BuiltIn = (&'static str, fn(&Images, &Reference) -> Result<Digest, ImageError>);
 
 impl std::fmt::Debug for Transfers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -83,7 +90,23 @@ impl Transfers {
             downloads: Semaphore::new(limits.downloads.max(1)),
             uploads: Semaphore::new(limits.uploads.max(1)),
             flights: flight::Flights::default(),
+            built_in: Vec::new(),
         }))
+    }
+
+    /// With an image that needs no registry: who pulls this name gets what `make` makes.
+    ///
+    /// # Panics
+    /// When there are clones already.
+    #[must_use]
+    pub fn with_built_in(
+        mut self,
+        name: &'static str,
+        make: fn(&Images, &Reference) -> Result<Digest, ImageError>,
+    ) -> Self {
+        let inner = Arc::get_mut(&mut self.0).expect("nobody else has it yet");
+        inner.built_in.push((name, make));
+        self
     }
 
     /// The client of registries.

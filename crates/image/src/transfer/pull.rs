@@ -60,6 +60,9 @@ impl Transfers {
     /// # Errors
     /// When the registry or the disk fails; layers that came are kept for the next try.
     pub async fn pull(&self, pull: &Pull, events: &Events) -> Result<Vec<Pulled>, TransferError> {
+        if let Some(made) = self.make(pull, events).await? {
+            return Ok(vec![made]);
+        }
         let repository = self.0.client.repository(&pull.reference, &pull.credentials).await?;
         let mut names = vec![pull.reference.clone().or_latest()];
         if pull.all_tags {
@@ -126,13 +129,13 @@ impl Transfers {
         Ok(Pulled { id: image_id, digest, changed })
     }
 
-    fn tell_pull(&self, name: &Reference, id: &Digest) {
+    pub(super) fn tell_pull(&self, name: &Reference, id: &Digest) {
         let mut event = self.0.images.event(ImageAction::Pull, id, &name.familiar_name());
         event.id = name.familiar();
         self.0.images.tell_event(event);
     }
 
-    fn known(&self, name: &Reference) -> Option<Arc<Image>> {
+    pub(super) fn known(&self, name: &Reference) -> Option<Arc<Image>> {
         self.0.images.resolve(&name.canonical()).ok()
     }
 

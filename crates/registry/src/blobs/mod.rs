@@ -5,6 +5,7 @@
 //! blob is the index's knowledge.
 
 mod directory;
+mod writer;
 
 use std::{fmt, fs::File, io};
 
@@ -14,6 +15,7 @@ use gantry_fault::{Fault, Kind};
 use gantry_oci::{Algorithm, Digest};
 
 pub(crate) use directory::Directory;
+pub(crate) use writer::Writer;
 
 /// An answer of the storage, later.
 pub(crate) type Later<'a, T> = BoxFuture<'a, Result<T, BlobError>>;
@@ -36,6 +38,9 @@ pub(crate) trait Blobs: fmt::Debug + Send + Sync {
         offset_bytes: u64,
         length_bytes: u64,
     ) -> Later<'a, Source>;
+
+    /// A URL at which whoever has it gets a blob for a while; none where this server sends it.
+    fn address<'a>(&'a self, digest: &'a Digest) -> Later<'a, Option<String>>;
 
     /// The bytes of an upload as a file that grows; none where the storage has no such thing.
     fn tail(&self, id: &str) -> Option<File>;
@@ -64,9 +69,15 @@ pub(crate) trait Upload: Send {
     /// The digest of what has come, by the algorithm that the upload began with.
     fn digest(&mut self) -> Result<Digest, BlobError>;
 
+    /// Checks the digest, and does of a commit what takes long and nobody sees.
+    ///
+    /// The upload is gone when the digest is wrong; it stays when the storage fails.
+    fn prepare<'a>(&'a mut self, digest: &'a Digest) -> Later<'a, ()>;
+
     /// Checks the digest and makes the blob permanent: when this answers, it survives a power cut.
     ///
-    /// The upload is gone afterwards, also when the digest is wrong.
+    /// The upload is gone afterwards, also when the digest is wrong; it stays when a storage that is
+    /// elsewhere fails ([`BlobError::is_passing`]).
     fn commit<'a>(&'a mut self, digest: &'a Digest) -> Later<'a, ()>;
 }
 
@@ -75,7 +86,6 @@ pub(crate) enum Source {
     /// A part of a file, which the kernel can send by itself.
     File(FileRange),
     /// Pieces, as they come from elsewhere.
-    #[allow(dead_code, reason = "storage that is no file gives these")]
     Stream(BoxStream<'static, io::Result<Bytes>>),
 }
 
@@ -101,6 +111,20 @@ pub(crate) enum BlobError {
         /// What came.
         actual: Digest,
     },
+    /// The bucket does not do what it should.
+    #[error("{step} {what} in the bucket")]
+    Bucket {
+        /// What was being done.
+        step: &'static str,
+        /// To what.
+        what: String,
+        /// The cause.
+        #[source]
+        source: Box<object_store::Error>,
+    },
+    /// The bucket does not answer.
+    #[error("bucket {0} does not answer")]
+    Silent(String),
     /// The storage failed.
     #[error("{step} {what}")]
     Io {
@@ -115,6 +139,11 @@ pub(crate) enum BlobError {
 }
 
 impl BlobError {
+    /// Whether it may be over in a while: the storage is elsewhere.
+    pub(crate) fn is_passing(&self) -> bool {
+        matches!(self, Self::Bucket { .. } | Self::Silent(_))
+    }
+
     /// Whether there is no space left.
     pub(crate) fn is_full(&self) -> bool {
         let full = |kind| matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
@@ -127,6 +156,7 @@ impl Fault for BlobError {
         match self {
             Self::Missing(_) => Kind::NotFound,
             Self::Mismatch { .. } => Kind::InvalidArgument,
+            Self::Bucket { .. } | Self::Silent(_) => Kind::Unavailable,
             Self::Io { .. } if self.is_full() => Kind::Unavailable,
             Self::Io { .. } => Kind::Internal,
         }

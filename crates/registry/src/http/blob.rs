@@ -8,7 +8,7 @@ use hyper::{
     body::Frame,
     header::{
         ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
-        IF_NONE_MATCH, RANGE,
+        IF_NONE_MATCH, LOCATION, RANGE,
     },
 };
 
@@ -110,6 +110,16 @@ async fn send(
             return Err(refusal.header(CONTENT_RANGE, &format!("bytes */{size_bytes}")));
         }
     };
+    if call.head.method == Method::GET
+        && let Some(address) = call.registry.blobs.address(digest).await?
+    {
+        // The bucket reads the range of the client's next request itself.
+        let away = reply::status(StatusCode::TEMPORARY_REDIRECT).with(LOCATION, &address);
+        return Ok(away
+            .with(CONTENT_DIGEST, digest.as_str())
+            .with(CACHE_CONTROL, "no-store")
+            .into());
+    }
     let head = head.with(CONTENT_LENGTH, &length_bytes.to_string());
     if call.head.method == Method::HEAD {
         return Ok(Reply::Whole(head.map(|()| reply::empty())));

@@ -25,7 +25,11 @@ pub(super) async fn health(registry: &Registry) -> Response {
         Ok(()) => (StatusCode::OK, json!({})),
         Err(error) => {
             tracing::error!("storage: {}", gantry_fault::chain(&error));
-            let broken = json!({ "storage": "the storage does not take or give data" });
+            let what = match error.is_passing() {
+                true => "the bucket does not take or give data",
+                false => "the storage does not take or give data",
+            };
+            let broken = json!({ "storage": what });
             (StatusCode::SERVICE_UNAVAILABLE, broken)
         }
     };

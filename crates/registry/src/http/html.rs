@@ -17,11 +17,18 @@ const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;ma
                      h1{font-size:1.3rem}h2{font-size:1.05rem;margin-top:2rem}\
                      a{color:#0b5cad;text-decoration:none}a:hover{text-decoration:underline}\
                      table{border-collapse:collapse;width:100%}\
-                     th,td{text-align:left;padding:.35rem .8rem .35rem 0;border-bottom:1px solid #e3e6ea}\
-                     td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}\
+                     th,td{text-align:left;vertical-align:top;padding:.35rem .8rem .35rem 0;\
+                     border-bottom:1px solid #e3e6ea;overflow-wrap:anywhere}\
+                     th{font-size:.85rem;color:#59636e}\
+                     td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;\
+                     white-space:nowrap;padding-right:0;padding-left:.8rem}\
                      code{font:13px ui-monospace,monospace;overflow-wrap:anywhere}\
+                     @media(max-width:44rem){body{margin:1rem auto}tr:first-child{display:none}\
+                     tr{display:block;padding:.4rem 0;border-bottom:1px solid #e3e6ea}\
+                     td,td.n{display:flex;border:0;padding:.1rem 0;text-align:left;white-space:normal}\
+                     td::before{content:attr(data-head);flex:0 0 6.5rem;color:#59636e}}\
                      @media(prefers-color-scheme:dark){body{color:#dfe3e8;background:#15181c}\
-                     a{color:#6cb2f5}th,td{border-color:#333941}}";
+                     a{color:#6cb2f5}th,td,tr{border-color:#333941}th,td::before{color:#9aa4af}}";
 
 /// Text that is escaped when it is written.
 pub(super) struct Text<'a>(pub(super) &'a str);
@@ -80,7 +87,8 @@ pub(super) fn table(heads: &[&str], rows: &[Vec<String>]) -> String {
     for row in rows {
         html.push_str("<tr>");
         for (cell, head) in row.iter().zip(heads) {
-            let _ = write!(html, "<td{}>{cell}</td>", class(head));
+            let name = Text(head.trim_start_matches('#'));
+            let _ = write!(html, "<td{} data-head=\"{name}\">{cell}</td>", class(head));
         }
         html.push_str("</tr>\n");
     }

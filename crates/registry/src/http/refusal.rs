@@ -5,17 +5,20 @@ use gantry_oci::Digest;
 use gantry_store::StoreError;
 use hyper::{
     StatusCode,
-    header::{CONTENT_TYPE, HeaderName, HeaderValue},
+    header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER},
 };
 use serde_json::{Value, json};
 
 use super::reply::{Response, full};
 use crate::{
     blobs::BlobError,
-    index::{LinkError, OverQuota, PutError},
+    index::{ChangeError, LinkError, OverQuota, PutError},
     manifest::ManifestError,
     uploads::UploadError,
 };
+
+/// When a client may try again after the storage did not answer, in seconds.
+const RETRY_AFTER_S: &str = "10";
 
 /// What went wrong, in the words of the distribution specification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +39,7 @@ pub(crate) enum Code {
     TagInvalid,
     TooManyRequests,
     Unauthorized,
+    Unavailable,
     Unknown,
     Unsupported,
 }
@@ -59,6 +63,7 @@ impl Code {
             Self::TagInvalid => "TAG_INVALID",
             Self::TooManyRequests => "TOOMANYREQUESTS",
             Self::Unauthorized => "UNAUTHORIZED",
+            Self::Unavailable => "UNAVAILABLE",
             Self::Unknown => "UNKNOWN",
             Self::Unsupported => "UNSUPPORTED",
         }
@@ -74,6 +79,7 @@ impl Code {
             Self::RangeInvalid => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Unknown => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unsupported => StatusCode::METHOD_NOT_ALLOWED,
             Self::BlobUploadInvalid
@@ -198,6 +204,12 @@ impl From<BlobError> for Refusal {
             BlobError::Mismatch { .. } => Self::new(Code::DigestInvalid, error.to_string()),
             _ if error.is_full() => Self::new(Code::Denied, "the registry has no space left")
                 .status(StatusCode::INSUFFICIENT_STORAGE),
+            _ if error.is_passing() => {
+                tracing::error!("{}", chain(&error));
+                let message =
+                    "the registry's storage does not answer as it should; try again later";
+                Self::new(Code::Unavailable, message).header(RETRY_AFTER, RETRY_AFTER_S)
+            }
             _ => Self::internal(&error),
         }
     }
@@ -239,6 +251,15 @@ impl From<LinkError> for Refusal {
     }
 }
 
+impl From<ChangeError> for Refusal {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::Store(error) => error.into(),
+            ChangeError::Ledger(error) => error.into(),
+        }
+    }
+}
+
 impl From<OverQuota> for Refusal {
     fn from(error: OverQuota) -> Self {
         Self::new(Code::Denied, error.to_string())
@@ -258,7 +279,7 @@ impl From<PutError> for Refusal {
             PutError::Protected(_) | PutError::Quota(_) => Self::new(Code::Denied, text),
             PutError::Size { .. } => Self::new(Code::SizeInvalid, text),
             PutError::Text => Self::new(Code::ManifestInvalid, text),
-            PutError::Store(error) => error.into(),
+            PutError::Change(error) => error.into(),
         }
     }
 }

@@ -128,9 +128,15 @@ async fn store(
     let registry = call.registry;
     receive(call, name, &mut session, body).await?;
     let size_bytes = session.size_bytes();
+    let mut stored = session.prepare(digest).await;
     let _held = registry.index.hold_blob(digest).await;
-    if let Err(error) = session.commit(digest).await {
-        drop_upload(call, session).await?;
+    if stored.is_ok() {
+        stored = session.commit(digest).await;
+    }
+    if let Err(error) = stored {
+        if !error.is_passing() {
+            drop_upload(call, session).await?;
+        }
         return Err(error.into());
     }
     let linked = registry.index.link(name, digest, size_bytes, Some(&session.id)).await;

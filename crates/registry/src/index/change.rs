@@ -11,7 +11,7 @@ use super::{
     },
     state::State,
 };
-use crate::{clock::now_s, manifest::Parsed, name::Name};
+use crate::{blobs::BlobError, clock::now_s, manifest::Parsed, name::Name};
 
 /// A manifest that is pushed.
 pub(crate) struct NewManifest<'a> {
@@ -44,7 +44,17 @@ pub(crate) enum PutError {
     #[error("the manifest is not UTF-8")]
     Text,
     #[error(transparent)]
+    Change(#[from] ChangeError),
+}
+
+/// Why a change is not kept.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ChangeError {
+    #[error(transparent)]
     Store(#[from] StoreError),
+    /// The bucket does not take it.
+    #[error(transparent)]
+    Ledger(#[from] BlobError),
 }
 
 /// A repository that would hold too much.
@@ -163,23 +173,22 @@ impl Index {
         self.check_tags(name, new.digest, new.tags)?;
         self.check_quota(name, new.body.len() as u64)?;
         let (parsed, now) = (new.parsed, now_s());
-        let needs = parsed.blobs.iter().chain(&parsed.manifests);
-        let record = ManifestRecord {
-            media_type: parsed.media_type.clone(),
-            size_bytes: new.body.len() as u64,
-            pushed_s: now,
-            needs: needs.map(|target| target.digest.clone()).collect(),
-            subject: parsed.subject.clone(),
-        };
+        let record = ManifestRecord::of(parsed, new.body.len() as u64, now);
         let tag_record =
             TagRecord { digest: new.digest.clone(), updated_s: now, fetched: new.fetched };
+        if let Some(ledger) = &self.ledger {
+            let manifest = (new.body.clone(), parsed.media_type.as_str());
+            let put = ledger.put(name, new.digest, manifest, new.tags, &tag_record).await;
+            put.map_err(ChangeError::from)?;
+        }
         let key = digest_key(name, new.digest);
         let mut batch = self.store.batch();
         batch.put(&key, &record).put(&key, &BodyRecord { text });
         for tag in new.tags {
             batch.put(&tag_key(name, tag), &tag_record);
         }
-        self.store.commit_async(batch, Durability::Durable).await?;
+        let kept = self.store.commit_async(batch, Durability::Durable).await;
+        kept.map_err(ChangeError::from)?;
         self.bodies.put(&key, new.body.clone());
         let mut state = self.change();
         state.put_manifest(name, new.digest, record);
@@ -219,7 +228,7 @@ impl Index {
         &self,
         name: &Name,
         reference: &Reference,
-    ) -> Result<Removal, StoreError> {
+    ) -> Result<Removal, ChangeError> {
         let _held = self.hold_repository(name).await;
         self.remove_held(name, reference).await
     }
@@ -229,7 +238,7 @@ impl Index {
         &self,
         name: &Name,
         reference: &Reference,
-    ) -> Result<Removal, StoreError> {
+    ) -> Result<Removal, ChangeError> {
         let Some(found) = self.find(name, reference) else { return Ok(Removal::Missing) };
         let digest = Digest::clone(&found.digest);
         let tags = match reference {
@@ -240,6 +249,10 @@ impl Index {
         };
         if let Some(tag) = tags.iter().find(|tag| self.rules.protects(name.as_str(), tag)) {
             return Ok(Removal::Protected(tag.clone()));
+        }
+        if let Some(ledger) = &self.ledger {
+            let manifest = matches!(reference, Reference::Digest(_)).then_some(&digest);
+            ledger.remove(name, &tags, manifest).await?;
         }
         let mut batch = self.store.batch();
         if let Reference::Digest(_) = reference {

@@ -7,7 +7,7 @@ use gantry_store::{Durability, StoreError};
 
 use super::{
     Index, Reference,
-    change::Removal,
+    change::{ChangeError, Removal},
     records::{LinkRecord, digest_key},
     state::Repository,
 };
@@ -70,14 +70,14 @@ impl Index {
     /// Removes what a rule says is too old; returns how many tags and manifests are gone.
     ///
     /// # Errors
-    /// When the store cannot be written.
+    /// When the store or the bucket cannot be written.
     pub(crate) async fn retire(
         &self,
         name: &Name,
         rule: &Retention,
         now_s: u64,
         idle_since_s: u64,
-    ) -> Result<usize, StoreError> {
+    ) -> Result<usize, ChangeError> {
         let _held = self.hold_repository(name).await;
         let mut gone = 0;
         let tags = self.state().repositories.get(name).map_or_else(Vec::new, |repository| {

@@ -1,7 +1,8 @@
 //! What is there: repositories, their manifests, tags and blobs, and uploads under way.
 //!
-//! All of it but the bodies of manifests is in memory, so that asking reads no disk. A change holds its repository's lock, is checked, committed,
-//! and published, in this order. Whoever adds or removes a blob's file holds the blob's lock, and
+//! All of it but the bodies of manifests is in memory, so that asking reads no disk. A change holds
+//! its repository's lock, is checked, written to the ledger if blobs are in a bucket, committed, and
+//! published, in this order. Whoever adds or removes a blob's file holds the blob's lock, and
 //! takes it before any repository's.
 
 mod change;
@@ -9,6 +10,7 @@ mod collect;
 mod overview;
 mod query;
 mod records;
+mod restore;
 mod state;
 
 use std::{
@@ -21,12 +23,13 @@ use gantry_oci::Digest;
 use gantry_store::{Store, StoreError};
 use tokio::sync::{Mutex, MutexGuard};
 
-pub(crate) use change::{LinkError, NewManifest, OverQuota, PutError, Removal};
+pub(crate) use change::{ChangeError, LinkError, NewManifest, OverQuota, PutError, Removal};
 pub(crate) use overview::Detail;
-pub(crate) use records::UploadRecord;
+pub(crate) use records::{TagRecord, UploadRecord};
+pub(crate) use restore::OpenError;
 
-use crate::{cache::Cache, name::Name, rules::Rules};
-use records::{LinkRecord, ManifestRecord, TagRecord};
+use crate::{blobs::Blobs, bucket::Ledger, cache::Cache, name::Name, rules::Rules};
+use records::{LinkRecord, ManifestRecord};
 use state::State;
 
 /// How many locks repositories, and blobs, share among them.
@@ -43,6 +46,8 @@ pub(crate) enum Reference {
 #[derive(Debug)]
 pub(crate) struct Index {
     store: Store,
+    /// Where manifests and tags are a second time, and first.
+    ledger: Option<Ledger>,
     state: RwLock<State>,
     bodies: Cache,
     rules: Rules,
@@ -51,16 +56,28 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    /// Reads the index from a database, which is made if it is not there.
+    /// Reads the index from a database, which is made if it is not there: of what a bucket has, if
+    /// there is one.
     ///
     /// # Errors
-    /// When it cannot be read, or another process has it open.
-    pub(crate) fn open(path: &Path, cache_bytes: usize, rules: Rules) -> Result<Self, StoreError> {
+    /// When it cannot be read, another process has it open, or it is of other blobs.
+    pub(crate) async fn open(
+        path: &Path,
+        cache_bytes: usize,
+        rules: Rules,
+        ledger: Option<Ledger>,
+        blobs: &dyn Blobs,
+    ) -> Result<Self, OpenError> {
         let store = Store::open(path)?;
+        match &ledger {
+            None => restore::is_local(&store)?,
+            Some(ledger) => restore::settle(&store, ledger, blobs).await?,
+        }
         let state = load(&store)?;
         let locks = || (0..LOCKS).map(|_| Mutex::new(())).collect();
         Ok(Self {
             store,
+            ledger,
             state: RwLock::new(state),
             bodies: Cache::new(cache_bytes),
             rules,

@@ -4,7 +4,7 @@ use gantry_oci::Digest;
 use gantry_store::Record;
 use serde::{Deserialize, Serialize};
 
-use crate::name::Name;
+use crate::{manifest::Parsed, name::Name};
 
 /// A manifest of a repository; key `name@digest`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -17,6 +17,19 @@ pub(super) struct ManifestRecord {
     pub(super) needs: Vec<Digest>,
     #[serde(default)]
     pub(super) subject: Option<Digest>,
+}
+
+impl ManifestRecord {
+    pub(super) fn of(parsed: &Parsed, size_bytes: u64, pushed_s: u64) -> Self {
+        let needs = parsed.blobs.iter().chain(&parsed.manifests);
+        Self {
+            media_type: parsed.media_type.clone(),
+            size_bytes,
+            pushed_s,
+            needs: needs.map(|target| target.digest.clone()).collect(),
+            subject: parsed.subject.clone(),
+        }
+    }
 }
 
 impl Record for ManifestRecord {
@@ -35,14 +48,14 @@ impl Record for BodyRecord {
     const VERSION: u32 = 1;
 }
 
-/// A tag; key `name:tag`.
+/// A tag; key `name:tag`. It has this form in a bucket, too.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct TagRecord {
-    pub(super) digest: Digest,
-    pub(super) updated_s: u64,
+pub(crate) struct TagRecord {
+    pub(crate) digest: Digest,
+    pub(crate) updated_s: u64,
     /// It came from an upstream.
     #[serde(default)]
-    pub(super) fetched: bool,
+    pub(crate) fetched: bool,
 }
 
 impl Record for TagRecord {
@@ -72,6 +85,20 @@ pub(crate) struct UploadRecord {
 
 impl Record for UploadRecord {
     const TABLE: &'static str = "upload";
+    const VERSION: u32 = 1;
+}
+
+/// That the index is of what a bucket has; there is one, or none.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct HomeRecord {
+    /// What the bucket's own object says, too.
+    pub(super) id: String,
+    /// All of what the bucket had has been taken in.
+    pub(super) whole: bool,
+}
+
+impl Record for HomeRecord {
+    const TABLE: &'static str = "home";
     const VERSION: u32 = 1;
 }
 

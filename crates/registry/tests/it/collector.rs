@@ -35,7 +35,7 @@ fn collecting(root: &Path, rest: &str) -> Running {
 
 /// Waits until `done`, for some seconds.
 #[track_caller]
-fn eventually(what: &str, done: impl Fn() -> bool) {
+pub(crate) fn eventually(what: &str, done: impl Fn() -> bool) {
     let begin = Instant::now();
     while !done() {
         assert!(begin.elapsed() < Duration::from_secs(20), "not yet: {what}");

@@ -11,7 +11,10 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::http::At;
+use crate::{
+    http::At,
+    s3::{self, S3},
+};
 
 /// How long a registry may take to listen.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -27,8 +30,13 @@ pub(crate) struct Running {
 impl Running {
     /// This registry, with these options, keeping everything in `root`.
     pub(crate) fn ours(root: &Path, options: &[&str]) -> Self {
+        Self::listening(root, "127.0.0.1:0", options)
+    }
+
+    /// The same at an address that others know.
+    pub(crate) fn listening(root: &Path, address: &str, options: &[&str]) -> Self {
         let mut command = Command::new(program());
-        command.args(["serve", "--listen", "127.0.0.1:0", "--root"]).arg(root).args(options);
+        command.args(["serve", "--listen", address, "--root"]).arg(root).args(options);
         Self::start(command, "address=")
     }
 
@@ -45,8 +53,12 @@ impl Running {
         self.child.wait().expect("waited for").code()
     }
 
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
+    /// The most memory that it ever had, in KiB.
+    pub(crate) fn peak_memory_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.expect("read");
+        let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("a line");
+        line.split_whitespace().nth(1).expect("a number").parse().expect("a number")
     }
 
     fn start(mut command: Command, before: &'static str) -> Self {
@@ -109,6 +121,25 @@ fn program() -> PathBuf {
 pub(crate) fn with_ours(test: fn(&At)) {
     let root = TempDir::new().expect("a directory");
     let running = Running::ours(root.path(), &[]);
+    test(&running.at);
+}
+
+/// Runs a test against this registry over a bucket: of the small server of these tests, or of the
+/// one whose URL `GANTRY_TEST_S3` says, which has a bucket `images` and asks no one who he is.
+pub(crate) fn with_bucket(test: fn(&At)) {
+    let (root, s3) = (TempDir::new().expect("a directory"), S3::start());
+    let text = match std::env::var("GANTRY_TEST_S3") {
+        Ok(endpoint) => {
+            // Each test has a part of the bucket for itself.
+            let place = root.path().file_name().expect("a name").to_string_lossy().into_owned();
+            s3::config(&endpoint, place.trim_start_matches('.'))
+        }
+        Err(_) => s3.config(),
+    };
+    let config = root.path().join("config.toml");
+    fs::write(&config, text).expect("written");
+    let config = config.display().to_string();
+    let running = Running::ours(&root.path().join("data"), &["--config", &config]);
     test(&running.at);
 }
 

@@ -62,10 +62,14 @@ fn an_upload_goes_on_after_a_broken_connection() {
     let mut stream = at.open("PATCH", &location, &[], Some(3_000_000)).expect("connected");
     stream.write_all(&data[..1_500_000]).expect("sent");
     drop(stream);
-    let status = at.get(&location).expect(204);
-    let range = status.header("range").expect("a range").to_owned();
-    let come = range.strip_prefix("0-").expect("a range").parse::<usize>().expect("a number") + 1;
-    assert_eq!(come, 1_500_000, "what came is kept");
+    let come = || {
+        let status = at.get(&location).expect(204);
+        let last = status.header("range").and_then(|range| range.strip_prefix("0-"));
+        last.expect("a range").parse::<usize>().expect("a number") + 1
+    };
+    // On a busy machine the question may be there before what was sent is.
+    crate::collector::eventually("what came is kept", || come() == 1_500_000);
+    let come = come();
     let digest = Digest::of(&data);
     finish(at, &location, &data[come..], &digest).expect(201);
 }
@@ -138,9 +142,7 @@ fn memory_does_not_grow_with_blobs() {
             });
         }
     });
-    let status = std::fs::read_to_string(format!("/proc/{}/status", running.pid())).expect("read");
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("a line");
-    let kib: u64 = line.split_whitespace().nth(1).expect("a number").parse().expect("a number");
+    let kib = running.peak_memory_kib();
     assert!(kib < 60 << 10, "peak memory is {kib} KiB for 192 MiB of uploads");
     let document = push_image(&running.at, "b", "v1", 7);
     push(&running.at, "b", "v2", &document).expect(201);

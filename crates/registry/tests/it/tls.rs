@@ -25,7 +25,7 @@ fn pem(label: &str, der: &[u8]) -> String {
 }
 
 /// Writes a new certificate and its key; returns the certificate.
-fn certify(root: &Path) -> CertificateDer<'static> {
+pub(crate) fn certify(root: &Path) -> CertificateDer<'static> {
     let CertifiedKey { cert, signing_key } =
         generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
     let key = pem("PRIVATE KEY", &signing_key.serialize_der());
@@ -34,12 +34,29 @@ fn certify(root: &Path) -> CertificateDer<'static> {
     cert.der().clone()
 }
 
+/// What came, and who sent it.
+pub(crate) struct Came {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) certificate: CertificateDer<'static>,
+}
+
 fn request(
     address: &str,
     trusted: &CertificateDer<'static>,
     head: &str,
     body: &[u8],
 ) -> std::io::Result<Vec<u8>> {
+    exchange(address, "localhost", trusted, head, body).map(|came| came.bytes)
+}
+
+/// Sends a request to whom `trusted` calls by this name, and reads all of the answer.
+pub(crate) fn exchange(
+    address: &str,
+    name: &str,
+    trusted: &CertificateDer<'static>,
+    head: &str,
+    body: &[u8],
+) -> std::io::Result<Came> {
     let mut roots = RootCertStore::empty();
     roots.add(trusted.clone()).map_err(std::io::Error::other)?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -48,16 +65,18 @@ fn request(
         .map_err(std::io::Error::other)?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let name = ServerName::try_from("localhost").map_err(std::io::Error::other)?;
+    let name = ServerName::try_from(name.to_owned()).map_err(std::io::Error::other)?;
     let connection =
         ClientConnection::new(Arc::new(config), name).map_err(std::io::Error::other)?;
     let mut stream = StreamOwned::new(connection, TcpStream::connect(address)?);
     stream.write_all(head.as_bytes())?;
     stream.write_all(body)?;
-    let mut answer = Vec::new();
+    let mut bytes = Vec::new();
     // Some servers end without saying so in TLS: what came counts.
-    let _ = stream.read_to_end(&mut answer);
-    Ok(answer)
+    let _ = stream.read_to_end(&mut bytes);
+    let sent = stream.conn.peer_certificates().and_then(|chain| chain.first());
+    let certificate = sent.ok_or(std::io::ErrorKind::UnexpectedEof)?.clone().into_owned();
+    Ok(Came { bytes, certificate })
 }
 
 #[test]

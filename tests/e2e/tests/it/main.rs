@@ -29,6 +29,7 @@ mod oci;
 mod pypi;
 mod reach;
 mod registry;
+mod registry_image;
 mod restart;
 mod soak;
 mod storm;

@@ -14,7 +14,7 @@ fn registry(daemon: &Daemon, server: Server) -> Registry {
 }
 
 /// Our own command line, with a configuration of its own.
-fn gantry(client: &Client, daemon: &Daemon, args: &[&str]) -> gantry_rig::Ran {
+pub(crate) fn gantry(client: &Client, daemon: &Daemon, args: &[&str]) -> gantry_rig::Ran {
     let mut command = client.command(&gantry_binary().unwrap());
     command.args(args).env("DOCKER_CONFIG", daemon.root.join("config"));
     gantry_rig::client::finish(command, None)
