@@ -8,8 +8,8 @@ use gantry_network::{CreateNetwork, EndpointRequest, JoinRequest, Networks, Sand
 
 use crate::manage::{with_options, with_subnets};
 use crate::world::{
-    First as _, ask, call, container, inside, join, join_on, on_host, run, serve_tcp, serve_udp,
-    settles, udp_client,
+    First as _, Host, ask, call, container, eventually, inside, join, join_on, on_host, run,
+    serve_tcp, serve_udp, settles, udp_client,
 };
 
 /// The same container as before, started again.
@@ -120,6 +120,78 @@ fn with_a_pool() {
         }
         assert!(seen.iter().all(|address| *address < 13), "{seen:?}");
         assert!(seen[8..].iter().all(|address| *address < 8), "{seen:?}");
+        networks.destroy().await.unwrap();
+    });
+}
+
+/// With ready namespaces for busy networks; nobody fills the pool of the default bridge.
+async fn open_with_ready(host: &Host) -> Networks {
+    let mut config = host.config();
+    config.pool_size = 1;
+    host.open_with(config).await.unwrap()
+}
+
+#[test]
+fn busy_networks_have_namespaces_ready() {
+    on_host(|host| async move {
+        let networks = open_with_ready(&host).await;
+        networks.create(with_subnets("a", &["10.1.0.0/24"])).await.unwrap();
+        let gone = networks.find("a").unwrap().v4[0].ips_in_use;
+        let ports = || run("ip -o link show type veth").lines().count();
+        let last = |sandbox: &Sandbox| sandbox.address().octets()[3];
+        let mut sandboxes = Vec::new();
+        for address in 2..10 {
+            let sandbox = join_on(&networks, &["a"]).await.unwrap();
+            assert_eq!(last(&sandbox), address);
+            sandboxes.push(sandbox);
+        }
+        eventually("two stand ready, beside eight", || ports() == 10);
+        // They cannot be seen, and lead where those made on the spot lead.
+        let seen = networks.find("a").unwrap();
+        assert_eq!((seen.endpoints.len(), seen.v4[0].ips_in_use), (8, gone + 8));
+        let tenth = join_on(&networks, &["a"]).await.unwrap();
+        assert_eq!(last(&tenth), 10);
+        assert!(tenth.sysfs.is_some(), "it stood ready");
+        serve_tcp(tenth.netns.as_fd(), 80);
+        let to = format!("{}:80", tenth.address());
+        call(sandboxes[0].netns.as_fd(), &to).unwrap();
+        call(host.netns.as_fd(), &to).unwrap();
+        let routes = inside(tenth.netns.as_fd(), || run("ip route show default"));
+        assert!(routes.contains("via 10.1.0.1"), "{routes}");
+        // Their addresses are whoever's asks for them.
+        eventually("two stand ready, beside nine", || ports() == 11);
+        let wish = EndpointRequest {
+            address: Some(Ipv4Addr::new(10, 1, 0, 11)),
+            ..EndpointRequest::on("a")
+        };
+        let wanted = networks.join(container(vec![wish], &[])).await.unwrap();
+        assert_eq!(last(&wanted), 11);
+        for sandbox in sandboxes.iter().chain([&tenth, &wanted]) {
+            leave(&networks, sandbox).await;
+        }
+        // They do not keep the network, nor outlive it.
+        networks.remove("a").await.unwrap();
+        drop((sandboxes, tenth, wanted));
+        eventually("the one that the server is in is left", || ports() == 1);
+        networks.destroy().await.unwrap();
+    });
+}
+
+#[test]
+fn ready_namespaces_leave_when_addresses_run_out() {
+    on_host(|host| async move {
+        let networks = open_with_ready(&host).await;
+        // Twenty-nine beside the gateway.
+        networks.create(with_subnets("a", &["10.1.0.0/27"])).await.unwrap();
+        let mut sandboxes = Vec::new();
+        for _ in 0..29 {
+            sandboxes.push(join_on(&networks, &["a"]).await.unwrap());
+        }
+        let error = join_on(&networks, &["a"]).await.unwrap_err();
+        assert!(matches!(error, gantry_network::JoinError::NoAddress { .. }), "{error:?}");
+        for sandbox in &sandboxes {
+            leave(&networks, sandbox).await;
+        }
         networks.destroy().await.unwrap();
     });
 }
