@@ -78,9 +78,15 @@ impl Upload<'_> {
             // A registry that lost the upload begins anew; one that has another part of it says so.
             let lost = error.status() == Some(404) && state.is_some();
             let apart = error.status() == Some(416) && state.is_some();
-            if !lost && !apart {
-                patience.again(error).await?;
+            let waited = if !lost && !apart {
+                patience.again(error).await
             } else if patience.is_over() {
+                Err(error)
+            } else {
+                Ok(())
+            };
+            if let Err(error) = waited {
+                self.give_up(state, &error).await;
                 return Err(error);
             }
             if let Some(done) = self.arrived(promise).await {
@@ -90,6 +96,13 @@ impl Upload<'_> {
                 Some(state) if !lost => self.recover(state).await,
                 _ => None,
             };
+        }
+    }
+
+    /// A registry that answers gets the room back that an upload takes which nobody goes on with.
+    async fn give_up(&self, state: Option<State>, error: &DistributionError) {
+        if let Some(state) = state.filter(|_| error.status().is_some()) {
+            self.repository.cancel(self.server, state.location).await;
         }
     }
 
