@@ -4,6 +4,7 @@ use crate::chore::{ChoreError, run};
 
 /// Debian packages that tests and comparisons run: the oracles and the real clients.
 const PACKAGES: &[&str] = &[
+    "buildah",
     "busybox-static",
     "ca-certificates",
     "crun",
@@ -13,6 +14,7 @@ const PACKAGES: &[&str] = &[
     "iproute2",
     "iptables",
     "nftables",
+    "podman",
     "procps",
     "python3-docker",
     "python3-venv",
