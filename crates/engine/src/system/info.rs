@@ -134,7 +134,6 @@ fn registries(config: &EngineConfig) -> RegistryConfig {
         mirrors: (!mirrors.is_empty()).then_some(mirrors),
         allow_nondistributable_artifacts_cidrs: Some(gets_networks),
         allow_nondistributable_artifacts_hostnames: Some(gets_names),
-        ..RegistryConfig::default()
     }
 }
 

@@ -300,8 +300,9 @@ fn a_push_to_a_registry_on_a_full_disk() {
     disk.resize(c"size=128m");
     let _ = here.docker(&["push", "-q", &name("1")]).ok();
     let length = LAYERS * LAYER_BYTES as u64;
-    let log = world.one.log_tail();
-    assert!(proxy.up() - sent < length + (1 << 20), "{} bytes: {log}", proxy.up() - sent);
+    // What was in sockets when the last try was given up is counted too: less than a layer.
+    let most = (LAYERS + 1) * LAYER_BYTES as u64;
+    assert!(proxy.up() - sent < most, "{} bytes for {length}", proxy.up() - sent);
     let there = patient(&world.two);
     let _ = there.docker(&["pull", "-q", &name("1")]).ok();
     assert_eq!(digest_of(&world.two, &name("1")), digest_of(&world.one, &name("1")));
