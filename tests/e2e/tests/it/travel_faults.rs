@@ -295,7 +295,9 @@ fn a_push_to_a_registry_on_a_full_disk() {
     }
     // Something small still fits: what was refused took its room with it.
     let _ = here.docker_with(&["import", "-", &name("small")], &small_tar()).ok();
-    let _ = here.docker(&["push", "-q", &name("small")]).ok();
+    here.eventually("there is room for it", Duration::from_secs(15), |here| {
+        here.docker(&["push", "-q", &name("small")]).code == 0
+    });
     let sent = proxy.up();
     disk.resize(c"size=128m");
     let _ = here.docker(&["push", "-q", &name("1")]).ok();
