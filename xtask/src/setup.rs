@@ -4,6 +4,7 @@ use crate::chore::{ChoreError, run};
 
 /// Debian packages that tests and comparisons run: the oracles and the real clients.
 const PACKAGES: &[&str] = &[
+    "buildah",
     "busybox-static",
     "ca-certificates",
     "crun",
@@ -14,6 +15,7 @@ const PACKAGES: &[&str] = &[
     "iptables",
     "nftables",
     "pebble",
+    "podman",
     "procps",
     "python3-docker",
     "python3-venv",

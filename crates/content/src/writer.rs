@@ -161,6 +161,11 @@ impl Writer {
         self.hasher.clone().unwrap_or_else(Hasher::sha256).finish()
     }
 
+    /// Throws away what is written, for good.
+    pub fn discard(mut self) {
+        self.keep = false;
+    }
+
     /// Checks digest and size and makes the blob visible; returns its digest.
     ///
     /// # Errors

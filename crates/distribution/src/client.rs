@@ -30,7 +30,7 @@ pub(crate) struct Inner {
     pub limits: Limits,
     pub auth: Auth,
     pub settled: Settled,
-    hosts: Hosts,
+    pub hosts: Hosts,
     proxies: Arc<Proxies>,
     user_agent: HeaderValue,
     wires: Mutex<HashMap<(String, Duration), Wire>>,
@@ -73,6 +73,11 @@ impl Client {
     ) -> Result<Repository, DistributionError> {
         let servers = self.servers(name.domain(), credentials).await?;
         Ok(Repository::new(name.clone(), servers))
+    }
+
+    /// Whether a registry may get layers that are not for everybody to give away.
+    pub async fn gets_nondistributable(&self, name: &Reference) -> bool {
+        self.0.hosts.gets_nondistributable(name.domain()).await
     }
 
     /// The servers of a registry, in the order in which they are asked.

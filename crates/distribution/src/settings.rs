@@ -34,6 +34,9 @@ pub struct HostsConfig {
     /// `insecure-registries`: hosts, with or without a port, and networks as `10.0.0.0/8`. Those of
     /// the loopback networks are insecure without being named.
     pub insecure_registries: Vec<String>,
+    /// `allow-nondistributable-artifacts`: hosts, with or without a port, and networks that may get
+    /// layers which are not for everybody to give away.
+    pub nondistributable: Vec<String>,
     /// `registry-mirrors`: URLs that are asked for what is on Docker Hub before it is.
     pub mirrors: Vec<String>,
     /// Directories with one directory a registry: certificates, or containerd's `hosts.toml`. The
@@ -46,6 +49,7 @@ impl Default for HostsConfig {
         let certs_dirs = ["/etc/docker/certs.d", "/etc/containerd/certs.d"].map(PathBuf::from);
         Self {
             insecure_registries: Vec::new(),
+            nondistributable: Vec::new(),
             mirrors: Vec::new(),
             certs_dirs: certs_dirs.to_vec(),
         }

@@ -88,6 +88,8 @@ pub struct EngineConfig {
     pub proxies: BTreeMap<String, String>,
     /// Registries without TLS, for `/info`.
     pub insecure_registries: Vec<String>,
+    /// Registries that may get layers which are not for everybody to give away, for `/info`.
+    pub nondistributable: Vec<String>,
     /// Mirrors of Docker Hub, for `/info`.
     pub registry_mirrors: Vec<String>,
 }
@@ -126,6 +128,7 @@ impl EngineConfig {
             debug: false,
             proxies: BTreeMap::new(),
             insecure_registries: Vec::new(),
+            nondistributable: Vec::new(),
             registry_mirrors: Vec::new(),
         }
     }

@@ -1,6 +1,6 @@
 //! Records of images and names in the store.
 
-use gantry_oci::Digest;
+use gantry_oci::{Descriptor, Digest};
 use gantry_store::Record;
 use serde::{Deserialize, Serialize};
 
@@ -57,6 +57,9 @@ pub(crate) struct PlacesRecord {
     pub(crate) made_here: bool,
     /// Repositories that have it, in full, newest last.
     pub(crate) repositories: Vec<String>,
+    /// How a manifest named it, if registries may not give it away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) foreign: Option<Descriptor>,
 }
 
 impl Record for PlacesRecord {

@@ -320,69 +320,10 @@ impl Images {
     pub(crate) fn change(&self) -> MutexGuard<'_, ()> {
         self.0.change.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    fn read_all(&self) -> Result<(), ImageError> {
-        let mut state = State::default();
-        for (key, record) in self.0.store.list::<ImageRecord>()? {
-            match self.read_one(&key, record) {
-                Ok(image) => drop(state.images.insert(image.id.clone(), Arc::new(image))),
-                Err(error) => {
-                    let error = gantry_fault::chain(&error);
-                    tracing::warn!(image = key, error, "image is damaged, dropped");
-                    let mut batch = self.0.store.batch();
-                    batch.delete::<ImageRecord>(&key);
-                    self.0.store.commit(batch, Durability::Durable)?;
-                }
-            }
-        }
-        for (key, record) in self.0.store.list::<NameRecord>()? {
-            match key.parse::<Reference>() {
-                Ok(reference) if state.images.contains_key(&record.image) => {
-                    let last =
-                        state.images.get(&record.image).and_then(|image| image.last_tagged.clone());
-                    state.add_names(&record.image, &[reference], &last.unwrap_or_default());
-                }
-                _ => {
-                    let mut batch = self.0.store.batch();
-                    batch.delete::<NameRecord>(&key);
-                    self.0.store.commit(batch, Durability::Durable)?;
-                }
-            }
-        }
-        *self.state_mut() = state;
-        Ok(())
-    }
-
-    fn read_one(&self, key: &str, record: ImageRecord) -> Result<Image, ImageError> {
-        let digest = |source| ImageError::Digest { name: key.to_owned(), source };
-        let id: Digest = key.parse().map_err(digest)?;
-        let raw_config = self.0.content.read(&id, DOCUMENT_MAX)?;
-        id.verify(&raw_config).map_err(digest)?;
-        for layer in &record.layers {
-            if !self.0.snapshots.has_layer(&layer.diff_id) {
-                let (blob, _) = self.0.content.get(&layer.digest)?;
-                self.0.snapshots.unpack_layer(&layer.diff_id, Box::new(blob))?;
-            }
-        }
-        let config = parse_config(key, &raw_config)?;
-        let new = NewImage {
-            raw_config,
-            config,
-            layers: record.layers,
-            parent: record.parent,
-            names: Vec::new(),
-            origin: None,
-        };
-        let (last_tagged, mut origins) = (record.last_tagged, record.origins);
-        // A power cut may have cost these documents; the image does without them.
-        let here = |digest: &Digest| self.0.content.contains(digest);
-        origins.retain(|origin| origin.documents().all(here));
-        Ok(Image { last_tagged, origins, ..new.into_image(id) })
-    }
 }
 
 impl NewImage {
-    fn into_image(self, id: Digest) -> Image {
+    pub(crate) fn into_image(self, id: Digest) -> Image {
         Image {
             id,
             config: self.config,
@@ -393,80 +334,6 @@ impl NewImage {
             parent: self.parent,
             last_tagged: None,
             origins: self.origin.into_iter().collect(),
-        }
-    }
-}
-
-impl State {
-    fn resolve(&self, name: &str) -> Result<Arc<Image>, ResolveError> {
-        let by_id = |id: &Digest| self.images.get(id).cloned();
-        let bare = name.strip_prefix("sha256:").unwrap_or(name);
-        if let Ok(id) = Digest::from_hex(bare) {
-            return by_id(&id).ok_or_else(|| ResolveError::NotFound(name.to_owned()));
-        }
-        let reference = name.parse::<Reference>();
-        if let Ok(reference) = &reference
-            && let Some(id) = self.by_reference(reference)
-        {
-            return by_id(id).ok_or_else(|| ResolveError::NotFound(name.to_owned()));
-        }
-        if !bare.is_empty() && bare.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
-            let mut matching =
-                self.images.values().filter(|image| image.id.hex().starts_with(bare));
-            if let (Some(image), None) = (matching.next(), matching.next()) {
-                return Ok(Arc::clone(image));
-            }
-        }
-        if name.starts_with("sha256:") {
-            return Err(ResolveError::NotFound(name.to_owned()));
-        }
-        Err(ResolveError::NotFound(reference?.or_latest().familiar()))
-    }
-
-    fn by_reference(&self, reference: &Reference) -> Option<&Digest> {
-        let Some(digest) = reference.digest() else {
-            return self.names.get(&reference.clone().or_latest().canonical());
-        };
-        if let Some(id) = self.names.get(&reference.with_digest(digest.clone()).canonical()) {
-            return Some(id);
-        }
-        // Docker takes an image's id behind one of its names too.
-        let (id, image) = self.images.get_key_value(digest)?;
-        image.names.iter().any(|name| name.name() == reference.name()).then_some(id)
-    }
-
-    pub(crate) fn has_children(&self, id: &Digest) -> bool {
-        self.images.values().any(|image| image.parent.as_ref() == Some(id))
-    }
-
-    /// Gives names to an image, taking them from whoever has them.
-    pub(crate) fn add_names(&mut self, id: &Digest, names: &[Reference], at: &str) {
-        for name in names {
-            let name = name.clone().or_latest();
-            self.remove_name(&name);
-            self.names.insert(name.canonical(), id.clone());
-            if let Some(image) = self.images.get_mut(id) {
-                let image = Arc::make_mut(image);
-                let list = if name.digest().is_some() {
-                    &mut image.repo_digests
-                } else {
-                    &mut image.names
-                };
-                list.push(name);
-                list.sort_unstable();
-                image.last_tagged = Some(at.to_owned()).filter(|at| !at.is_empty());
-            }
-        }
-    }
-
-    /// Takes a name from the image that has it.
-    pub(crate) fn remove_name(&mut self, name: &Reference) {
-        if let Some(id) = self.names.remove(&name.canonical())
-            && let Some(image) = self.images.get_mut(&id)
-        {
-            let image = Arc::make_mut(image);
-            image.names.retain(|own| own != name);
-            image.repo_digests.retain(|own| own != name);
         }
     }
 }

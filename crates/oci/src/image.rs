@@ -29,6 +29,8 @@ pub mod media {
     pub const LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
     /// OCI layer, zstd.
     pub const LAYER_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
+    /// How OCI's types of layers begin that registries may not give away.
+    const NONDISTRIBUTABLE: &str = "application/vnd.oci.image.layer.nondistributable.";
     /// Docker manifest list.
     pub const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
     /// Docker manifest, schema 2.
@@ -39,6 +41,14 @@ pub mod media {
     pub const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
     /// Docker layer, gzip.
     pub const DOCKER_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+
+    /// Whether a media type is that of a layer that registries may not give away: the manifest says
+    /// where else it is.
+    #[must_use]
+    pub fn is_foreign(media_type: &str) -> bool {
+        let kinds = ["application/vnd.docker.image.rootfs.foreign.", NONDISTRIBUTABLE];
+        kinds.iter().any(|kind| media_type.starts_with(kind))
+    }
 
     /// Whether a media type is that of an index of either family.
     #[must_use]

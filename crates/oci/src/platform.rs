@@ -27,7 +27,10 @@ pub struct Platform {
 /// Why a text is no platform.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlatformError {
-    /// A component with characters that are not allowed, or too many components.
+    /// Too many components.
+    #[error("\"{0}\": cannot parse platform specifier: invalid argument")]
+    Components(String),
+    /// A component with characters that are not allowed.
     #[error("\"{0}\": unknown operating system or architecture: invalid argument")]
     Invalid(String),
 }
@@ -86,8 +89,11 @@ impl FromStr for Platform {
                     .bytes()
                     .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
         };
-        if parts.len() > 3 || !parts.iter().all(word) {
+        if !parts.iter().all(word) {
             return Err(invalid());
+        }
+        if parts.len() > 3 {
+            return Err(PlatformError::Components(text.to_owned()));
         }
         let mut platform = Self::default();
         match parts.as_slice() {

@@ -94,6 +94,20 @@ impl StoreError {
     }
 }
 
+impl StoreError {
+    /// Whether there is no space left on the disk.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Read(source) | Self::Write(source) => {
+                source.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
+            }
+            Self::Sync(source) => source.kind() == io::ErrorKind::StorageFull,
+            _ => false,
+        }
+    }
+}
+
 impl Fault for StoreError {
     fn kind(&self) -> Kind {
         match self {

@@ -127,6 +127,11 @@ impl Daemon {
         Err(io::Error::other(format!("no answer in {START_LIMIT:?}: {}", self.log_tail())))
     }
 
+    /// More options for the next launch.
+    pub fn options(&mut self, more: &[&str]) {
+        self.extra.extend(more.iter().map(|&text| text.to_owned()));
+    }
+
     /// A client of this daemon.
     #[must_use]
     pub fn client(&self) -> Client {

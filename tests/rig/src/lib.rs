@@ -12,6 +12,7 @@ pub mod daemon;
 pub mod debian;
 pub mod images;
 pub mod leaks;
+pub mod liar;
 pub mod proxy;
 pub mod registry;
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// Pause between two looks for a new connection.
-const PAUSE: Duration = Duration::from_millis(2);
+pub(crate) const PAUSE: Duration = Duration::from_millis(2);
 
 /// Passes connections on to a server, as they are; ends when dropped.
 #[derive(Debug)]
@@ -84,7 +84,7 @@ impl Drop for Proxy {
 }
 
 /// Moves this thread into the namespace, which its children then begin in.
-fn listen(netns_pid: u32) -> io::Result<TcpListener> {
+pub(crate) fn listen(netns_pid: u32) -> io::Result<TcpListener> {
     let netns = File::open(format!("/proc/{netns_pid}/ns/net"))?;
     move_into_link_name_space(netns.as_fd(), Some(LinkNameSpaceType::Network))?;
     let listener = TcpListener::bind("127.0.0.1:0")?;

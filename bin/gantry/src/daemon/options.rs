@@ -74,7 +74,6 @@ const fn later(
 }
 
 const SWARM: &str = "it comes with the cluster";
-const REGISTRY: &str = "it comes with the registry client";
 const NEVER: &str = "Gantry has no use for it";
 
 /// Every option.
@@ -82,6 +81,7 @@ const NEVER: &str = "Gantry has no use for it";
 #[rustfmt::skip]
 pub(crate) const ROWS: &[Row] = &[
     row("add-runtime", None, "", Shape::Map, "Register an additional OCI runtime, as name=path"),
+    row("allow-nondistributable-artifacts", None, "allow-nondistributable-artifacts", Shape::List, "Registry that may get layers which are not for everybody to give away: a host or a network"),
     row("bip", None, "bip", Shape::Text, "Address of the default bridge, as 172.17.0.1/16"),
     row("bridge", Some('b'), "bridge", Shape::Text, "Name of the default bridge"),
     row("cgroup-parent", None, "cgroup-parent", Shape::Text, "Parent control group of all containers"),
@@ -125,6 +125,7 @@ pub(crate) const ROWS: &[Row] = &[
     row("no-new-privileges", None, "no-new-privileges", Shape::Switch, "Set no-new-privileges for all containers"),
     row("pidfile", Some('p'), "pidfile", Shape::Text, "Where the process id is written"),
     row("published-ports", None, "published-ports", Shape::Text, "Who rules over published ports: engine, or host-policy for the host's input rules"),
+    row("push-compression", None, "push-compression", Shape::Text, "What a push compresses layers with that have no blob yet: gzip (default) or zstd"),
     row("raw-logs", None, "raw-logs", Shape::Switch, "Log without colour"),
     row("registry-mirror", None, "registry-mirrors", Shape::List, "URL of a mirror of Docker Hub"),
     row("seccomp-profile", None, "seccomp-profile", Shape::Text, "Seccomp profile of containers that name none"),
@@ -137,7 +138,6 @@ pub(crate) const ROWS: &[Row] = &[
     row("version", Some('v'), "", Shape::Switch, "Print the version and quit"),
     row("", None, "runtimes", Shape::Map, "OCI runtimes by name"),
     row("", None, "default-ulimits", Shape::Map, "Resource limits of containers that set none"),
-    later("allow-nondistributable-artifacts", "allow-nondistributable-artifacts", Shape::List, REGISTRY, "Registries that may get foreign layers"),
     later("api-cors-header", "api-cors-header", Shape::Text, "no CORS header is ever sent", "CORS header of the API"),
     later("authorization-plugin", "authorization-plugins", Shape::List, "plugins come later", "Authorization plugins"),
     later("containerd", "containerd", Shape::Text, NEVER, "Socket of containerd"),

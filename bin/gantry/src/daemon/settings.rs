@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use gantry_api_types::host_config::{LogConfig, Ulimit};
 use gantry_distribution::Proxies;
 use gantry_engine::{BUILT_IN_RUNTIME, EngineConfig};
-use gantry_image::transfer::TransferLimits;
+use gantry_image::transfer::{PushCompression, TransferLimits};
 use gantry_network::{AddressPool, NetworkConfig};
 use gantry_task::ForeignRuntime;
 use serde_json::Value;
@@ -185,6 +185,7 @@ fn registries(
     };
     settings.hosts.insecure_registries.clone_from(&engine.insecure_registries);
     settings.hosts.mirrors.clone_from(&engine.registry_mirrors);
+    settings.hosts.nondistributable.clone_from(&engine.nondistributable);
     if let Some(attempts) = positive(options, "max-download-attempts")? {
         settings.limits.attempts = attempts;
     }
@@ -200,6 +201,16 @@ fn transfers(options: &Options) -> Result<TransferLimits, OptionsError> {
     Ok(TransferLimits {
         downloads: number("max-concurrent-downloads", default.downloads)?,
         uploads: number("max-concurrent-uploads", default.uploads)?,
+        compression: match options.text("push-compression") {
+            None | Some("gzip") => PushCompression::Gzip,
+            Some("zstd") => PushCompression::Zstd,
+            Some(other) => {
+                return Err(OptionsError::Value {
+                    name: "--push-compression".to_owned(),
+                    reason: format!("{other:?} is neither gzip nor zstd"),
+                });
+            }
+        },
     })
 }
 
@@ -290,6 +301,7 @@ fn fill_engine(
     engine.debug = options.switch("debug", false);
     engine.insecure_registries = options.list("insecure-registry");
     engine.registry_mirrors = options.list("registry-mirror");
+    engine.nondistributable = options.list("allow-nondistributable-artifacts");
     let Proxies { http, https, no_proxy } = Proxies::of_environment();
     engine.proxies = [("HTTP_PROXY", http), ("HTTPS_PROXY", https), ("NO_PROXY", no_proxy)]
         .into_iter()

@@ -33,9 +33,14 @@ pub(crate) fn info(info: &mut Info, version: ApiVersion) {
         }
     }
     if let Some(registry) = &mut info.registry_config {
-        let had = !version.at_least(47);
-        registry.allow_nondistributable_artifacts_cidrs = had.then(Vec::new);
-        registry.allow_nondistributable_artifacts_hostnames = had.then(Vec::new);
+        let lists = [
+            &mut registry.allow_nondistributable_artifacts_cidrs,
+            &mut registry.allow_nondistributable_artifacts_hostnames,
+        ];
+        for list in lists {
+            let had = !version.at_least(47);
+            *list = had.then(|| list.take().unwrap_or_default());
+        }
     }
     if version.at_least(46) {
         info.cdi_spec_dirs.get_or_insert_default();

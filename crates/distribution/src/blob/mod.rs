@@ -27,7 +27,7 @@ use self::{
 use crate::{
     Credentials, DistributionError, Repository,
     auth::Scopes,
-    hosts::{Action, Endpoint, Scheme},
+    hosts::Action,
     server::{Call, Server, refusal},
 };
 
@@ -152,12 +152,14 @@ impl Repository {
             let scopes = self.scopes(server, &["pull"]);
             places.push((server.clone(), Arc::new(Fetch::new(server, path, scopes, blob))));
         }
-        // Layers that registries may not give away are where the manifest says. It is not the
-        // machine's user who says so: only servers that a certificate speaks for are asked.
-        for url in blob.urls.iter().filter_map(|url| Address::parse(url)).filter(|url| url.tls) {
-            let client = places.first().map(|(server, _)| server.shared());
-            let Some(client) = client else { break };
-            let endpoint = Endpoint::new(url.with_target("/".to_owned()), Scheme::Https);
+        // Layers that registries may not give away are where the manifest says.
+        for url in blob.urls.iter().filter_map(|url| Address::parse(url)) {
+            let Some(client) = places.first().map(|(server, _)| server.shared()) else { break };
+            let Some(endpoint) = client.hosts.elsewhere(&url).await else {
+                let (url, digest) = (url.to_string(), blob.digest.as_str());
+                tracing::info!(url, digest, "a blob's URL is passed over: it is without TLS");
+                continue;
+            };
             let server = Server::new(&client, endpoint, &Arc::new(Credentials::Anonymous))?;
             let fetch = Fetch::new(&server, url.target.clone(), Scopes::default(), blob);
             places.push((server, Arc::new(fetch)));

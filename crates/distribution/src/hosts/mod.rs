@@ -16,14 +16,14 @@
 mod certs;
 mod endpoint;
 mod file;
-mod insecure;
+mod listed;
 mod trust;
 
 use std::path::{Path, PathBuf};
 
 use gantry_web::{Address, Trust, host_and_port};
 
-use self::{endpoint::Capabilities, insecure::Insecure};
+use self::{endpoint::Capabilities, listed::Listed};
 pub(crate) use self::{
     endpoint::{Action, Endpoint, Scheme},
     trust::fingerprint,
@@ -72,7 +72,8 @@ pub(crate) fn registry_of(text: &str) -> Result<String, DistributionError> {
 /// Where repositories are looked for.
 #[derive(Debug)]
 pub(crate) struct Hosts {
-    insecure: Insecure,
+    insecure: Listed,
+    nondistributable: Listed,
     mirrors: Vec<Address>,
     certs_dirs: Vec<PathBuf>,
 }
@@ -80,7 +81,14 @@ pub(crate) struct Hosts {
 impl Hosts {
     pub(crate) fn new(config: &HostsConfig) -> Result<Self, DistributionError> {
         Ok(Self {
-            insecure: Insecure::new(&config.insecure_registries)?,
+            insecure: Listed::new(
+                &config.insecure_registries,
+                "an insecure registry is a host or a network",
+            )?,
+            nondistributable: Listed::new(
+                &config.nondistributable,
+                "a registry that gets foreign layers is a host or a network",
+            )?,
             mirrors: config.mirrors.iter().map(|text| mirror(text)).collect::<Result<_, _>>()?,
             certs_dirs: config.certs_dirs.clone(),
         })
@@ -104,6 +112,26 @@ impl Hosts {
         }
     }
 
+    /// Whether a registry may get layers that are not for everybody to give away.
+    pub(crate) async fn gets_nondistributable(&self, registry: &str) -> bool {
+        let Some((host, _)) = host_and_port(registry) else { return false };
+        self.nondistributable.holds(registry, &host).await
+    }
+
+    /// The server of a URL that a manifest tells for a blob. It is not the machine's user who
+    /// says so: a certificate must speak for it, unless the user called it insecure. Nothing of
+    /// ours goes there, no client's certificate either.
+    pub(crate) async fn elsewhere(&self, url: &Address) -> Option<Endpoint> {
+        let insecure = self.insecure.holds(&url.authority(), &url.host).await;
+        let scheme = match url.tls {
+            true => Scheme::Https,
+            false if insecure => Scheme::Http,
+            false => return None,
+        };
+        let trust = Trust::system(insecure);
+        Some(Endpoint { trust, ..Endpoint::new(url.with_target("/".to_owned()), scheme) })
+    }
+
     async fn with_mirrors(
         &self,
         registry: &str,
@@ -120,7 +148,7 @@ impl Hosts {
     }
 
     async fn mirror(&self, address: &Address) -> Result<Endpoint, DistributionError> {
-        let insecure = self.insecure.is(&address.authority(), &address.host).await;
+        let insecure = self.insecure.is_insecure(&address.authority(), &address.host).await;
         let trust = match self.dir(&address.authority(), false) {
             Some(dir) => certs::read(&dir, insecure)?,
             None => Trust::system(insecure),
@@ -136,7 +164,7 @@ impl Hosts {
         let name = if registry == HUB { HUB_REGISTRY } else { registry };
         let address = Address::parse(&format!("https://{name}/v2"))
             .ok_or(DistributionError::Host { text: name.to_owned(), why: "it is no host" })?;
-        let insecure = self.insecure.is(name, &address.host).await;
+        let insecure = self.insecure.is_insecure(name, &address.host).await;
         let scheme = if insecure { Scheme::Either } else { Scheme::Https };
         let trust = Trust::system(insecure);
         Ok(Endpoint { trust, is_own: true, greets: true, ..Endpoint::new(address, scheme) })

@@ -13,6 +13,7 @@ async fn of(registry: &str, files: &[(&str, &str)], mirrors: &[&str]) -> Result<
     }
     let config = HostsConfig {
         insecure_registries: Vec::new(),
+        nondistributable: Vec::new(),
         mirrors: mirrors.iter().map(|text| (*text).to_owned()).collect(),
         certs_dirs: vec![dir.path().join("none"), dir.path().to_owned()],
     };

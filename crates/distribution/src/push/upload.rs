@@ -36,6 +36,22 @@ struct State {
     chunk: u64,
 }
 
+/// An upload under way. Dropped before its end, as when another layer of the image has failed, it
+/// is cancelled: nobody goes on with it.
+struct Open<'a> {
+    upload: &'a Upload<'a>,
+    location: Option<Address>,
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        let Some(location) = self.location.take() else { return };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let (repository, server) = (self.upload.repository.clone(), self.upload.server.clone());
+        runtime.spawn(async move { repository.cancel(&server, location).await });
+    }
+}
+
 impl Upload<'_> {
     /// Sends the blob; gives its digest and size.
     pub(super) async fn run(
@@ -51,7 +67,9 @@ impl Upload<'_> {
             chunk: limits.push_chunk_bytes.max(1),
         });
         let mut best = 0;
+        let mut open = Open { upload: self, location: None };
         loop {
+            open.location = state.as_ref().map(|state| state.location.clone());
             let sent = match &mut state {
                 Some(state) => self.send(state, promise).await,
                 None => match self.begin().await {
@@ -63,7 +81,10 @@ impl Upload<'_> {
                 },
             };
             let error = match sent {
-                Ok(done) => return Ok(done),
+                Ok(done) => {
+                    open.location = None;
+                    return Ok(done);
+                }
                 Err(error) => error,
             };
             if let DistributionError::Request { source: WireError::Payload(source), .. } = error {
@@ -78,18 +99,33 @@ impl Upload<'_> {
             // A registry that lost the upload begins anew; one that has another part of it says so.
             let lost = error.status() == Some(404) && state.is_some();
             let apart = error.status() == Some(416) && state.is_some();
-            if !lost && !apart {
-                patience.again(error).await?;
+            let waited = if !lost && !apart {
+                patience.again(error).await
             } else if patience.is_over() {
+                Err(error)
+            } else {
+                Ok(())
+            };
+            if let Err(error) = waited {
+                open.location = None;
+                self.give_up(state, &error).await;
                 return Err(error);
             }
             if let Some(done) = self.arrived(promise).await {
+                open.location = None;
                 return Ok(done);
             }
             state = match state {
                 Some(state) if !lost => self.recover(state).await,
                 _ => None,
             };
+        }
+    }
+
+    /// A registry that answers gets the room back that an upload takes which nobody goes on with.
+    async fn give_up(&self, state: Option<State>, error: &DistributionError) {
+        if let Some(state) = state.filter(|_| error.status().is_some()) {
+            self.repository.cancel(self.server, state.location).await;
         }
     }
 

@@ -7,7 +7,7 @@ use gantry_api_types::system::{
 };
 use gantry_cgroup::Version;
 
-use crate::config::BUILT_IN_RUNTIME;
+use crate::config::{BUILT_IN_RUNTIME, EngineConfig};
 use crate::container::phase::Phase;
 use crate::observe::stats::host_memory_bytes;
 use crate::{Engine, SystemError};
@@ -40,10 +40,7 @@ impl Engine {
             https_proxy: proxy(&config.proxies, "HTTPS_PROXY"),
             no_proxy: proxy(&config.proxies, "NO_PROXY"),
             index_server_address: "https://index.docker.io/v1/".to_owned(),
-            registry_config: Some(registries(
-                &config.insecure_registries,
-                &config.registry_mirrors,
-            )),
+            registry_config: Some(registries(config)),
             default_runtime: config.default_runtime.clone(),
             live_restore_enabled: true,
             init_binary: "docker-init".to_owned(),
@@ -107,10 +104,10 @@ fn plugins(volume: Vec<String>) -> PluginsInfo {
     }
 }
 
-fn registries(insecure: &[String], mirrors: &[String]) -> RegistryConfig {
+fn registries(config: &EngineConfig) -> RegistryConfig {
     // Docker tells mirrors with the slash that it asks them with.
-    let mirrors: Vec<String> =
-        mirrors.iter().map(|url| format!("{}/", url.trim_end_matches('/'))).collect();
+    let slashed = |url: &String| format!("{}/", url.trim_end_matches('/'));
+    let mirrors: Vec<String> = config.registry_mirrors.iter().map(slashed).collect();
     let index = IndexInfo {
         name: INDEX.to_owned(),
         mirrors: mirrors.clone(),
@@ -122,19 +119,21 @@ fn registries(insecure: &[String], mirrors: &[String]) -> RegistryConfig {
             IndexInfo { name: name.clone(), mirrors: Vec::new(), secure: false, official: false };
         (name.clone(), info)
     };
-    let (networks, names): (Vec<&String>, Vec<&String>) =
-        insecure.iter().partition(|entry| entry.contains('/'));
-    let mut index_configs: BTreeMap<String, IndexInfo> = names.into_iter().map(of_one).collect();
+    let is_network = |entry: &String| entry.contains('/');
+    let (networks, names): (Vec<String>, Vec<String>) =
+        config.insecure_registries.iter().cloned().partition(is_network);
+    let mut index_configs: BTreeMap<String, IndexInfo> = names.iter().map(of_one).collect();
+    let (gets_networks, gets_names) = config.nondistributable.iter().cloned().partition(is_network);
     index_configs.insert(INDEX.to_owned(), index);
     RegistryConfig {
         insecure_registry_cidrs: networks
             .into_iter()
-            .cloned()
             .chain(std::iter::once("127.0.0.0/8".to_owned()))
             .collect(),
         index_configs,
         mirrors: (!mirrors.is_empty()).then_some(mirrors),
-        ..RegistryConfig::default()
+        allow_nondistributable_artifacts_cidrs: Some(gets_networks),
+        allow_nondistributable_artifacts_hostnames: Some(gets_names),
     }
 }
 

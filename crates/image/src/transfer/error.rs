@@ -1,6 +1,6 @@
 //! What can go wrong between here and a registry, in Docker's words where clients match on them.
 
-use std::{io, sync::Arc};
+use std::{error::Error, io, sync::Arc};
 
 use gantry_content::ContentError;
 use gantry_distribution::DistributionError;
@@ -117,6 +117,25 @@ pub enum TransferError {
     /// What another asker's download failed of.
     #[error(transparent)]
     Shared(Arc<Self>),
+}
+
+impl TransferError {
+    /// Whether there was no room left on a disk here.
+    pub(super) fn is_full(&self) -> bool {
+        match self {
+            Self::Shared(shared) => shared.is_full(),
+            error => tells_of_space(error),
+        }
+    }
+}
+
+/// Looks for it among the causes, also within errors of streams, which hold ours.
+fn tells_of_space(error: &(dyn Error + 'static)) -> bool {
+    let full = |kind| matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+    let io = error.downcast_ref::<io::Error>();
+    io.is_some_and(|io| full(io.kind()))
+        || io.and_then(io::Error::get_ref).is_some_and(|inner| tells_of_space(inner))
+        || error.source().is_some_and(tells_of_space)
 }
 
 impl Fault for TransferError {

@@ -199,12 +199,22 @@ async fn land(
         size_bytes: blob.size,
         writing: Arc::clone(&writing),
     };
-    let unpacking = match content.get(&blob.digest) {
-        Ok((file, _)) => unpacker.start(file),
-        Err(_) => download(&content, repository, blob, unpacker, state).await?,
+    let (came, unpacking) = match content.get(&blob.digest) {
+        Ok((file, _)) => (None, unpacker.start(file)),
+        Err(_) => {
+            let (writer, unpacking) = download(&content, repository, blob, unpacker, state).await?;
+            (Some(writer), unpacking)
+        }
     };
     drop(permit);
-    let unpacked = extracted(unpacking, blob, &progress, state).await?;
+    let unpacked = match extracted(unpacking, blob, &progress, state).await {
+        Ok(unpacked) => unpacked,
+        Err(error) => {
+            // It would be the same the next time.
+            came.into_iter().for_each(Writer::discard);
+            return Err(error);
+        }
+    };
     let (images, digest, size_bytes) = (inner.images.clone(), blob.digest.clone(), blob.size);
     let (record, layer) = blocking(move || {
         let _writing = writing;
@@ -212,6 +222,11 @@ async fn land(
         let unpacked_size_bytes = unpacked.size_bytes;
         let mut lease = images.layer_lease();
         lease.commit(unpacked.writer, &diff_id, unpacked_size_bytes)?;
+        // Until here it is a partial blob, which a daemon that was killed goes on with; a whole one
+        // that no record names is garbage to the next.
+        if let Some(writer) = came {
+            writer.commit(Some(&digest), Some(size_bytes))?;
+        }
         let media_type = media_type(unpacked.compression);
         let record = LayerRecord { diff_id, digest, media_type, size_bytes, unpacked_size_bytes };
         images.note_fetched(&record)?;
@@ -223,14 +238,14 @@ async fn land(
 
 type Unpacking = JoinHandle<Result<Unpacked, ImageError>>;
 
-/// Brings a blob here; it is unpacked meanwhile.
+/// Brings a blob here, whole and checked but not committed; it is unpacked meanwhile.
 async fn download(
     content: &Content,
     repository: &Repository,
     blob: &Descriptor,
     unpacker: Unpacker,
     state: &watch::Sender<State>,
-) -> Result<Unpacking, TransferError> {
+) -> Result<(Writer, Unpacking), TransferError> {
     let writing = Arc::clone(&unpacker.writing);
     let writer = partial(content, &blob.digest, &writing).await?;
     let progress = Arc::clone(&unpacker.progress);
@@ -251,14 +266,7 @@ async fn download(
         }
     };
     tell();
-    let (writer, unpacking) = whole.into_parts();
-    let digest = blob.digest.clone();
-    let commit = move || {
-        let _writing = writing;
-        writer.commit(Some(&digest), Some(total))
-    };
-    blocking(commit).await??;
-    Ok(unpacking)
+    Ok(whole.into_parts())
 }
 
 /// The blob as far as it came before.

@@ -31,6 +31,7 @@ mod sources;
 
 use std::sync::Arc;
 
+use gantry_archive::Compression;
 use gantry_distribution::Client;
 use gantry_oci::{Digest, Reference};
 use tokio::sync::Semaphore;
@@ -43,18 +44,39 @@ pub use event::{Events, Step, TransferEvent};
 pub use pull::{Pull, Pulled};
 pub use push::{Push, Pushed};
 
-/// How much is done at a time.
+/// How much is done at a time, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TransferLimits {
     /// Layers that are downloaded at a time, for all pulls together.
     pub downloads: usize,
     /// Layers that are uploaded at a time, for all pushes together.
     pub uploads: usize,
+    /// What layers are compressed with that have no compressed blob.
+    pub compression: PushCompression,
+}
+
+/// What a push compresses layers with that it makes blobs of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PushCompression {
+    /// gzip, which every client reads.
+    #[default]
+    Gzip,
+    /// zstd: smaller and faster to read, by clients that know OCI's types.
+    Zstd,
+}
+
+impl PushCompression {
+    fn archive(self) -> Compression {
+        match self {
+            Self::Gzip => Compression::Gzip,
+            Self::Zstd => Compression::Zstd,
+        }
+    }
 }
 
 impl Default for TransferLimits {
     fn default() -> Self {
-        Self { downloads: 3, uploads: 5 }
+        Self { downloads: 3, uploads: 5, compression: PushCompression::Gzip }
     }
 }
 
@@ -67,6 +89,7 @@ struct Inner {
     client: Client,
     downloads: Semaphore,
     uploads: Semaphore,
+    compression: Compression,
     flights: flight::Flights,
     built_in: Vec<BuiltIn>,
 }
@@ -89,6 +112,7 @@ impl Transfers {
             client,
             downloads: Semaphore::new(limits.downloads.max(1)),
             uploads: Semaphore::new(limits.uploads.max(1)),
+            compression: limits.compression.archive(),
             flights: flight::Flights::default(),
             built_in: Vec::new(),
         }))

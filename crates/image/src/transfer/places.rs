@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use gantry_oci::{Digest, Reference};
+use gantry_oci::{Descriptor, Digest, Reference, image::media};
 use gantry_store::Durability;
 
 use crate::{
@@ -65,6 +65,7 @@ impl Images {
                 size_bytes: layer.size_bytes,
                 made_here,
                 repositories: Vec::new(),
+                foreign: None,
             });
             record.repositories.retain(|other| other != repository);
             record.repositories.push(repository.to_owned());
@@ -77,6 +78,22 @@ impl Images {
         }
         // It is only worth time: what is lost is found out again.
         self.0.store.commit(batch, Durability::Relaxed)?;
+        Ok(())
+    }
+
+    /// Notes how a manifest names layers that registries may not give away, for images that are
+    /// made upon them.
+    pub(crate) fn note_foreign(&self, blobs: &[Descriptor]) -> Result<(), ImageError> {
+        let mut batch = self.0.store.batch();
+        for blob in blobs.iter().filter(|blob| media::is_foreign(&blob.media_type)) {
+            let key = blob.digest.as_str();
+            if let Some(known) = self.0.store.get::<PlacesRecord>(key)? {
+                batch.put(key, &PlacesRecord { foreign: Some(blob.clone()), ..known });
+            }
+        }
+        if !batch.is_empty() {
+            self.0.store.commit(batch, Durability::Relaxed)?;
+        }
         Ok(())
     }
 

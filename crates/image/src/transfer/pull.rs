@@ -1,6 +1,6 @@
 //! A name in a registry becomes an image here.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::{
     FutureExt,
@@ -18,6 +18,11 @@ use crate::{
     Image, ImageAction, ImageError, ImageLease, LayerRecord, Origin,
     state::{DOCUMENT_MAX, NewImage},
 };
+
+/// How often it is looked whether what was given up still writes.
+const QUIET_TRIES: u32 = 40;
+/// The wait between.
+const QUIET_WAIT: Duration = Duration::from_millis(50);
 
 /// What is to be pulled.
 #[derive(Clone, Debug)]
@@ -60,6 +65,39 @@ impl Transfers {
     /// # Errors
     /// When the registry or the disk fails; layers that came are kept for the next try.
     pub async fn pull(&self, pull: &Pull, events: &Events) -> Result<Vec<Pulled>, TransferError> {
+        let pulled = self.pull_all(pull, events).await;
+        if pulled.as_ref().is_err_and(TransferError::is_full) {
+            self.give_back().await;
+        }
+        pulled
+    }
+
+    /// Gives back the room of what came in part: where there is none left, others need it more
+    /// than the next try. Layers that came whole stay until somebody prunes.
+    async fn give_back(&self) {
+        for _ in 0..QUIET_TRIES {
+            // What was given up goes on for a moment; other pulls keep what is theirs.
+            if self.0.flights.are_none() {
+                break;
+            }
+            tokio::time::sleep(QUIET_WAIT).await;
+        }
+        let images = self.0.images.clone();
+        let freed = blocking(move || {
+            let freed = images.0.content.drop_partials()?;
+            images.sweep().map(|()| freed)
+        });
+        match freed.await {
+            Ok(Ok(bytes)) => tracing::info!(bytes, "no room: partial downloads are given back"),
+            Ok(Err(error)) => {
+                let error = gantry_fault::chain(&error);
+                tracing::warn!(error, "partial downloads cannot be given back");
+            }
+            Err(_) => {}
+        }
+    }
+
+    async fn pull_all(&self, pull: &Pull, events: &Events) -> Result<Vec<Pulled>, TransferError> {
         if let Some(made) = self.make(pull, events).await? {
             return Ok(vec![made]);
         }
@@ -289,6 +327,7 @@ impl Transfers {
             let mut names = vec![name.with_digest(digest)];
             names.extend((name.digest().is_none() && !unnamed).then(|| name.clone()));
             images.note_places(&whole.layers, false, &repository)?;
+            images.note_foreign(&found.parsed.layers)?;
             let new = NewImage {
                 raw_config: whole.raw_config,
                 config: whole.config,

@@ -17,9 +17,6 @@ use gantry_oci::Digest;
 
 use crate::{ImageError, Images, LayerRecord};
 
-/// What layers are compressed with that have no compressed blob.
-pub(super) const COMPRESSION: Compression = Compression::Gzip;
-
 /// A blob in `content`.
 pub(super) struct Stored {
     pub(super) images: Images,
@@ -48,6 +45,7 @@ pub(super) struct Compressed(Arc<Work>);
 struct Work {
     images: Images,
     layer: LayerRecord,
+    compression: Compression,
     /// Bytes of the tar that are compressed.
     done: Arc<AtomicU64>,
     follower: Mutex<Option<Follower>>,
@@ -56,10 +54,16 @@ struct Work {
 }
 
 impl Compressed {
-    pub(super) fn new(images: Images, layer: LayerRecord, done: Arc<AtomicU64>) -> Self {
+    pub(super) fn new(
+        images: Images,
+        layer: LayerRecord,
+        compression: Compression,
+        done: Arc<AtomicU64>,
+    ) -> Self {
         Self(Arc::new(Work {
             images,
             layer,
+            compression,
             done,
             follower: Mutex::default(),
             identity: OnceLock::new(),
@@ -101,7 +105,7 @@ impl Work {
                 .write_blob_of(&self.layer, &mut tar)
                 .map_err(|error| ArchiveError::Write(io::Error::other(gantry_fault::chain(&error))))
         };
-        Ok(gantry_archive::compress(COMPRESSION, out, &mut pack)?)
+        Ok(gantry_archive::compress(self.compression, out, &mut pack)?)
     }
 }
 

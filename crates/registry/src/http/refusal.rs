@@ -163,6 +163,12 @@ impl Refusal {
             .status(StatusCode::BAD_GATEWAY)
     }
 
+    /// There is no room for what was sent.
+    fn full() -> Self {
+        Self::new(Code::Denied, "the registry has no space left")
+            .status(StatusCode::INSUFFICIENT_STORAGE)
+    }
+
     /// A failure of ours: told to the log in full, to the client in general.
     fn internal(error: &dyn std::error::Error) -> Self {
         tracing::error!("{}", chain(error));
@@ -194,7 +200,7 @@ impl Refusal {
 
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
-        Self::internal(&error)
+        if error.is_full() { Self::full() } else { Self::internal(&error) }
     }
 }
 
@@ -202,8 +208,7 @@ impl From<BlobError> for Refusal {
     fn from(error: BlobError) -> Self {
         match error {
             BlobError::Mismatch { .. } => Self::new(Code::DigestInvalid, error.to_string()),
-            _ if error.is_full() => Self::new(Code::Denied, "the registry has no space left")
-                .status(StatusCode::INSUFFICIENT_STORAGE),
+            _ if error.is_full() => Self::full(),
             _ if error.is_passing() => {
                 tracing::error!("{}", chain(&error));
                 let message =

@@ -108,7 +108,7 @@ pub(crate) async fn finish(
 /// `DELETE /v2/<name>/blobs/uploads/<id>`: 204.
 pub(crate) async fn cancel(call: &Call<'_>, name: &Name, id: &str) -> Result<Reply, Refusal> {
     let session = take(call, name, id).await?;
-    drop_upload(call, session).await?;
+    drop_upload(call, &session.id).await?;
     Ok(reply::status(StatusCode::NO_CONTENT).into())
 }
 
@@ -135,25 +135,26 @@ async fn store(
     }
     if let Err(error) = stored {
         if !error.is_passing() {
-            drop_upload(call, session).await?;
+            drop_upload(call, &session.id).await?;
         }
         return Err(error.into());
     }
     let linked = registry.index.link(name, digest, size_bytes, Some(&session.id)).await;
     if let Err(error) = linked {
         // The file is the collector's; the upload is over either way.
-        drop_upload(call, session).await?;
+        drop_upload(call, &session.id).await?;
         return Err(error.into());
     }
     registry.uploads.forget(&session.id);
     Ok(created(name, digest))
 }
 
-async fn drop_upload(call: &Call<'_>, session: Session) -> Result<(), Refusal> {
+/// Ends an upload that the caller holds.
+async fn drop_upload(call: &Call<'_>, id: &str) -> Result<(), Refusal> {
     let registry = call.registry;
-    registry.blobs.discard(&session.id).await?;
-    registry.index.end_upload(&session.id).await?;
-    registry.uploads.forget(&session.id);
+    registry.blobs.discard(id).await?;
+    registry.index.end_upload(id).await?;
+    registry.uploads.forget(id);
     Ok(())
 }
 
@@ -188,6 +189,10 @@ async fn receive(
     }
     let received = session.receive(body, call.registry.config.limits.blob_bytes).await;
     call.registry.metrics.received_bytes.add(session.size_bytes() - before);
+    if matches!(&received, Err(UploadError::Blob(error)) if error.is_full()) {
+        // Else what came of it would keep the disk full, for all others too.
+        drop_upload(call, &session.id).await?;
+    }
     Ok(received?)
 }
 

@@ -26,6 +26,7 @@ mod load;
 mod mission;
 mod names;
 mod oci;
+mod programs;
 mod pypi;
 mod reach;
 mod registry;
@@ -36,6 +37,9 @@ mod storm;
 mod talk;
 mod terminal;
 mod travel;
+mod travel_faults;
+mod travel_lies;
+mod world;
 
 use gantry_rig::{Daemon, Kind, Net, images};
 

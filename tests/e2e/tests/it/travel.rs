@@ -1,50 +1,12 @@
 //! Images that travel: between daemons, other programs and registries, over lines that break.
 
 use std::fs;
-use std::time::Duration;
 
-use gantry_rig::daemon::{Namespace, inside, program};
+use gantry_rig::images;
 use gantry_rig::proxy::Proxy;
-use gantry_rig::registry::{Registry, Server};
-use gantry_rig::{Client, Daemon, Kind, Net, Ran, client, images};
+use gantry_rig::registry::Server;
 
-/// A network with two daemons on it, a registry, and a directory for it.
-struct World {
-    one: Daemon,
-    two: Daemon,
-    registry: Registry,
-    netns: Namespace,
-}
-
-impl World {
-    fn new(server: Server) -> Self {
-        gantry_rig::need_root();
-        let netns = Namespace::new().unwrap();
-        let daemon = || Daemon::start(Kind::Gantry, Net::Of(netns.pid()), &[]).unwrap();
-        let (one, two) = (daemon(), daemon());
-        images::import_busybox(&one.client()).unwrap();
-        let registry = Registry::start(server, &one.root.join("registry"), Some(netns.pid()));
-        Self { one, two, registry: registry.unwrap(), netns }
-    }
-
-    /// A command in this network, with nothing of the host's configuration.
-    fn run(&self, name: &str, arguments: &[&str]) -> Ran {
-        let program = program(name).unwrap_or_else(|| panic!("{name} is not installed"));
-        let mut command = inside(Some(self.netns.pid()), &program);
-        command.args(arguments).env("HOME", &self.one.root);
-        client::finish(command, None)
-    }
-}
-
-fn patient(daemon: &Daemon) -> Client {
-    daemon.client().patient(Duration::from_secs(120))
-}
-
-fn digest_of(daemon: &Daemon, image: &str) -> String {
-    let digests = daemon.client().inspect(image)["RepoDigests"].clone();
-    let first = digests[0].as_str().unwrap_or_else(|| panic!("{image}: {digests}"));
-    first.split_once('@').unwrap().1.to_owned()
-}
+use crate::world::{World, digest_of, noise, patient};
 
 #[test]
 fn what_is_built_here_runs_there_and_only_changes_travel() {
@@ -122,65 +84,32 @@ fn a_line_that_breaks_ten_times_brings_one_whole_image() {
 }
 
 #[test]
-fn other_programs_push_to_it_and_pull_from_it() {
-    let world = World::new(Server::Gantry);
-    let name = |tag: &str| format!("{}/box:{tag}", world.registry.address);
+fn pushes_compress_by_zstd_if_the_daemon_is_told_so() {
+    let world = World::with(Server::Gantry, &["--push-compression", "zstd"]);
+    let name = |tag: &str| format!("{}/zstd:{tag}", world.registry.address);
     let (here, there) = (patient(&world.one), patient(&world.two));
-    let _ = here.docker(&["tag", "busybox", &name("gantry")]).ok();
-    let _ = here.docker(&["push", "-q", &name("gantry")]).ok();
-    let pushed = digest_of(&world.one, &name("gantry"));
-    // skopeo copies it within the registry, with its digest.
-    let at = |tag: &str| format!("docker://{}", name(tag));
-    let no_tls = ["--src-tls-verify=false", "--dest-tls-verify=false"];
-    let copy = |from: &str, to: &str| {
-        world.run("skopeo", &[&["copy", "-q"], &no_tls[..], &[from, to]].concat())
-    };
-    let _ = copy(&at("gantry"), &at("skopeo")).ok();
-    let said = world.run("skopeo", &["inspect", "--tls-verify=false", &at("skopeo")]);
-    let said: serde_json::Value = serde_json::from_str(said.ok()).unwrap();
-    assert_eq!(said["Digest"], pushed.as_str());
-    let mut tags: Vec<&str> =
-        said["RepoTags"].as_array().unwrap().iter().filter_map(|tag| tag.as_str()).collect();
-    tags.sort_unstable();
-    assert_eq!(tags, ["gantry", "skopeo"]);
-    // As an OCI layout, out and in again.
-    let layout = format!("oci:{}:x", world.one.root.join("layout").display());
-    let _ = copy(&at("gantry"), &layout).ok();
-    let _ = copy(&layout, &at("layout")).ok();
-    let _ = there.docker(&["pull", "-q", &name("layout")]).ok();
-    assert_eq!(digest_of(&world.two, &name("layout")), pushed);
-    assert_eq!(there.docker(&["run", "--rm", &name("layout"), "echo", "runs"]).ok(), "runs");
-}
-
-#[test]
-fn digests_are_equal_in_debians_registry_and_ours() {
-    let world = World::new(Server::Debian);
-    let root = world.one.root.join("ours");
-    let ours = Registry::start(Server::Gantry, &root, Some(world.netns.pid())).unwrap();
-    let (here, there) = (patient(&world.one), patient(&world.two));
-    let [debian, gantry] = [&world.registry.address, &ours.address].map(|to| format!("{to}/b:1"));
-    for image in [&debian, &gantry] {
-        let _ = here.docker(&["tag", "busybox", image]).ok();
-        let _ = here.docker(&["push", "-q", image]).ok();
+    let _ = here.docker(&["tag", "busybox", &name("1")]).ok();
+    let _ = here.docker(&["push", "-q", &name("1")]).ok();
+    let url = format!("docker://{}", name("1"));
+    let raw = world.run("skopeo", &["inspect", "--raw", "--tls-verify=false", &url]);
+    let manifest: serde_json::Value = serde_json::from_str(raw.ok()).unwrap();
+    assert_eq!(manifest["layers"][0]["mediaType"], gantry_oci::image::media::LAYER_ZSTD);
+    let _ = there.docker(&["pull", "-q", &name("1")]).ok();
+    assert_eq!(there.docker(&["run", "--rm", &name("1"), "echo", "runs"]).ok(), "runs");
+    assert_eq!(there.inspect(&name("1"))["Id"], here.inspect("busybox")["Id"]);
+    // Again, and from elsewhere, it is the same blob.
+    let proxy = Proxy::start(world.netns.pid(), &world.registry.address, &[]).unwrap();
+    for daemon in [&world.one, &world.two] {
+        let again = format!("{}/zstd:2", proxy.address);
+        let _ = daemon.client().docker(&["tag", &name("1"), &again]).ok();
+        let _ = daemon.client().docker(&["push", "-q", &again]).ok();
+        assert_eq!(digest_of(daemon, &again), digest_of(&world.one, &name("1")));
     }
-    assert_eq!(digest_of(&world.one, &debian), digest_of(&world.one, &gantry));
-    // From one to the other by way of another machine, which changes nothing.
-    let moved = format!("{}/moved:1", world.registry.address);
-    let _ = there.docker(&["pull", "-q", &gantry]).ok();
-    let _ = there.docker(&["tag", &gantry, &moved]).ok();
-    let _ = there.docker(&["push", "-q", &moved]).ok();
-    assert_eq!(digest_of(&world.two, &moved), digest_of(&world.one, &debian));
-}
-
-/// Bytes that do not compress.
-fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ seed;
-    let mut bytes = Vec::with_capacity(length);
-    while bytes.len() < length {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend_from_slice(&state.to_le_bytes());
-    }
-    bytes
+    let wrong = gantry_rig::Daemon::start(
+        gantry_rig::Kind::Gantry,
+        gantry_rig::Net::Private,
+        &["--push-compression", "lzma"],
+    );
+    let error = wrong.expect_err("it starts").to_string();
+    assert!(error.contains("\"lzma\" is neither gzip nor zstd"), "{error}");
 }

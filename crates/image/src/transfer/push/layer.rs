@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use gantry_archive::Compression;
 use gantry_distribution::{DistributionError, PushedBlob, PushedHow, Repository, Source};
 use gantry_oci::{Descriptor, Reference};
 
@@ -17,7 +18,7 @@ use crate::{
     ingest::media_type,
     transfer::{
         Events, Step, TransferError, blocking,
-        sources::{COMPRESSION, Compressed, Stored},
+        sources::{Compressed, Stored},
     },
 };
 
@@ -32,9 +33,11 @@ pub(super) enum Way {
     /// It is in `content`.
     Stored,
     /// It is made of the layer.
-    Compressed,
+    Compressed(Compression),
     /// Only the registry has it.
     There,
+    /// It is not for registries to give away, and the manifest says where it is.
+    KeptBack,
 }
 
 /// A layer to be sent.
@@ -57,16 +60,14 @@ impl Upload {
         self.layer.diff_id.short()
     }
 
-    /// Whether it must not be pushed, as its licence has it.
-    pub(super) fn is_foreign(&self) -> bool {
-        self.promise.as_ref().is_some_and(|blob| {
-            blob.media_type.contains(".foreign.") || blob.media_type.contains(".nondistributable.")
-        })
+    /// Whether it stays here: registries get it from where the manifest says.
+    pub(super) fn is_kept_back(&self) -> bool {
+        self.way == Way::KeptBack
     }
 
     /// Whether its blob is made here.
     pub(super) fn is_made(&self) -> bool {
-        self.way == Way::Compressed
+        matches!(self.way, Way::Compressed(_))
     }
 
     /// The layer with the blob that was sent.
@@ -90,7 +91,7 @@ impl Upload {
         let sent = Arc::new(AtomicU64::new(0));
         let track = Track { id: self.id(), events, sent: Arc::clone(&sent) };
         let mut lease = images.0.content.lease();
-        let (promise, media_type) = match (&self.promise, self.way) {
+        let (promise, compression) = match (&self.promise, self.way) {
             (Some(blob), Way::Stored) => {
                 lease.add(&blob.digest);
                 let source = Stored { images: images.clone(), digest: blob.digest.clone(), sent };
@@ -106,10 +107,14 @@ impl Upload {
                 events.step(self.id(), Step::Exists).await;
                 return Ok(blob.clone());
             }
-            (Some(blob), Way::Compressed) => (Some(blob), blob.media_type.clone()),
-            (None, _) => (None, media_type(COMPRESSION)),
+            (Some(blob), Way::KeptBack) => {
+                events.step(self.id(), Step::Foreign).await;
+                return Ok(blob.clone());
+            }
+            (promise, Way::Compressed(compression)) => (promise.as_ref(), compression),
+            (None, _) => return Err(TransferError::Interrupted),
         };
-        let source = Compressed::new(images.clone(), self.layer.clone(), sent);
+        let source = Compressed::new(images.clone(), self.layer.clone(), compression, sent);
         let total = self.layer.size_bytes;
         let pushed = track.push(repository, source.clone(), promise, &self.mounts, total).await;
         let pushed = match (pushed, promise, source.made()) {
@@ -121,7 +126,8 @@ impl Upload {
             }
             (pushed, ..) => pushed?,
         };
-        self.told(&track, pushed, media_type).await
+        let kind = promise.map_or_else(|| media_type(compression), |blob| blob.media_type.clone());
+        self.told(&track, pushed, kind).await
     }
 
     async fn told(

@@ -12,7 +12,7 @@ use gantry_oci::{Descriptor, Digest, Platform, Reference, image::media};
 use super::{Events, Step, TransferError, TransferEvent, Transfers, blocking};
 use crate::{Image, ImageAction, ImageLease, Origin, state::DOCUMENT_MAX};
 use layer::Upload;
-use plan::Plan;
+use plan::Planner;
 
 /// What is to be pushed.
 #[derive(Clone, Debug)]
@@ -74,7 +74,13 @@ impl Transfers {
         };
         let mut pushed = Vec::new();
         for reference in wanted {
-            pushed.push(self.push_one(&repository, &reference, push, events).boxed().await?);
+            let one = self.push_one(&repository, &reference, push, events).boxed().await;
+            pushed.push(one.map_err(|error| match error {
+                TransferError::Registry(error @ DistributionError::NoBasicCredentials { .. }) => {
+                    TransferError::NoCredentials(error)
+                }
+                error => error,
+            })?);
         }
         Ok(pushed)
     }
@@ -123,8 +129,14 @@ impl Transfers {
         push: &Push,
         events: &Events,
     ) -> Result<Ready, TransferError> {
-        let (images, of, name) = (self.0.images.clone(), Arc::clone(image), reference.clone());
-        let plan = blocking(move || Plan::of(&images, &of, &name)).await??;
+        let planner = Planner {
+            images: self.0.images.clone(),
+            name: reference.clone(),
+            foreign_too: self.0.client.gets_nondistributable(reference).await,
+            compression: self.0.compression,
+        };
+        let of = Arc::clone(image);
+        let plan = blocking(move || planner.plan(&of)).await??;
         // Docker tells of the topmost first.
         for upload in plan.uploads.iter().rev() {
             events.step(upload.id(), Step::Preparing).await;
@@ -221,21 +233,14 @@ impl Transfers {
         upload: &Upload,
         events: &Events,
     ) -> Result<Descriptor, TransferError> {
-        if upload.is_foreign() {
-            events.step(upload.id(), Step::Foreign).await;
-            return upload.promise.clone().ok_or(TransferError::Interrupted);
-        }
         if self.0.uploads.available_permits() == 0 {
             events.step(upload.id(), Step::Waiting).await;
         }
         let _permit = self.0.uploads.acquire().await.map_err(|_| TransferError::Interrupted)?;
-        let sent = upload.send(&self.0.images, repository, reference, events).await;
-        let blob = sent.map_err(|error| match error {
-            TransferError::Registry(error @ DistributionError::NoBasicCredentials { .. }) => {
-                TransferError::NoCredentials(error)
-            }
-            error => error,
-        })?;
+        let blob = upload.send(&self.0.images, repository, reference, events).await?;
+        if upload.is_kept_back() {
+            return Ok(blob);
+        }
         let (images, layer) = (self.0.images.clone(), upload.record(&blob));
         let (made, name) = (upload.is_made(), reference.name());
         blocking(move || images.note_places(&[layer], made, &name)).await??;

@@ -1,10 +1,10 @@
 //! Codes that no other file asks for, and methods that are not there.
 
-use gantry_oci::image::media;
+use gantry_oci::{Digest, image::media};
 
 use super::requirements;
 use crate::{
-    fixture::{push_blob, push_image},
+    fixture::{BYTES, begin, finish, push_blob, push_image},
     http::At,
 };
 
@@ -14,6 +14,8 @@ requirements! {
     code_name_invalid, not the reference: "its router answers 404 for what is no name";
     code_digest_invalid;
     code_unsupported_method;
+    code_blob_upload_invalid, not the reference: "2.8 does not look at Content-Range";
+    code_too_many_requests, not the reference: "2.8 lets requests on one upload collide";
     errors_are_json;
 }
 
@@ -68,6 +70,26 @@ fn code_unsupported_method(at: &At) {
     ] {
         at.send(method, path, &[], Some(b"")).expect(405);
     }
+}
+
+fn code_blob_upload_invalid(at: &At) {
+    let location = begin(at, "a");
+    for wrong in ["rubbish", "5-1", "0-"] {
+        let headers = [("Content-Type", BYTES), ("Content-Range", wrong)];
+        let answer = at.send("PATCH", &location, &headers, Some(b"data")).expect(416);
+        assert_eq!(answer.code(), "BLOB_UPLOAD_INVALID", "{wrong}");
+    }
+    finish(at, &location, b"data", &Digest::of(b"data")).expect(201);
+}
+
+fn code_too_many_requests(at: &At) {
+    let location = begin(at, "a");
+    // One is under way for as long as the other is patient.
+    let _slow =
+        at.open("PATCH", &location, &[("Content-Type", BYTES)], Some(4)).expect("connected");
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let answer = finish(at, &location, b"data", &Digest::of(b"data")).expect(429);
+    assert_eq!(answer.code(), "TOOMANYREQUESTS");
 }
 
 fn errors_are_json(at: &At) {

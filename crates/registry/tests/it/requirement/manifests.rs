@@ -32,6 +32,8 @@ requirements! {
     end_9_delete_unknown;
     data_custom_fields_and_bytes_stay;
     data_without_layers;
+    data_artifact;
+    data_index_of_indexes;
     data_foreign_layers;
     data_field_of_a_descriptor;
     not_modified, not the reference: "it does not tell so for manifests asked by a list of tags";
@@ -270,6 +272,30 @@ fn data_custom_fields_and_bytes_stay(at: &At) {
 fn data_without_layers(at: &At) {
     push_blob(at, "a", b"{}");
     push(at, "a", "v1", &image(b"{}", &[])).expect(201);
+}
+
+fn data_artifact(at: &At) {
+    push_blob(at, "a", b"{}");
+    let mut value = image_value(b"{}", &[]);
+    value["config"]["mediaType"] = json!("application/vnd.oci.empty.v1+json");
+    value["artifactType"] = json!("application/vnd.example.thing");
+    let bytes = serde_json::to_vec(&value).expect("JSON");
+    at.put(&path("a", "v1"), media::MANIFEST, &bytes).expect(201);
+    let headers = [("Accept", media::MANIFEST)];
+    assert_eq!(at.send("GET", &path("a", "v1"), &headers, None).expect(200).body, bytes);
+}
+
+fn data_index_of_indexes(at: &At) {
+    let inner = index(&[&push_image(at, "a", "one", 1)]);
+    let digest = inner.digest();
+    push(at, "a", digest.as_str(), &inner).expect(201);
+    let outer = index(&[&inner]);
+    push(at, "a", "outer", &outer).expect(201);
+    let headers = [("Accept", media::INDEX)];
+    for (reference, want) in [("outer", &outer.bytes), (digest.as_str(), &inner.bytes)] {
+        let got = at.send("GET", &path("a", reference), &headers, None).expect(200);
+        assert_eq!(got.body, *want, "{reference}");
+    }
 }
 
 fn data_foreign_layers(at: &At) {

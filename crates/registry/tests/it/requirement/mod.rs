@@ -2,6 +2,7 @@
 
 mod blobs;
 mod errors;
+mod listed;
 mod lists;
 mod manifests;
 mod referrers;

@@ -1,4 +1,4 @@
-//! Registries whose certificates are not checked and that may speak without TLS.
+//! Lists of registries: those that may speak without TLS, those that get what others may not.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -9,15 +9,16 @@ use crate::DistributionError;
 /// The port is of no matter for a look-up of a name.
 const ANY_PORT: u16 = 443;
 
-/// Which registries are insecure.
+/// Registries by their names, with or without a port, and by the networks that they are in.
 #[derive(Debug)]
-pub(super) struct Insecure {
+pub(super) struct Listed {
     names: Vec<String>,
     networks: Vec<Network>,
 }
 
-impl Insecure {
-    pub(super) fn new(entries: &[String]) -> Result<Self, DistributionError> {
+impl Listed {
+    /// Reads a list; `why` is what is said of an entry that is neither.
+    pub(super) fn new(entries: &[String], why: &'static str) -> Result<Self, DistributionError> {
         let (mut names, mut networks) = (Vec::new(), Vec::new());
         for entry in entries {
             let text = entry.strip_prefix("http://").or_else(|| entry.strip_prefix("https://"));
@@ -27,44 +28,44 @@ impl Insecure {
             } else if host_and_port(text).is_some() {
                 names.push(text.to_ascii_lowercase());
             } else {
-                let why = "an insecure registry is a host or a network";
                 return Err(DistributionError::Host { text: entry.clone(), why });
             }
         }
         Ok(Self { names, networks })
     }
 
-    /// Whether `name`, a host with or without a port, is insecure.
-    pub(super) async fn is(&self, name: &str, host: &str) -> bool {
-        let name = name.to_ascii_lowercase();
-        if self.names.contains(&name) || host == "localhost" || host.ends_with(".localhost") {
+    /// Whether `name`, a host with or without a port, is insecure: it is listed, or loopback.
+    pub(super) async fn is_insecure(&self, name: &str, host: &str) -> bool {
+        is_loopback(host) || self.holds(name, host).await
+    }
+
+    /// Whether `name`, a host with or without a port, is listed.
+    pub(super) async fn holds(&self, name: &str, host: &str) -> bool {
+        if self.names.contains(&name.to_ascii_lowercase()) {
             return true;
         }
         match host.parse() {
-            Ok(ip) => self.holds(ip),
+            Ok(ip) => self.has_network_of(ip),
             // Whoever answers for a name must not be able to make it insecure by an address on
             // this machine: names are looked up only where networks were configured.
             Err(_) if self.networks.is_empty() => false,
             Err(_) => match tokio::net::lookup_host((host, ANY_PORT)).await {
-                Ok(found) => found.into_iter().any(|address| self.configured(address.ip())),
+                Ok(found) => found.into_iter().any(|address| self.has_network_of(address.ip())),
                 Err(_) => false,
             },
         }
     }
 
-    fn holds(&self, ip: IpAddr) -> bool {
-        is_loopback(ip) || self.configured(ip)
-    }
-
-    fn configured(&self, ip: IpAddr) -> bool {
+    fn has_network_of(&self, ip: IpAddr) -> bool {
         self.networks.iter().any(|network| network.contains(ip))
     }
 }
 
-fn is_loopback(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => ip.octets()[0] == Ipv4Addr::LOCALHOST.octets()[0],
-        IpAddr::V6(ip) => ip == Ipv6Addr::LOCALHOST,
+fn is_loopback(host: &str) -> bool {
+    match host.parse() {
+        Ok(IpAddr::V4(ip)) => ip.octets()[0] == Ipv4Addr::LOCALHOST.octets()[0],
+        Ok(IpAddr::V6(ip)) => ip == Ipv6Addr::LOCALHOST,
+        Err(_) => host == "localhost" || host.ends_with(".localhost"),
     }
 }
 
@@ -75,7 +76,7 @@ mod tests {
     #[tokio::test]
     async fn which() {
         let entries = ["10.0.0.0/8", "http://Plain.example/", "reg.example:5000", "fd00::/8"];
-        let insecure = Insecure::new(&entries.map(str::to_owned)).unwrap();
+        let insecure = Listed::new(&entries.map(str::to_owned), "").unwrap();
         for (name, host, want) in [
             ("127.0.0.1:5000", "127.0.0.1", true),
             ("127.9.9.9", "127.9.9.9", true),
@@ -87,10 +88,11 @@ mod tests {
             ("plain.example", "plain.example", true),
             ("reg.example:5000", "reg.example", true),
         ] {
-            assert_eq!(insecure.is(name, host).await, want, "{name}");
+            assert_eq!(insecure.is_insecure(name, host).await, want, "{name}");
         }
-        let none = Insecure::new(&[]).unwrap();
-        assert!(!none.is("reg.example:5000", "reg.example").await);
-        assert!(Insecure::new(&["a b".to_owned()]).is_err());
+        assert!(!insecure.holds("127.0.0.1:5000", "127.0.0.1").await, "nobody listed it");
+        let none = Listed::new(&[], "").unwrap();
+        assert!(!none.is_insecure("reg.example:5000", "reg.example").await);
+        assert!(Listed::new(&["a b".to_owned()], "").is_err());
     }
 }
