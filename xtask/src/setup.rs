@@ -13,6 +13,7 @@ const PACKAGES: &[&str] = &[
     "iproute2",
     "iptables",
     "nftables",
+    "openssl",
     "procps",
     "python3-docker",
     "python3-venv",
