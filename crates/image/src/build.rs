@@ -6,7 +6,6 @@ use std::{
 };
 
 use gantry_archive::{Header, TarWriter};
-
 use gantry_oci::{ContainerConfig, Digest, History, ImageConfig, Platform, Reference, RootFs};
 use gantry_policy::Subject;
 

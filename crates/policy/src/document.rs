@@ -41,7 +41,7 @@ pub(crate) struct Sigstore {
     pub(crate) key_paths: Option<Vec<PathBuf>>,
     pub(crate) key_data: Option<String>,
     pub(crate) key_datas: Option<Vec<String>>,
-    pub(crate) signed_identity: Option<Identity>,
+    pub(crate) signed_identity: Option<WrittenIdentity>,
     fulcio: Option<IgnoredAny>,
     pki: Option<IgnoredAny>,
     rekor_public_key_path: Option<IgnoredAny>,
@@ -74,7 +74,7 @@ impl Sigstore {
     rename_all_fields = "camelCase",
     deny_unknown_fields
 )]
-pub(crate) enum Identity {
+pub(crate) enum WrittenIdentity {
     MatchExact {},
     MatchRepoDigestOrExact {},
     MatchRepository {},

@@ -19,7 +19,7 @@ static ALGORITHMS: [&dyn VerificationAlgorithm; 5] = [
 ];
 
 /// A public key: ECDSA P-256 or P-384, Ed25519, or RSA (PKCS #1 v1.5) from 2048 bits on.
-pub struct PublicKey {
+pub(crate) struct PublicKey {
     /// One for each algorithm that the key may be used with.
     uses: Vec<ParsedPublicKey>,
 }
@@ -35,7 +35,7 @@ impl PublicKey {
     ///
     /// # Errors
     /// When there is none, or several, or one of another kind.
-    pub fn from_pem(pem: &[u8]) -> Result<Self, KeyError> {
+    pub(crate) fn from_pem(pem: &[u8]) -> Result<Self, KeyError> {
         let mut found = SubjectPublicKeyInfoDer::pem_slice_iter(pem);
         let der = found.next().and_then(Result::ok).ok_or(KeyError::Malformed)?;
         if found.next().is_some() {
@@ -49,8 +49,7 @@ impl PublicKey {
     }
 
     /// Whether a signature of a message was made by this key.
-    #[must_use]
-    pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+    pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         self.uses.iter().any(|key| key.verify_sig(message, signature).is_ok())
     }
 }

@@ -28,7 +28,6 @@ mod signature;
 
 pub use error::{Denied, KeyError, PolicyError};
 pub use gate::Gate;
-pub use key::PublicKey;
 pub use policy::Policy;
 pub use rule::{Rule, Subject};
 pub use signature::{Evidence, Rejection, Signature};

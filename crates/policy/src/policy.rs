@@ -12,7 +12,7 @@ use gantry_oci::Reference;
 
 use crate::{
     KeyError, PolicyError, Rule, Subject,
-    document::{self, Identity, Sigstore, Written},
+    document::{self, Sigstore, Written, WrittenIdentity},
     identity::{SignedIdentity, is_prefix},
     key::PublicKey,
     rule::Requirement,
@@ -157,27 +157,27 @@ fn of_data(at: &str, field: &str, data: &str) -> Result<PublicKey, PolicyError> 
     key.map_err(|source| PolicyError::Key { at: at.to_owned(), key: field.to_owned(), source })
 }
 
-fn identity(at: &str, written: Identity) -> Result<SignedIdentity, PolicyError> {
+fn identity(at: &str, written: WrittenIdentity) -> Result<SignedIdentity, PolicyError> {
     let at = || at.to_owned();
     let name = |text: String| match text.parse::<Reference>() {
         Ok(name) => Ok((name, text)),
         Err(source) => Err(PolicyError::Reference { at: at(), text, source }),
     };
     Ok(match written {
-        Identity::MatchExact {} => SignedIdentity::MatchExact,
-        Identity::MatchRepoDigestOrExact {} => SignedIdentity::MatchRepoDigestOrExact,
-        Identity::MatchRepository {} => SignedIdentity::MatchRepository,
-        Identity::MatchDigest {} => SignedIdentity::MatchDigest,
-        Identity::ExactReference { docker_reference } => match name(docker_reference)? {
+        WrittenIdentity::MatchExact {} => SignedIdentity::MatchExact,
+        WrittenIdentity::MatchRepoDigestOrExact {} => SignedIdentity::MatchRepoDigestOrExact,
+        WrittenIdentity::MatchRepository {} => SignedIdentity::MatchRepository,
+        WrittenIdentity::MatchDigest {} => SignedIdentity::MatchDigest,
+        WrittenIdentity::ExactReference { docker_reference } => match name(docker_reference)? {
             (name, text) if name.is_name_only() => {
                 return Err(PolicyError::NameOnly { at: at(), text });
             }
             (name, _) => SignedIdentity::ExactReference(name),
         },
-        Identity::ExactRepository { docker_repository } => {
+        WrittenIdentity::ExactRepository { docker_repository } => {
             SignedIdentity::ExactRepository(name(docker_repository)?.0)
         }
-        Identity::RemapIdentity { prefix, signed_prefix } => {
+        WrittenIdentity::RemapIdentity { prefix, signed_prefix } => {
             let wrong = [&prefix, &signed_prefix].into_iter().find(|text| !is_prefix(text));
             if let Some(text) = wrong {
                 return Err(PolicyError::Prefix { at: at(), text: text.clone() });

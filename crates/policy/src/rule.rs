@@ -8,6 +8,11 @@ use crate::{
     Denied, Evidence, Rejection, identity::SignedIdentity, key::PublicKey, signature::Demand,
 };
 
+/// Reasons that are told of one image.
+const REASONS_MAX: usize = 4;
+/// The longest of them, characters.
+const REASON_MAX: usize = 400;
+
 /// Where an image comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subject {
@@ -66,13 +71,6 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// A rule of which nothing but a signature by a key is asked, whatever name it carries.
-    #[must_use]
-    pub fn of_key(image: Subject, key: PublicKey) -> Self {
-        let signed = Requirement::Signed { keys: vec![key], identity: SignedIdentity::MatchDigest };
-        Self { image, words: "a key".to_owned(), requirements: [signed].into() }
-    }
-
     /// Where no policy is, nothing is required.
     pub(crate) fn none(image: Subject) -> Self {
         Self { image, words: String::new(), requirements: [].into() }
@@ -129,11 +127,8 @@ impl Rule {
             });
         }
         // A lying registry does not decide how long an error is.
-        let words: Vec<String> =
-            reasons.iter().take(REASONS_MAX).map(Rejection::to_string).collect();
+        let short = |why: &Rejection| why.to_string().chars().take(REASON_MAX).collect();
+        let words: Vec<String> = reasons.iter().take(REASONS_MAX).map(short).collect();
         Some(words.join("; "))
     }
 }
-
-/// Reasons that are told.
-const REASONS_MAX: usize = 4;

@@ -68,7 +68,7 @@ async fn judge(
         // Nobody knows what is where nobody could look.
         (Err(_), Some(source)) => {
             let name = repository.name().familiar();
-            Err(TransferError::Signatures { name, source })
+            Err(TransferError::Signatures { name, source: Box::new(source) })
         }
         (Err(denied), None) => Err(denied.into()),
     }

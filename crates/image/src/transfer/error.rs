@@ -30,7 +30,7 @@ pub enum TransferError {
         name: String,
         /// The cause.
         #[source]
-        source: DistributionError,
+        source: Box<DistributionError>,
     },
     /// No image has the name here.
     #[error(transparent)]
@@ -135,9 +135,8 @@ pub enum TransferError {
 impl Fault for TransferError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Registry(error)
-            | Self::NoCredentials(error)
-            | Self::Signatures { source: error, .. } => error.kind(),
+            Self::Registry(error) | Self::NoCredentials(error) => error.kind(),
+            Self::Signatures { source, .. } => source.kind(),
             Self::Image(error) => error.kind(),
             Self::Denied(error) => error.kind(),
             Self::Resolve(error) => error.kind(),
@@ -160,7 +159,8 @@ impl Fault for TransferError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Registry(error) | Self::Signatures { source: error, .. } => error.hint(),
+            Self::Registry(error) => error.hint(),
+            Self::Signatures { source, .. } => source.hint(),
             Self::Shared(error) => error.hint(),
             _ => None,
         }

@@ -213,8 +213,8 @@ fn signatures_are_found_in_tags_and_by_referrers() {
     assert_eq!(denied(&bed, &by_digest, &tag), "");
     // The signature of another image, put where this one's would be.
     let tag = at("moved:1");
-    let moved = pushed(&bed, &tag);
-    put(&bed, &tag, &moved, &Put::Tag, &[signer.simple(&Digest::of(b"x"), &tag)]);
+    let stray = signer.simple(&Digest::of(b"x"), &tag);
+    put(&bed, &tag, &pushed(&bed, &tag), &Put::Tag, &[stray]);
     assert!(denied(&bed, &exact, &tag).contains("a signature is for another image"));
 }
 
@@ -375,11 +375,8 @@ fn archives_have_transports_of_their_own() {
                 Err(error) => panic!("{transport} with {allowed}: {error}"),
             }
         }
-        let images = usize::from(allowed != "none");
-        assert_eq!(home.images.list().len(), images, "{allowed}");
-        if images == 0 {
-            assert_eq!(home.counts(), (0, 0));
-        }
+        assert_eq!(home.images.list().len(), usize::from(allowed != "none"), "{allowed}");
+        assert!(allowed != "none" || home.counts() == (0, 0));
     }
 }
 
