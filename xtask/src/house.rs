@@ -26,6 +26,7 @@ const FLOORS: &[&[&str]] = &[
         "content",
         "web",
         "distribution",
+        "policy",
         "archive",
         "snapshot",
         "cgroup",

@@ -14,6 +14,7 @@ const PACKAGES: &[&str] = &[
     "iproute2",
     "iptables",
     "nftables",
+    "openssl",
     "pebble",
     "podman",
     "procps",

@@ -84,6 +84,7 @@ pub(crate) async fn pages<T>(
     read: impl Fn(&[u8]) -> Result<Vec<T>, serde_json::Error>,
 ) -> Result<Vec<T>, DistributionError> {
     let (mut all, mut next, mut seen) = (Vec::new(), Some(first), HashSet::new());
+    let mut left = server.limits().list_bytes;
     while let Some(address) = next {
         let wrong = |why: String| {
             let url = address.to_string();
@@ -94,6 +95,10 @@ pub(crate) async fn pages<T>(
         }
         let call = Call::new(Method::GET, address.clone(), scopes);
         let (headers, body) = server.document(&call, server.limits().document_bytes).await?;
+        left = match left.checked_sub(body.len() as u64) {
+            Some(left) => left,
+            None => return Err(wrong("the list is too long".to_owned())),
+        };
         all.extend(read(&body).map_err(|error| wrong(format!("it is no list: {error}")))?);
         next = following(&headers, &address);
     }

@@ -89,6 +89,8 @@ pub struct Limits {
     pub push_chunk_bytes: u64,
     /// How many pages of a list are fetched.
     pub pages: usize,
+    /// The largest list, all its pages together, bytes.
+    pub list_bytes: u64,
 }
 
 impl Default for Limits {
@@ -109,6 +111,7 @@ impl Default for Limits {
             monolithic_bytes: 4 << 20,
             push_chunk_bytes: 64 << 20,
             pages: 10_000,
+            list_bytes: 64 << 20,
         }
     }
 }

@@ -7,6 +7,7 @@ use std::{
 
 use gantry_archive::{Header, TarWriter};
 use gantry_oci::{ContainerConfig, Digest, History, ImageConfig, Platform, Reference, RootFs};
+use gantry_policy::Subject;
 
 use crate::{
     ImageAction, ImageError, Images, LayerRecord, ResolveError,
@@ -70,6 +71,7 @@ impl Images {
         rootfs: Box<dyn Read + Send>,
         import: &Import,
     ) -> Result<Digest, ImageError> {
+        self.may_come(Subject::Tarball)?;
         let mut config = ContainerConfig::default();
         apply(&mut config, &import.changes)?;
         let platform = import.platform.clone().unwrap_or_default();

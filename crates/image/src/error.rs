@@ -6,6 +6,7 @@ use gantry_archive::ArchiveError;
 use gantry_content::ContentError;
 use gantry_fault::{Fault, Kind};
 use gantry_oci::{Digest, DigestError, ReferenceError};
+use gantry_policy::{Denied, PolicyError};
 use gantry_snapshot::SnapshotError;
 use gantry_store::StoreError;
 
@@ -52,6 +53,12 @@ pub enum ImageError {
     /// A change for import or commit is wrong.
     #[error(transparent)]
     Change(#[from] ChangeError),
+    /// The image policy does not let it in.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// Nobody knows what the image policy wants.
+    #[error("no image may come: the image policy cannot be used")]
+    Policy(#[from] PolicyError),
     /// Nothing to name: the reference has a digest.
     #[error("refusing to create a tag with a digest reference")]
     DigestTag,
@@ -149,6 +156,7 @@ impl Fault for ImageError {
             Self::Content(error) => error.kind(),
             Self::Snapshot(error) => error.kind(),
             Self::Archive(error) => error.kind(),
+            Self::Denied(_) | Self::Policy(_) => Kind::Forbidden,
             Self::Interrupted | Self::Io { .. } => Kind::Internal,
             _ => Kind::InvalidArgument,
         }

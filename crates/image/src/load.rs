@@ -9,6 +9,7 @@ use std::{collections::HashMap, io::Read};
 
 use gantry_archive::{Compression, Entry, EntryKind, Reader};
 use gantry_oci::{Descriptor, Digest, DigestError, Manifest};
+use gantry_policy::{Denied, Evidence, Subject};
 
 use crate::{
     ImageAction, ImageError, Images, LayerRecord, Origin,
@@ -91,9 +92,11 @@ impl Images {
         archive: Box<dyn Read + Send>,
         progress: &mut dyn FnMut(LoadEvent),
     ) -> Result<Loaded, ImageError> {
+        self.may_any_load()?;
         let unpackers = Unpackers::start(&self.0.snapshots)?;
         let mut contents = Contents::default();
         self.read_archive(archive, &unpackers, &mut contents, progress)?;
+        self.may_load(&contents.documents)?;
         let images = layout::images(&contents.documents)?;
         let mut checked = Vec::new();
         for image in images {
@@ -113,6 +116,31 @@ impl Images {
             loaded.images.push((image.id.clone(), names));
         }
         Ok(loaded)
+    }
+
+    /// Ends a load early of which nothing may come, whatever archive it is.
+    fn may_any_load(&self) -> Result<(), ImageError> {
+        match (self.may_come(Subject::DockerArchive), self.may_come(Subject::OciArchive)) {
+            (Err(ImageError::Denied(denied)), Err(_)) => {
+                // It may be either, and is not looked at.
+                Err(Denied { image: "in an archive".to_owned(), ..denied }.into())
+            }
+            (Err(error), Err(_)) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Asks the policy for the kind of archive that this is, known by the table that is read.
+    fn may_load(&self, documents: &Documents) -> Result<(), ImageError> {
+        self.may_come(match documents.contains_key("manifest.json") {
+            true => Subject::DockerArchive,
+            false => Subject::OciArchive,
+        })
+    }
+
+    /// Whether the policy lets in what comes in an archive, and so without signatures.
+    pub(crate) fn may_come(&self, subject: Subject) -> Result<(), ImageError> {
+        Ok(self.0.gate.rule(subject)?.judge(&Evidence::default())?)
     }
 
     fn read_archive(

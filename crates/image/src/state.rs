@@ -10,6 +10,7 @@ use std::{
 
 use gantry_content::Content;
 use gantry_oci::{Digest, ImageConfig, Reference};
+use gantry_policy::Gate;
 use gantry_snapshot::Snapshots;
 use gantry_store::{Batch, Durability, Store};
 use jiff::Timestamp;
@@ -40,6 +41,8 @@ pub(crate) struct Inner {
     /// Shared by all work whose blobs and layers are in no record yet; garbage is collected alone.
     activity: RwLock<()>,
     pub(crate) keepers: Vec<Keeper>,
+    /// Decides which images may come.
+    pub(crate) gate: Gate,
     pub(crate) syncing: AtomicBool,
 }
 
@@ -109,10 +112,11 @@ impl Images {
         snapshots: Snapshots,
         on_event: OnEvent,
     ) -> Result<Self, ImageError> {
-        Self::open_keeping(store, content, snapshots, on_event, Vec::new())
+        Self::open_keeping(store, content, snapshots, on_event, Vec::new(), Gate::open())
     }
 
-    /// As [`Images::open`]; garbage collection keeps the layers that `keepers` name.
+    /// As [`Images::open`]; garbage collection keeps the layers that `keepers` name, and from
+    /// elsewhere come only images that `gate` lets in.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -122,6 +126,7 @@ impl Images {
         snapshots: Snapshots,
         on_event: OnEvent,
         keepers: Vec<Keeper>,
+        gate: Gate,
     ) -> Result<Self, ImageError> {
         let images = Self(Arc::new(Inner {
             store,
@@ -132,6 +137,7 @@ impl Images {
             change: Mutex::new(()),
             activity: RwLock::new(()),
             keepers,
+            gate,
             syncing: AtomicBool::new(false),
         }));
         images.read_all()?;

@@ -30,6 +30,7 @@ use gantry_engine::{Engine, Parts};
 use gantry_image::Images;
 use gantry_image::transfer::Transfers;
 use gantry_network::Networks;
+use gantry_policy::Gate;
 use gantry_snapshot::Snapshots;
 use gantry_store::Store;
 use gantry_task::{Tasks, TasksConfig};
@@ -47,6 +48,8 @@ use steps::Steps;
 
 /// Threads that serve requests: the work is system calls, so few are enough.
 const WORKERS: usize = 2;
+/// Which images may come, unless an option names another file.
+const IMAGE_POLICY: &str = "/etc/gantry/policy.json";
 /// Most threads for blocking work such as unpacking and mounts.
 const BLOCKING_THREADS: usize = 64;
 
@@ -75,6 +78,8 @@ enum DaemonError {
     Snapshots(#[from] gantry_snapshot::SnapshotError),
     #[error("cannot use the settings of registries")]
     Registries(#[from] gantry_distribution::DistributionError),
+    #[error(transparent)]
+    Policy(#[from] gantry_policy::PolicyError),
     #[error("cannot open the images")]
     Images(#[from] gantry_image::ImageError),
     #[error("cannot open the build cache")]
@@ -176,13 +181,18 @@ async fn serve(settings: Settings) -> Result<(), DaemonError> {
     // Others may pass through to volumes and sockets, but list nothing.
     make_directory(&settings.data_root, 0o711)?;
     make_directory(&settings.exec_root, 0o711)?;
+    let gate = match &settings.image_policy {
+        Some(path) => Gate::by_file(path, true)?,
+        None => Gate::by_file(Path::new(IMAGE_POLICY), false)?,
+    };
     let _pidfile = PidFile::write(&settings.pidfile)?;
     let mut listeners = Vec::new();
     for host in &settings.hosts {
         listeners.extend(Listener::bind(host, &settings.tls, settings.group.as_deref()).await?);
     }
     let hosts = settings.hosts.join(", ");
-    let Services { parts, content, cache, image_events } = services(&settings).await?;
+    let Services { parts, content, cache, image_events } =
+        services(&settings, gate.clone()).await?;
     let images = parts.images.clone();
     let proxies = settings.registries.proxies.clone();
     let registries = gantry_distribution::Client::new(settings.registries)?;
@@ -206,7 +216,7 @@ async fn serve(settings: Settings) -> Result<(), DaemonError> {
         host_names: vec![engine.config().name.clone()],
     };
     tracing::info!("gantry {} listens on {hosts}", crate::version::VERSION);
-    accept_until_told(&listeners, api).await?;
+    accept_until_told(&listeners, api, &gate).await?;
     tracing::info!("ending; containers run on");
     engine.shutdown().await;
     for listener in &listeners {
@@ -225,7 +235,7 @@ struct Services {
 }
 
 /// Makes the mechanisms and services below the engine.
-async fn services(settings: &Settings) -> Result<Services, DaemonError> {
+async fn services(settings: &Settings, gate: Gate) -> Result<Services, DaemonError> {
     let root = &settings.data_root;
     let shim =
         crate::embedded_shim::install(&settings.exec_root, root).map_err(DaemonError::Shim)?;
@@ -253,6 +263,7 @@ async fn services(settings: &Settings) -> Result<Services, DaemonError> {
         snapshots.clone(),
         publish,
         vec![cache.keeper()],
+        gate,
     )?;
     hello::put(&images)?;
     let volumes = Volumes::open(&root.join("volumes"), store.clone())?;
@@ -318,8 +329,12 @@ fn raise_open_files() {
     let _ = setrlimit(Resource::Nofile, limit);
 }
 
-/// Accepts connections until a signal says to end.
-async fn accept_until_told(listeners: &[Listener], api: Api) -> Result<(), DaemonError> {
+/// Accepts connections until a signal says to end; one that asks for a reload reads the image policy.
+async fn accept_until_told(
+    listeners: &[Listener],
+    api: Api,
+    gate: &Gate,
+) -> Result<(), DaemonError> {
     let told = CancellationToken::new();
     let router = gantry_api::router(api);
     let accepting = listeners.iter().map(|listener| {
@@ -362,7 +377,10 @@ async fn accept_until_told(listeners: &[Listener], api: Api) -> Result<(), Daemo
             _ = &mut accepting => {}
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => tracing::info!("a reload of the configuration is not implemented"),
+            _ = hangup.recv() => {
+                gate.reload();
+                tracing::info!("a reload of the rest of the configuration is not implemented");
+            }
         }
     }
     told.cancel();

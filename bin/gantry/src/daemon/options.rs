@@ -106,6 +106,7 @@ pub(crate) const ROWS: &[Row] = &[
     row("host", Some('H'), "hosts", Shape::List, "Where to listen: unix://path, tcp://address:port or fd://"),
     row("host-gateway-ip", None, "host-gateway-ip", Shape::Text, "Address of host-gateway in --add-host (default: the bridge's)"),
     row("icc", None, "icc", Shape::Switch, "Whether containers of the default bridge reach each other (default true)"),
+    row("image-policy", None, "image-policy", Shape::Text, "Policy file that says which images may come (default /etc/gantry/policy.json, if it is there)"),
     row("init", None, "init", Shape::Switch, "Run an init in every container"),
     row("insecure-registry", None, "insecure-registries", Shape::List, "Registry that may lack TLS, or whose certificate is not checked: a host or a network"),
     row("insecure-tcp", None, "insecure-tcp", Shape::Switch, "Listen on tcp without TLS: whoever connects is root"),

@@ -38,6 +38,8 @@ pub(crate) struct Settings {
     pub network: NetworkConfig,
     /// The client of registries.
     pub registries: gantry_distribution::Settings,
+    /// The file that says which images may come; a well-known one without.
+    pub image_policy: Option<PathBuf>,
     /// Layers that are moved at a time.
     pub transfers: TransferLimits,
     /// The engine's own settings.
@@ -70,6 +72,7 @@ impl Settings {
             runtimes,
             network,
             registries: registries(options, &engine)?,
+            image_policy: options.text("image-policy").map(PathBuf::from),
             transfers: transfers(options)?,
             engine,
             data_root,

@@ -111,6 +111,7 @@ impl Bed {
             snapshots.clone(),
             Arc::new(|_| ()),
             keepers,
+            gantry_policy::Gate::open(),
         )
         .unwrap();
         let executor = Arc::new(TestExecutor::default());

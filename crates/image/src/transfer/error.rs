@@ -6,6 +6,7 @@ use gantry_content::ContentError;
 use gantry_distribution::DistributionError;
 use gantry_fault::{Fault, Kind};
 use gantry_oci::{Digest, ReferenceError};
+use gantry_policy::Denied;
 use gantry_store::StoreError;
 
 use crate::{ImageError, ResolveError};
@@ -19,6 +20,18 @@ pub enum TransferError {
     /// The images here.
     #[error(transparent)]
     Image(#[from] ImageError),
+    /// The image policy does not let it in.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// The image policy wants signatures, and the registry could not be asked for them.
+    #[error("cannot look for signatures of {name}")]
+    Signatures {
+        /// The image.
+        name: String,
+        /// The cause.
+        #[source]
+        source: Box<DistributionError>,
+    },
     /// No image has the name here.
     #[error(transparent)]
     Resolve(#[from] ResolveError),
@@ -142,7 +155,9 @@ impl Fault for TransferError {
     fn kind(&self) -> Kind {
         match self {
             Self::Registry(error) | Self::NoCredentials(error) => error.kind(),
+            Self::Signatures { source, .. } => source.kind(),
             Self::Image(error) => error.kind(),
+            Self::Denied(error) => error.kind(),
             Self::Resolve(error) => error.kind(),
             Self::Store(error) => error.kind(),
             Self::Content(error) => error.kind(),
@@ -164,6 +179,7 @@ impl Fault for TransferError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Registry(error) => error.hint(),
+            Self::Signatures { source, .. } => source.hint(),
             Self::Shared(error) => error.hint(),
             _ => None,
         }

@@ -1,7 +1,9 @@
 //! From a name in a registry to the manifest of an image.
 
 use gantry_distribution::{At, Document, Repository};
-use gantry_oci::{Descriptor, ImageConfig, Index, Manifest, Platform, Reference, image::media};
+use gantry_oci::{
+    Descriptor, Digest, ImageConfig, Index, Manifest, Platform, Reference, image::media,
+};
 
 use super::{TransferError, choose};
 use crate::Image;
@@ -17,6 +19,14 @@ impl Found {
     /// What the name points at.
     pub(super) fn top(&self) -> &Document {
         self.index.as_ref().unwrap_or(&self.manifest)
+    }
+
+    /// The digests that the image has in the registry: what the name points at, and its manifest.
+    pub(super) fn digests(&self) -> Vec<Digest> {
+        let mut digests = vec![self.top().descriptor.digest.clone()];
+        digests.push(self.manifest.descriptor.digest.clone());
+        digests.dedup();
+        digests
     }
 
     /// Follows a name to the manifest of an image.

@@ -4,6 +4,7 @@
 //! pull     a name -> document -> platform -> configuration and layers -> a recorded image
 //!   found    what a name points at, followed to a manifest
 //!   choose   which manifest of an index is for a platform
+//!   admit    what the image policy says of it, and the signatures that it asks for
 //!   flight   one layer under way, whoever waits for it
 //!   sink     a download into `content`, unpacked as it comes
 //! push     an image -> blobs -> manifest -> tag
@@ -16,6 +17,7 @@
 //! that ends early costs its next try nothing; what of a blob came is kept too. A pull or a push
 //! ends when its future is dropped.
 
+mod admit;
 mod built_in;
 mod choose;
 mod describe;

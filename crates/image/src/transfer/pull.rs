@@ -50,6 +50,17 @@ pub struct Pulled {
     pub changed: bool,
 }
 
+impl Pulled {
+    /// The digests that an image which is here has in the registry: the name's and its manifest's.
+    fn known_as(&self, image: &Image) -> Vec<Digest> {
+        let mut digests = vec![self.digest.clone()];
+        let origin = image.origins.iter().find(|origin| origin.top().digest == self.digest);
+        digests.extend(origin.map(|origin| origin.manifest.digest.clone()));
+        digests.dedup();
+        digests
+    }
+}
+
 /// An image that is whole, and what keeps its parts until it is recorded.
 struct Whole {
     raw_config: Vec<u8>,
@@ -148,12 +159,15 @@ impl Transfers {
         if let Some(image) = before.as_ref().filter(|image| fits(image, platform))
             && let Some(pulled) = self.up_to_date(repository, name, image).await
         {
+            // What is here may come from a time when it might come.
+            self.admit(repository, name, &pulled.known_as(image)).await?;
             events.line(&id, format!("Pulling from {}", name.path())).await;
             events.line("", format!("Digest: {}", pulled.digest)).await;
             self.tell_pull(name, &pulled.id);
             return Ok(pulled);
         }
         let found = Found::at(repository, name, platform).await?;
+        self.admit(repository, name, &found.digests()).await?;
         events.line(&id, format!("Pulling from {}", name.path())).await;
         let whole = self.fetch(repository, name, &found, platform, events).await?;
         let digest = found.top().descriptor.digest.clone();

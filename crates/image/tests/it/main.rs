@@ -24,6 +24,7 @@ use gantry_archive::{Header, TarWriter};
 use gantry_content::Content;
 use gantry_image::{ImageError, ImageEvent, Images, Loaded};
 use gantry_oci::{ContainerConfig, Digest, History, ImageConfig, Reference, RootFs};
+use gantry_policy::Gate;
 use gantry_snapshot::Snapshots;
 use gantry_store::Store;
 
@@ -47,17 +48,24 @@ pub(crate) struct Home {
 
 impl Home {
     pub(crate) fn new() -> Self {
-        Self::at(tempfile::tempdir().unwrap())
+        Self::guarded(Gate::open())
     }
 
-    fn at(dir: tempfile::TempDir) -> Self {
+    /// One into which only comes what a gate lets in.
+    pub(crate) fn guarded(gate: Gate) -> Self {
+        Self::at(tempfile::tempdir().unwrap(), gate)
+    }
+
+    fn at(dir: tempfile::TempDir, gate: Gate) -> Self {
         let store = Store::open(&dir.path().join("store.db")).unwrap();
         let content = Content::open(&dir.path().join("content")).unwrap();
         let snapshots = Snapshots::open(&dir.path().join("snapshots")).unwrap();
         let events: Arc<Mutex<Vec<ImageEvent>>> = Arc::default();
         let told = Arc::clone(&events);
         let on_event = Arc::new(move |event| told.lock().unwrap().push(event));
-        let images = Images::open(store, content.clone(), snapshots.clone(), on_event).unwrap();
+        let parts = (content.clone(), snapshots.clone());
+        let images =
+            Images::open_keeping(store, parts.0, parts.1, on_event, Vec::new(), gate).unwrap();
         Self { dir, images, snapshots, content, events }
     }
 
@@ -73,7 +81,7 @@ impl Home {
                 Err(_) => std::thread::sleep(std::time::Duration::from_millis(10)),
             }
         }
-        Self::at(dir)
+        Self::at(dir, Gate::open())
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

@@ -26,6 +26,7 @@ mod load;
 mod mission;
 mod names;
 mod oci;
+mod policy;
 mod programs;
 mod pypi;
 mod reach;

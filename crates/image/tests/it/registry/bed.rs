@@ -109,6 +109,10 @@ impl Bed {
     }
 
     pub(super) fn client(&self) -> Client {
+        self.client_by(HostsConfig { certs_dirs: Vec::new(), ..HostsConfig::default() })
+    }
+
+    pub(super) fn client_by(&self, hosts: HostsConfig) -> Client {
         let limits = Limits {
             attempts: 4,
             backoff: Duration::from_millis(5),
@@ -116,7 +120,6 @@ impl Bed {
             ranges_from_bytes: 1 << 20,
             ..Limits::default()
         };
-        let hosts = HostsConfig { certs_dirs: Vec::new(), ..HostsConfig::default() };
         Client::new(Settings { hosts, limits, ..Settings::default() }).unwrap()
     }
 
@@ -216,6 +219,8 @@ struct Counts {
     /// Bytes that are received before each cut that is still to come.
     until_cut: Mutex<VecDeque<u64>>,
     cuts: AtomicU64,
+    /// First lines of requests.
+    asked: Mutex<Vec<String>>,
 }
 
 impl Proxy {
@@ -253,6 +258,11 @@ impl Proxy {
         self.counts.cuts.load(Ordering::Relaxed)
     }
 
+    /// What was asked for by GET since the last time, as `GET /v2/… HTTP/1.1`.
+    pub(super) fn asked(&self) -> Vec<String> {
+        std::mem::take(&mut *self.counts.asked.lock().unwrap())
+    }
+
     /// Cuts the connection that brings the byte after so many, again and again.
     pub(super) fn cut_after(&self, bytes: impl IntoIterator<Item = u64>) {
         self.counts.until_cut.lock().unwrap().extend(bytes);
@@ -268,6 +278,10 @@ impl Counts {
             }
             let count = if up { &self.sent } else { &self.received };
             count.fetch_add(read as u64, Ordering::Relaxed);
+            if up && buffer[..read].starts_with(b"GET ") {
+                let head = String::from_utf8_lossy(&buffer[..read]);
+                self.asked.lock().unwrap().extend(head.lines().next().map(str::to_owned));
+            }
             if !up && self.is_cut(read) {
                 let _ = to.shutdown(Shutdown::Both);
                 let _ = from.shutdown(Shutdown::Both);

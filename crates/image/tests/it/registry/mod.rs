@@ -2,6 +2,7 @@
 
 mod bed;
 mod broken;
+mod policy;
 
 use gantry_distribution::{At, Credentials};
 use gantry_image::transfer::{Step, TransferEvent};
