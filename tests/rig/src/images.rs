@@ -158,17 +158,14 @@ pub fn large_image(path: &Path, name: &str, files: u32, seed: u64) -> io::Result
 /// When `out` cannot be written.
 pub fn many_files(out: impl Write, files: u32, bytes_each: usize, seed: u64) -> io::Result<()> {
     let mut tar = tar::Builder::new(out);
-    let mut content = vec![0u8; bytes_each];
-    let mut state = 0x9e37_79b9_7f4a_7c15u64 ^ seed;
+    let mut text = Text::new(seed);
+    let mut content = Vec::with_capacity(bytes_each + WORD_MAX);
     for number in 0..files {
-        for chunk in content.chunks_mut(8) {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            // Half noise, half text: compresses about two to one, as programs do.
-            let bytes = (state & 0x00ff_00ff_00ff_00ff).to_le_bytes();
-            chunk.copy_from_slice(&bytes[..chunk.len()]);
+        content.clear();
+        while content.len() < bytes_each {
+            content.extend_from_slice(text.word());
         }
+        content.truncate(bytes_each);
         let mut header = tar::Header::new_gnu();
         header.set_mode(0o644);
         header.set_size(bytes_each as u64);
@@ -177,4 +174,48 @@ pub fn many_files(out: impl Write, files: u32, bytes_each: usize, seed: u64) -> 
         tar.append_data(&mut header, path, &content[..])?;
     }
     tar.finish()
+}
+
+/// Words of a vocabulary.
+const WORDS: u64 = 3584;
+/// Bytes of the longest, with the space behind it.
+const WORD_MAX: usize = 13;
+
+/// Text of made-up words, some more frequent than others: gzip makes three eighths of it, as of the
+/// files of a distribution.
+struct Text {
+    state: u64,
+    words: Vec<Vec<u8>>,
+}
+
+impl Text {
+    fn new(seed: u64) -> Self {
+        let mut text = Self { state: 0x9e37_79b9_7f4a_7c15 ^ seed, words: Vec::new() };
+        for _ in 0..WORDS {
+            let letters = 3 + text.draw(10);
+            let mut word: Vec<u8> = (0..letters).map(|_| text.letter()).collect();
+            word.push(b' ');
+            text.words.push(word);
+        }
+        text
+    }
+
+    /// A number below `limit`, which is at most 65,536.
+    fn draw(&mut self, limit: u64) -> u64 {
+        // Xorshift: the same everywhere, and quick.
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        ((self.state & 0xffff) * limit) >> 16
+    }
+
+    fn letter(&mut self) -> u8 {
+        u8::try_from(self.draw(26)).map_or(b'?', |number| b'a' + number)
+    }
+
+    fn word(&mut self) -> &[u8] {
+        let first = self.draw(WORDS);
+        let at = self.draw(first + 1);
+        usize::try_from(at).ok().and_then(|at| self.words.get(at)).map_or(b"? ", Vec::as_slice)
+    }
 }
