@@ -46,3 +46,31 @@ fn debian_installs_a_package_under_limits() {
     let seconds: f64 = ran.ok().parse().unwrap();
     assert!(seconds < 2.2, "{seconds} s of CPU in at most 3 s at half a CPU");
 }
+
+#[test]
+fn the_root_cannot_be_left() {
+    let daemon = crate::gantry_with(Net::Host, &[]);
+    let client = daemon.client();
+    import_debian(&client);
+    // A root below one's own, and the working directory above it: from there ".." leads up to
+    // whatever is there, which is the container's root and nothing above.
+    let leave = r#"
+        mkdir "/below" or die "mkdir: $!"; opendir my $root, "/" or die "opendir: $!";
+        chroot "/below" or die "chroot: $!"; chdir $root or die "chdir: $!";
+        chdir ".." for 1 .. 64; chroot "." or die "chroot: $!";
+        print join " ", sort grep { $_ ne "/below" } glob "/*";
+    "#;
+    for privileged in [&[][..], &["--privileged"]] {
+        let run = |program: &[&str]| {
+            let ran = client.docker(&[&["run", "--rm"], privileged, &["debian"], program].concat());
+            ran.ok().to_owned()
+        };
+        let whole = run(&["sh", "-c", "echo /*"]);
+        assert!(whole.contains("/etc") && !whole.contains("/below"), "{whole}");
+        assert_eq!(run(&["perl", "-e", leave]), whole);
+        // Nor is anything but the container's mounts in its table.
+        let mounts = run(&["cat", "/proc/self/mountinfo"]);
+        let roots = mounts.lines().filter(|line| line.split(' ').nth(4) == Some("/")).count();
+        assert_eq!(roots, 1, "{mounts}");
+    }
+}
