@@ -64,27 +64,29 @@ fn addresses_are_kept_over_a_restart() {
             }
         }
         // Who comes meanwhile takes it; the address on the other network is its own still.
-        left(&engine, "a").await;
-        let first = started(&engine, "a").await;
+        // On a network of its own: where many have come lately, namespaces stand ready, with other
+        // addresses.
+        make_network(&engine, "c", "10.3.0.0/24").await;
+        let first = started(&engine, "c").await;
         let settings = EndpointSettings::default();
         engine.connect("b", first.id(), settings.clone()).await.unwrap();
         first.stop(None, Some(0)).await.unwrap();
-        left(&engine, "a").await;
-        let second = started(&engine, "a").await;
-        assert_eq!(address(&second, "a"), "10.1.0.2");
+        left(&engine, "c").await;
+        let second = started(&engine, "c").await;
+        assert_eq!(address(&second, "c"), "10.3.0.2");
         first.start().await.unwrap();
         assert_eq!(
-            (address(&first, "a"), address(&first, "b")),
-            ("10.1.0.3".into(), "10.2.0.2".into())
+            (address(&first, "c"), address(&first, "b")),
+            ("10.3.0.3".into(), "10.2.0.2".into())
         );
         // After a disconnection nothing is remembered.
         first.stop(None, Some(0)).await.unwrap();
         second.remove(FORCE).await.unwrap();
-        left(&engine, "a").await;
-        engine.disconnect("a", first.id()).await.unwrap();
-        engine.connect("a", first.id(), settings).await.unwrap();
+        left(&engine, "c").await;
+        engine.disconnect("c", first.id()).await.unwrap();
+        engine.connect("c", first.id(), settings).await.unwrap();
         first.start().await.unwrap();
-        assert_eq!(address(&first, "a"), "10.1.0.2");
+        assert_eq!(address(&first, "c"), "10.3.0.2");
         first.remove(FORCE).await.unwrap();
         engine.shutdown().await;
     });
