@@ -88,8 +88,10 @@ pub struct S3 {
     pub prefix: String,
     /// The region; of the environment, or `us-east-1`, if empty.
     pub region: String,
-    /// Who asks; if empty, the environment or the machine says it.
+    /// Who asks; if empty, the environment says it, or the machine if that is wished.
     pub access_key: String,
+    /// Without keys, the role of the Amazon instance that this is counts.
+    pub instance_role: bool,
     /// With what secret.
     #[serde(deserialize_with = "secret")]
     pub secret_key: Secret,

@@ -26,7 +26,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream::BoxStream};
 use object_store::{
     Attribute, BackoffConfig, ObjectMeta, ObjectStore, ObjectStoreExt, PutOptions, RetryConfig,
-    aws::{AmazonS3, AmazonS3Builder},
+    aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey},
     path::Path,
 };
 
@@ -93,6 +93,14 @@ impl Bucket {
             builder = builder.with_endpoint(endpoint).with_allow_http(true);
         }
         match (config.access_key.as_str(), config.secret_key.expose()) {
+            // Else the storage's library asks Amazon's link-local address who this machine is, which
+            // somewhere else is a stranger's.
+            ("", "") if !config.instance_role && !environment_says_who(&builder) => {
+                let text = "access-key and secret-key are missing, here and in AWS_ACCESS_KEY_ID \
+                            and AWS_SECRET_ACCESS_KEY; for the role of an Amazon instance set \
+                            instance-role";
+                return Err(wrong(text.to_owned()));
+            }
             ("", "") => {}
             ("", _) | (_, "") => {
                 return Err(wrong("access-key and secret-key go together".to_owned()));
@@ -177,6 +185,21 @@ fn failed(step: &'static str, key: &Path, source: object_store::Error) -> BlobEr
     BlobError::Bucket { step, what: key.to_string(), source: Box::new(source) }
 }
 
+/// Whether the environment names who asks: by a key, or by where a key is to be had.
+fn environment_says_who(builder: &AmazonS3Builder) -> bool {
+    use AmazonS3ConfigKey::{
+        AccessKeyId, ContainerCredentialsFullUri, ContainerCredentialsRelativeUri,
+        WebIdentityTokenFile,
+    };
+    let ways = [
+        AccessKeyId,
+        WebIdentityTokenFile,
+        ContainerCredentialsRelativeUri,
+        ContainerCredentialsFullUri,
+    ];
+    ways.iter().any(|way| builder.get_config_value(way).is_some())
+}
+
 /// An error of the storage within an answer.
 fn broken(source: object_store::Error) -> io::Error {
     tracing::error!("the bucket: {}", gantry_fault::chain(&source));
@@ -224,6 +247,15 @@ mod tests {
         config.access_key = String::new();
         let error = Bucket::open(&config).expect_err("refused");
         assert!(error.to_string().contains("go together"), "{error}");
+        // The tests' own environment may name somebody.
+        if std::env::var_os("AWS_ACCESS_KEY_ID").is_none() {
+            config.secret_key = gantry_web::Secret::default();
+            let error = Bucket::open(&config).expect_err("refused");
+            assert!(error.to_string().contains("instance-role"), "{error}");
+            config.instance_role = true;
+            assert!(Bucket::open(&config).is_ok());
+            config.secret_key = gantry_web::Secret::new("secret".to_owned());
+        }
         assert!(!format!("{config:?}").contains("secret\""), "{config:?}");
     }
 }
