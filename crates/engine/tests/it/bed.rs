@@ -39,18 +39,20 @@ pub(crate) fn on_host<F: Future<Output = ()>>(test: impl FnOnce(Arc<Bed>) -> F +
         gantry_sys::netns::unshare_network().unwrap();
         let up = Command::new("ip").args(["link", "set", "lo", "up"]).status().unwrap();
         assert!(up.success());
-        // All threads of this runtime come from this one, and so are in its namespace.
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .unwrap();
+        // All threads of a runtime come from this one, and so are in its namespace.
+        let runtime = || {
+            let mut builder = tokio::runtime::Builder::new_multi_thread();
+            builder.worker_threads(2).enable_all().build().unwrap()
+        };
         let root = tempfile::tempdir().unwrap();
         let bed = Arc::new(Bed::at(root.path().to_owned()));
-        let run = || runtime.block_on(async { timeout(LIMIT, test(Arc::clone(&bed))).await });
+        let first = runtime();
+        let run = || first.block_on(async { timeout(LIMIT, test(Arc::clone(&bed))).await });
         let done = std::panic::catch_unwind(AssertUnwindSafe(run));
+        // The engine of a test that failed ends with its tasks.
+        first.shutdown_timeout(LIMIT);
         // A test that fails leaves nothing either.
-        runtime.block_on(bed.clean());
+        runtime().block_on(bed.clean());
         match done {
             Ok(done) => done.expect("the test takes too long"),
             Err(panic) => std::panic::resume_unwind(panic),

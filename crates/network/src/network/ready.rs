@@ -38,6 +38,8 @@ pub(crate) struct ReadyEndpoint {
 #[derive(Debug, Default)]
 pub(crate) struct Ready {
     state: Mutex<State>,
+    /// Held while one is made, from before it has its addresses until it stands ready.
+    pub(crate) making: tokio::sync::Mutex<()>,
     /// Told when one is taken, and at the end.
     wanted: Notify,
 }
@@ -107,6 +109,11 @@ impl Ready {
         let v4 = state.standing.iter().filter_map(|ready| Some(ready.record.v4?.address));
         let v6 = state.standing.iter().filter_map(|ready| Some(ready.record.v6?.address));
         (v4.collect(), v6.collect())
+    }
+
+    /// Whether namespaces are kept ready at the moment.
+    pub(crate) fn is_filling(&self) -> bool {
+        lock(&self.state).filling
     }
 
     /// Whether one more should stand ready.

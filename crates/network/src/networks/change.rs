@@ -19,13 +19,11 @@ impl Inner {
     ) -> Result<SandboxRecord, JoinError> {
         let sandbox = inner.sandbox(id).ok_or_else(|| JoinError::NoSandbox(id.to_owned()))?;
         let _busy = inner.enter(id, &sandbox).await?;
-        let draft = {
-            let live = lock(&sandbox.live);
-            let record = &live.record;
-            let mut names: Vec<String> =
-                record.endpoints.iter().map(|endpoint| endpoint.interface.clone()).collect();
-            inner.draft(&record.names.name, wish, &record.endpoints, &mut names)?
-        };
+        // Nobody else changes it meanwhile.
+        let known = lock(&sandbox.live).record.clone();
+        let mut names: Vec<String> =
+            known.endpoints.iter().map(|endpoint| endpoint.interface.clone()).collect();
+        let draft = inner.draft(&known.names.name, wish, &known.endpoints, &mut names).await?;
         let Draft { record, held, wiring } = draft;
         let network = record.network.clone();
         let (before, routes, without_ipv6) = {

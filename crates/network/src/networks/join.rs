@@ -7,22 +7,19 @@ use super::Inner;
 use crate::MacAddr;
 use crate::bridge;
 use crate::error::JoinError;
-use crate::ipam::{ClaimError, Lease, lock};
-use crate::namespace::{self, Leases, Prepared, random_hex};
+use crate::ipam::{Lease, lock};
+use crate::namespace::random_hex;
 use crate::network::link::Link;
 use crate::network::options::{is_interface_name, sysctls};
-use crate::network::request::{LinkOptions, PREDEFINED};
+use crate::network::request::LinkOptions;
 use crate::network::{Membership, Network};
 use crate::pool::Maker as _;
-use crate::reserve::{self, PortDefaults};
+use crate::reserve::PortDefaults;
 use crate::sandbox::plumb::{self, Upper, Wired, Wiring};
 use crate::sandbox::{
-    Assigned, EndpointRecord, EndpointRequest, Held, JoinRequest, Live, LiveSandbox, Sandbox,
-    SandboxRecord,
+    EndpointRecord, EndpointRequest, Held, JoinRequest, Live, LiveSandbox, Sandbox, SandboxRecord,
 };
 
-/// Name of an interface of the pool.
-const FIRST_INTERFACE: &str = "eth0";
 /// Interfaces of a container that are tried for a free number.
 const MAX_INTERFACES: usize = 1024;
 
@@ -39,6 +36,15 @@ pub(super) struct Outline {
     pub(super) v4: Option<Lease<Ipv4Addr>>,
     pub(super) v6: Option<Lease<Ipv6Addr>>,
     pub(super) wiring: Wiring,
+}
+
+impl Outline {
+    /// Whether its addresses are these, as far as any are wanted.
+    fn has(&self, (v4, v6): (Option<Ipv4Addr>, Option<Ipv6Addr>)) -> bool {
+        let has4 = self.v4.as_ref().map(Lease::address);
+        let has6 = self.v6.as_ref().map(Lease::address);
+        (v4.is_none() || v4 == has4) && (v6.is_none() || v6 == has6)
+    }
 }
 
 impl Inner {
@@ -66,62 +72,6 @@ impl Inner {
         Ok(sandbox)
     }
 
-    fn is_default(&self, network: &str) -> bool {
-        network == PREDEFINED[0] || network == self.bridge.id
-    }
-
-    /// The quick way: a prepared namespace of the default bridge.
-    async fn join_default(&self, mut request: JoinRequest) -> Result<Arc<LiveSandbox>, JoinError> {
-        let Some(wish) = request.endpoints.pop() else { return Err(JoinError::Closed) };
-        check_mac(wish.mac)?;
-        let defaults = self.port_defaults(self.default.bridge().and_then(|b| b.host_binding));
-        let ports = reserve::reserve(&self.ports, &request.ports, &defaults).await?;
-        let mut prepared = self.prepared_for(&wish).await?;
-        if let Some(mac) = wish.mac.filter(|mac| *mac != prepared.mac) {
-            prepared.set_mac(mac)?;
-        }
-        let v4 = Assigned {
-            address: prepared.lease.address(),
-            prefix_len: self.plan.prefix_len,
-            gateway: Some(self.plan.gateway),
-        };
-        let v6 = prepared.lease_v6.as_ref().zip(self.plan.v6);
-        let v6 = v6.map(|(lease, (gateway, prefix_len))| Assigned {
-            address: lease.address(),
-            prefix_len,
-            gateway: Some(gateway),
-        });
-        let network = &self.default.record;
-        let endpoint = EndpointRecord {
-            id: endpoint_id()?,
-            network: network.id.clone(),
-            network_name: network.name.clone(),
-            interface: FIRST_INTERFACE.to_owned(),
-            host_interface: prepared.host_interface,
-            mac: prepared.mac.to_string(),
-            v4: Some(v4),
-            v6,
-            gw_priority: wish.gw_priority,
-            is_gateway: true,
-            aliases: wish.aliases,
-            links: wish.links,
-        };
-        let place = self.place(&self.default)?;
-        let held = Held { place, v4: Some(prepared.lease), v6: prepared.lease_v6 };
-        let live = Live {
-            record: SandboxRecord {
-                endpoints: vec![endpoint],
-                ports: ports.iter().map(|port| port.published.clone()).collect(),
-                ..record_of(request)
-            },
-            held: vec![held],
-            ports,
-        };
-        let sandbox = LiveSandbox::new(Arc::new(prepared.netns), live);
-        *lock(&sandbox.sysfs) = prepared.sysfs;
-        Ok(Arc::new(sandbox))
-    }
-
     /// Every other way: a namespace on the spot, with all interfaces.
     async fn join_any(&self, mut request: JoinRequest) -> Result<Arc<LiveSandbox>, JoinError> {
         let wishes = std::mem::take(&mut request.endpoints);
@@ -129,7 +79,7 @@ impl Inner {
             wishes.iter().filter_map(|wish| wish.interface.clone()).collect();
         let (mut records, mut held, mut wirings) = (Vec::new(), Vec::new(), Vec::new());
         for wish in wishes {
-            let draft = self.draft(&request.names.name, wish, &records, &mut names)?;
+            let draft = self.draft(&request.names.name, wish, &records, &mut names).await?;
             records.push(draft.record);
             held.push(draft.held);
             wirings.push(draft.wiring);
@@ -149,7 +99,7 @@ impl Inner {
     }
 
     /// Takes a place and addresses on a network, and plans the interface.
-    pub(super) fn draft(
+    pub(super) async fn draft(
         &self,
         container: &str,
         wish: EndpointRequest,
@@ -169,19 +119,39 @@ impl Inner {
         if Arc::ptr_eq(&network, &self.default) {
             self.retire(wish.address.or(wish.preferred));
         }
-        let addresses = (wish.address.or(wish.preferred), wish.address6.or(wish.preferred6));
-        self.discard(network.ready.withdraw(Some(addresses)));
         let Outline { mut record, v4, v6, wiring } =
-            match self.outline(&network, wish.clone(), others, names) {
-                // What stands ready has addresses that are somebody's now.
-                Err(JoinError::NoAddress { .. }) => {
-                    self.discard(network.ready.withdraw(None));
-                    self.outline(&network, wish, others, names)?
-                }
-                other => other?,
-            };
+            self.outline_past_ready(&network, wish, others, names).await?;
         record.id = endpoint_id()?;
         Ok(Draft { record, held: Held { place, v4, v6 }, wiring })
+    }
+
+    /// The same as [`Inner::outline`], but that whoever stands ready on the network, or is to,
+    /// gives way.
+    async fn outline_past_ready(
+        &self,
+        network: &Network,
+        wish: EndpointRequest,
+        others: &[EndpointRecord],
+        names: &mut Vec<String>,
+    ) -> Result<Outline, JoinError> {
+        let wanted = (wish.address.or(wish.preferred), wish.address6.or(wish.preferred6));
+        self.discard(network.ready.withdraw(Some(wanted)));
+        let before = names.len();
+        let first = self.outline(network, wish.clone(), others, names);
+        let of = match &first {
+            Ok(outline) if outline.has(wanted) => return first,
+            Ok(_) | Err(JoinError::AddressInUse(_)) => Some(wanted),
+            Err(JoinError::NoAddress { .. }) => None,
+            Err(_) => return first,
+        };
+        if !network.ready.is_filling() {
+            return first;
+        }
+        drop(first);
+        names.truncate(before);
+        let _made = network.ready.making.lock().await;
+        self.discard(network.ready.withdraw(of));
+        self.outline(network, wish, others, names)
     }
 
     /// Takes addresses on a network, and plans the interface.
@@ -263,86 +233,6 @@ impl Inner {
         }
     }
 
-    /// A namespace of the default bridge: one with the wished or preferred address, or else the
-    /// one with the lowest.
-    async fn prepared_for(&self, wish: &EndpointRequest) -> Result<Prepared, JoinError> {
-        if let Some(address) = wish.preferred.filter(|_| wish.address.is_none())
-            && let Some(prepared) = self.prepared_again(address, wish).await?
-        {
-            return Ok(prepared);
-        }
-        if let Some(prepared) = self.pool.take(wish.address) {
-            return Ok(prepared);
-        }
-        match self.make_for(wish).await {
-            Err(error @ JoinError::NoAddress { .. }) => {
-                self.pool.take_made(None).await.ok_or(error)
-            }
-            other => other,
-        }
-    }
-
-    /// A namespace with the address that a container had before; `None` if somebody has it.
-    ///
-    /// Often it is a ready one. If not, making it takes some 2 ms that a ready one of another
-    /// address would not: a start for the second time is worth them, as whoever knows the address
-    /// goes on finding the container. A first start never comes here.
-    async fn prepared_again(
-        &self,
-        address: Ipv4Addr,
-        wish: &EndpointRequest,
-    ) -> Result<Option<Prepared>, JoinError> {
-        if let Some(prepared) = self.pool.take(Some(address)) {
-            return Ok(Some(prepared));
-        }
-        match Lease::allocate_this(&self.addresses, address) {
-            Some(v4) => {
-                let leases = Leases { v4, v6: self.lease_v6(wish)? };
-                self.make_with(leases, wish.mac).await.map(Some)
-            }
-            None => Ok(self.pool.take_made(Some(address)).await),
-        }
-    }
-
-    /// A namespace of the default bridge on the spot: the pool is empty, or the wish is special.
-    async fn make_for(&self, request: &EndpointRequest) -> Result<Prepared, JoinError> {
-        let v4 = match request.address {
-            None => self.any_lease()?,
-            Some(address) => {
-                Lease::claim(&self.addresses, address).map_err(|error| match error {
-                    ClaimError::Outside => JoinError::AddressOutside { address: address.into() },
-                    ClaimError::Taken => JoinError::AddressInUse(address.into()),
-                })?
-            }
-        };
-        self.make_with(Leases { v4, v6: self.lease_v6(request)? }, request.mac).await
-    }
-
-    pub(super) async fn make_with(
-        &self,
-        leases: Leases,
-        mac: Option<MacAddr>,
-    ) -> Result<Prepared, JoinError> {
-        let _permit = self.makers.acquire().await.map_err(|_| JoinError::Closed)?;
-        namespace::make(Arc::clone(&self.host), self.plan.clone(), leases, mac).await
-    }
-
-    pub(super) fn any_lease(&self) -> Result<Lease<Ipv4Addr>, JoinError> {
-        Lease::allocate(&self.addresses).ok_or_else(|| JoinError::NoAddress {
-            family: "IPv4",
-            name: self.default.record.name.clone(),
-            id: self.bridge.id.clone(),
-        })
-    }
-
-    /// An IPv6 address of the default bridge, if it has any.
-    pub(super) fn lease_v6(
-        &self,
-        wish: &EndpointRequest,
-    ) -> Result<Option<Lease<Ipv6Addr>>, JoinError> {
-        Ok(self.default.lease_v6(wish)?.map(|(lease, _)| lease))
-    }
-
     /// Defaults for ports of an endpoint on a network with this binding.
     pub(super) fn port_defaults(&self, binding: Option<std::net::IpAddr>) -> PortDefaults {
         PortDefaults {
@@ -411,7 +301,7 @@ pub(super) fn endpoint_id() -> Result<String, JoinError> {
     random_hex(32).map_err(|source| JoinError::Namespace { step: "drawing an endpoint id", source })
 }
 
-fn check_mac(mac: Option<MacAddr>) -> Result<(), JoinError> {
+pub(super) fn check_mac(mac: Option<MacAddr>) -> Result<(), JoinError> {
     match mac.filter(|mac| !mac.is_unicast()) {
         Some(mac) => Err(JoinError::Mac(mac)),
         None => Ok(()),

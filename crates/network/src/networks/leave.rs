@@ -51,15 +51,22 @@ impl Flows {
 
 impl Inner {
     pub(super) async fn leave(inner: &Arc<Inner>, id: &str) -> Result<(), NetworkError> {
-        let Some(sandbox) = lock(&inner.sandboxes).remove(id) else {
-            return Ok(());
+        let sandbox = {
+            let mut sandboxes = lock(&inner.sandboxes);
+            let Some(sandbox) = sandboxes.remove(id) else { return Ok(()) };
+            let mut leaving = lock(&inner.leaving);
+            leaving.retain(|other| other.strong_count() > 0);
+            leaving.push(Arc::downgrade(&sandbox));
+            sandbox
         };
         // Whatever is under way comes to its end first.
         let busy = Arc::clone(&sandbox.busy).lock_owned().await;
         inner.forget_names(&sandbox);
         if let Err(error) = Inner::unplug_all(inner, id, &sandbox).await {
             drop(busy);
-            lock(&inner.sandboxes).insert(id.to_owned(), sandbox);
+            let mut sandboxes = lock(&inner.sandboxes);
+            lock(&inner.leaving).retain(|other| !std::ptr::eq(other.as_ptr(), &*sandbox));
+            sandboxes.insert(id.to_owned(), sandbox);
             return Err(error);
         }
         // The addresses are free from here on.

@@ -4,6 +4,7 @@ mod change;
 mod create;
 mod deliver;
 mod join;
+mod join_default;
 mod leave;
 mod mend;
 mod open;
@@ -16,7 +17,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 use gantry_store::Store;
 use tokio::sync::Semaphore;
@@ -70,6 +71,8 @@ struct Inner {
     ports: Arc<Mutex<PortTable>>,
     firewall: Arc<Mutex<Firewall>>,
     sandboxes: Mutex<HashMap<String, Arc<LiveSandbox>>>,
+    /// Those that are out of the table, but have their addresses still.
+    leaving: Mutex<Vec<Weak<LiveSandbox>>>,
     flows: Flows,
     names: Names,
     dns: Dns,
@@ -332,10 +335,14 @@ impl Inner {
         lock(&self.sandboxes).get(container_id).map(Arc::clone)
     }
 
-    /// The endpoints of all sandboxes, by network, and on each by container.
+    /// The endpoints of all sandboxes, those that leave too, by network, and on each by container.
     fn endpoints(&self) -> BTreeMap<String, Vec<EndpointInfo>> {
-        let sandboxes: Vec<Arc<LiveSandbox>> =
-            lock(&self.sandboxes).values().map(Arc::clone).collect();
+        let sandboxes: Vec<Arc<LiveSandbox>> = {
+            let table = lock(&self.sandboxes);
+            let leaving = lock(&self.leaving);
+            let leaving = leaving.iter().filter_map(Weak::upgrade);
+            table.values().map(Arc::clone).chain(leaving).collect()
+        };
         let mut all: BTreeMap<String, Vec<EndpointInfo>> = BTreeMap::new();
         for sandbox in sandboxes {
             let live = lock(&sandbox.live);

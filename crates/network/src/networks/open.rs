@@ -81,6 +81,7 @@ impl Inner {
             ports: Arc::default(),
             firewall: Arc::new(Mutex::new(firewall)),
             sandboxes: Mutex::default(),
+            leaving: Mutex::default(),
             flows: Flows::new().map_err(NetworkError::Socket)?,
             pool: Pool::new(config.pool_size),
             makers: Semaphore::new(MAKERS),

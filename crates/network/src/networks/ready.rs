@@ -90,6 +90,15 @@ impl Inner {
         }
     }
 
+    /// Has one more stand ready.
+    async fn add_ready(&self, network: &Arc<Network>) -> Result<(), JoinError> {
+        let making = network.ready.making.lock().await;
+        let unwanted = network.ready.put(self.make_ready(network).await?);
+        drop(making);
+        self.discard(unwanted.into_iter().collect());
+        Ok(())
+    }
+
     async fn make_ready(&self, network: &Arc<Network>) -> Result<ReadyEndpoint, JoinError> {
         let wish = EndpointRequest::on(network.record.id.clone());
         let Outline { mut record, v4, v6, wiring } =
@@ -127,15 +136,10 @@ async fn keep_ready(inner: Weak<Inner>, network: Weak<Network>) {
         let (Some(inner), Some(network)) = (inner.upgrade(), network.upgrade()) else { return };
         let spare = network.v4.first().is_none_or(|pool| lock(pool).available() >= SPARE_ADDRESSES);
         if spare && network.ready.lacks() {
-            let unwanted = match inner.make_ready(&network).await {
-                Ok(ready) => network.ready.put(ready),
-                Err(error) => {
-                    tracing::debug!(?error, "a network namespace could not be prepared");
-                    tokio::time::sleep(RETRY_PAUSE).await;
-                    None
-                }
-            };
-            inner.discard(unwanted.into_iter().collect());
+            if let Err(error) = inner.add_ready(&network).await {
+                tracing::debug!(?error, "a network namespace could not be prepared");
+                tokio::time::sleep(RETRY_PAUSE).await;
+            }
         } else {
             network.ready.wanted().await;
         }

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use gantry_network::{CreateNetwork, EndpointRequest, JoinRequest, Networks, Sandbox};
 
@@ -173,6 +173,42 @@ fn busy_networks_have_namespaces_ready() {
         networks.remove("a").await.unwrap();
         drop((sandboxes, tenth, wanted));
         eventually("the one that the server is in is left", || ports() == 1);
+        networks.destroy().await.unwrap();
+    });
+}
+
+/// The address that somebody just left is the lowest free one, and so goes to the next namespace
+/// that is to stand ready: who wants it meanwhile gets it all the same.
+#[test]
+fn namespaces_in_the_making_give_their_addresses_up() {
+    on_host(|host| async move {
+        let networks = open_with_ready(&host).await;
+        networks.create(with_subnets("a", &["10.1.0.0/24"])).await.unwrap();
+        let mut old = join_on(&networks, &["a"]).await.unwrap();
+        let mut others = Vec::new();
+        for _ in 0..8 {
+            others.push(join_on(&networks, &["a"]).await.unwrap());
+        }
+        for round in 0..48 {
+            let address = old.address();
+            // Takes one that stands ready: another is made.
+            let next = join_on(&networks, &["a"]).await.unwrap();
+            leave(&networks, &old).await;
+            tokio::time::sleep(Duration::from_millis(round % 16)).await;
+            old = match round % 2 {
+                0 => again(&networks, &old).await,
+                _ => {
+                    let address = Some(address);
+                    let wish = EndpointRequest { address, ..EndpointRequest::on("a") };
+                    networks.join(container(vec![wish], &[])).await.unwrap()
+                }
+            };
+            assert_eq!(old.address(), address, "round {round}");
+            leave(&networks, &next).await;
+        }
+        for sandbox in others.iter().chain([&old]) {
+            leave(&networks, sandbox).await;
+        }
         networks.destroy().await.unwrap();
     });
 }
