@@ -11,7 +11,7 @@ use rustix::net::{
 use serde::Serialize;
 
 use crate::StartError;
-use crate::create::AfterStart;
+use crate::start::AfterStart;
 
 /// What the agent is told: runtime-spec, "The Container Process State".
 #[derive(Serialize)]

@@ -12,10 +12,11 @@ use rustix::thread::ThreadNameSpaceType;
 
 use crate::channel::{self, During, Failure, FailureKind, FromInit, ToInit};
 use crate::create::{self, HeldNamespaces};
-use crate::fork;
 use crate::init::{self, Ends, process};
 use crate::process_plan::{self, ProcessPlan};
-use crate::{CreateError, ExecError, ExecRequest, Running, Stdio, mount_plan, resolve};
+use crate::{
+    CreateError, ExecError, ExecRequest, Running, Stdio, fork, launch, mount_plan, resolve,
+};
 
 /// Namespaces that are entered together. The pid namespace is not among them: a process is born in it.
 const TOGETHER: ThreadNameSpaceType = ThreadNameSpaceType::MOUNT
@@ -53,7 +54,7 @@ pub fn exec(request: ExecRequest<'_>) -> Result<Running, ExecError> {
         if let Some(cgroup) = request.cgroup.filter(|_| !born_inside) {
             cgroup.attach(pid)?;
         }
-        create::limit(pid, &rlimits, process.oom_score_adj).map_err(exec_error)?;
+        launch::limit(pid, &rlimits, process.oom_score_adj).map_err(exec_error)?;
         let _ = channel::tell(&ours, ToInit::Go(pid));
         await_exec(&ours)
     };
@@ -205,7 +206,7 @@ fn await_exec(channel: &OwnedFd) -> Result<Option<OwnedFd>, ExecError> {
                     FailureKind::Program => {
                         ExecError::Program { program: failure.text, errno: failure.errno }
                     }
-                    _ => ExecError::Init(create::init_failure(failure)),
+                    _ => ExecError::Init(launch::init_failure(failure)),
                 });
             }
             Some(_) => return Err(prepare("reading the process's report", Errno::PROTO)),

@@ -7,8 +7,9 @@ use gantry_sys::process::{Fork, Forked, Namespaces};
 use rustix::thread::UnshareFlags;
 
 use crate::channel::{self, Failure, FailureKind, FromInit};
-use crate::create::{create_failure, invalid, prepare};
+use crate::create::{invalid, prepare};
 use crate::init::{self, InitPlan};
+use crate::launch::create_failure;
 use crate::namespaces::{self, NamespacePlan};
 use crate::{CreateError, mount_plan};
 
