@@ -127,8 +127,22 @@ fn add(
 /// # Errors
 /// When the files cannot be written.
 pub fn large_image(path: &Path, name: &str, files: u32, seed: u64) -> io::Result<()> {
+    image_of(path, name, |layer| many_files(layer, files, 21_000, seed))
+}
+
+/// Writes an image of one layer, whose tar `fill` writes, as `docker save` does.
+///
+/// `path` with the ending `layer` is used too.
+///
+/// # Errors
+/// When the files cannot be written.
+pub fn image_of(
+    path: &Path,
+    name: &str,
+    fill: impl FnOnce(io::BufWriter<fs::File>) -> io::Result<()>,
+) -> io::Result<()> {
     let layer = path.with_extension("layer");
-    many_files(io::BufWriter::new(fs::File::create(&layer)?), files, 21_000, seed)?;
+    fill(io::BufWriter::new(fs::File::create(&layer)?))?;
     let mut hasher = gantry_oci::Hasher::sha256();
     io::copy(&mut fs::File::open(&layer)?, &mut hasher)?;
     let config = serde_json::json!({

@@ -11,6 +11,7 @@ pub mod client;
 pub mod daemon;
 pub mod debian;
 pub mod images;
+pub mod installed;
 pub mod leaks;
 pub mod liar;
 pub mod proxy;

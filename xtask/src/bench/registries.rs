@@ -3,20 +3,22 @@
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
-use gantry_rig::images;
 use gantry_rig::registry::{Registry, Server};
 use gantry_rig::{Client, Daemon, Kind, Ran};
+use gantry_rig::{images, installed};
 use rustix::net::{RecvFlags, recv};
 use serde_json::json;
 
 use super::rows::{Pair, Rig, settle, timed};
 use super::sample::{Meter, median, pss_bytes};
 
-/// Files of the large image: 550 MB.
-const FILES: u32 = 26_000;
+/// Files of the large image, and their bytes altogether.
+const FILES: usize = 26_000;
+const FILES_BYTES: u64 = 550_000_000;
 /// Name of the large image in a registry.
 const LARGE: &str = "large";
 /// Clients of a registry at once.
@@ -43,7 +45,7 @@ pub(crate) fn pull(rig: &Rig, of: Of) -> io::Result<Pair> {
         Of::Cpu => Some([Meter::new(&rig.docker)?, Meter::new(&rig.gantry)?]),
         Of::Time => None,
     };
-    rig.alternate(rig.times(3), |daemon| {
+    let pair = rig.alternate(rig.times(3), |daemon| {
         let (image, client) = (shelf.image(daemon), client(daemon));
         remove(&client, &image);
         settle();
@@ -55,7 +57,9 @@ pub(crate) fn pull(rig: &Rig, of: Of) -> io::Result<Pair> {
             }
             None => timed(pull),
         }
-    })
+    });
+    shelf.clear(rig);
+    pair
 }
 
 /// The large image pushed again where it came from.
@@ -64,16 +68,18 @@ pub(crate) fn push_again(rig: &Rig) -> io::Result<Pair> {
     for daemon in [&rig.docker, &rig.gantry] {
         succeeded(client(daemon).docker(&["pull", "-q", &shelf.image(daemon)]))?;
     }
-    rig.alternate(rig.times(5), |daemon| {
+    let pair = rig.alternate(rig.times(5), |daemon| {
         timed(|| succeeded(client(daemon).docker(&["push", "-q", &shelf.image(daemon)])))
-    })
+    });
+    shelf.clear(rig);
+    pair
 }
 
 /// The large image, loaded from an archive, pushed to a repository that has nothing of it.
 pub(crate) fn first_push(rig: &Rig) -> io::Result<Pair> {
     let root = rig.docker.root.join("first");
     let archive = rig.docker.root.join("first.tar");
-    images::large_image(&archive, LARGE, if rig.smoke { 50 } else { FILES }, 7)?;
+    large_image(rig, &archive, "first")?;
     for daemon in [&rig.docker, &rig.gantry] {
         let archive = archive.to_string_lossy();
         succeeded(client(daemon).docker(&["load", "-q", "-i", &archive]))?;
@@ -96,6 +102,13 @@ pub(crate) fn first_push(rig: &Rig) -> io::Result<Pair> {
     pair
 }
 
+/// Writes an archive of the large image: of installed files, as compressors take other times over
+/// other texts. Images with different `top` have no layer in common.
+fn large_image(rig: &Rig, archive: &Path, top: &str) -> io::Result<()> {
+    let (files, bytes) = if rig.smoke { (50, 1_000_000) } else { (FILES, FILES_BYTES) };
+    images::image_of(archive, LARGE, |layer| installed::files(layer, files, bytes, top))
+}
+
 /// The large image in a registry that both daemons reach, each in its own network.
 struct Shelf {
     docker: Registry,
@@ -108,7 +121,7 @@ impl Shelf {
         let archive = root.with_extension("tar");
         let start = |daemon: &Daemon| Registry::start(Server::Debian, &root, daemon.netns_pid());
         let shelf = Self { docker: start(&rig.docker)?, gantry: start(&rig.gantry)? };
-        images::large_image(&archive, LARGE, if rig.smoke { 50 } else { FILES }, 3)?;
+        large_image(rig, &archive, name)?;
         let (client, image) = (client(&rig.docker), shelf.image(&rig.docker));
         succeeded(client.docker(&["load", "-q", "-i", &archive.to_string_lossy()]))?;
         succeeded(client.docker(&["tag", LARGE, &image]))?;
@@ -117,6 +130,13 @@ impl Shelf {
         remove(&client, &image);
         fs::remove_file(&archive)?;
         Ok(shelf)
+    }
+
+    /// Removes the image from both daemons: the next row's has the same layer.
+    fn clear(&self, rig: &Rig) {
+        for daemon in [&rig.docker, &rig.gantry] {
+            remove(&client(daemon), &self.image(daemon));
+        }
     }
 
     fn image(&self, daemon: &Daemon) -> String {
