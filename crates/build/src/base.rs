@@ -1,16 +1,9 @@
 //! Base images that come from a registry.
 
-use std::collections::HashMap;
-
-use futures_util::FutureExt;
-use gantry_image::transfer::{Events, Pull, Step, TransferEvent};
+use gantry_image::transfer::Pull;
 use gantry_oci::{Digest, Platform, Reference};
-use tokio::sync::mpsc;
 
-use crate::{build::Build, plan::SourceError, reporter::Reporter};
-
-/// Events that wait to be told.
-const QUEUE: usize = 64;
+use crate::{build::Build, plan::SourceError, travel};
 
 /// The name in a registry that an image of a Dockerfile has; an id has none.
 pub(crate) fn pullable(name: &str) -> Option<Reference> {
@@ -26,7 +19,6 @@ pub(crate) async fn pull(
     platform: Option<&Platform>,
     vertex: u32,
 ) -> Result<Digest, SourceError> {
-    let (queue, told) = mpsc::channel(QUEUE);
     let pull = Pull {
         credentials: build.client.credentials(reference.domain()),
         // A name stands for one image here: that of another platform stays without it.
@@ -36,14 +28,10 @@ pub(crate) async fn pull(
         platform: platform.cloned(),
     };
     let transfers = &build.inner.parts.transfers;
-    let events = Events::new(queue);
-    let work = async {
-        let pulled = transfers.pull(&pull, &events).await;
-        drop(events);
-        pulled
-    }
-    .boxed();
-    let ((), pulled) = futures_util::future::join(tell(&build.reporter, vertex, told), work).await;
+    let pulled = travel::told(&build.reporter, vertex, |events| async move {
+        transfers.pull(&pull, &events).await
+    });
+    let pulled = pulled.await;
     match pulled {
         Ok(pulled) => {
             pulled.into_iter().next().map(|pulled| pulled.id).ok_or_else(|| {
@@ -56,25 +44,6 @@ pub(crate) async fn pull(
                 "failed to resolve source metadata for {}: {words}",
                 reference.canonical()
             )))
-        }
-    }
-}
-
-/// Passes on how layers come.
-async fn tell(reporter: &Reporter, vertex: u32, mut told: mpsc::Receiver<TransferEvent>) {
-    let mut sizes: HashMap<String, u64> = HashMap::new();
-    while let Some(event) = told.recv().await {
-        let TransferEvent::Layer { id, step } = event else { continue };
-        match step {
-            Step::Downloading { current, total } => {
-                reporter.progress(vertex, &id, current, total, false);
-                sizes.insert(id, total);
-            }
-            Step::Pulled => {
-                let total = sizes.get(&id).copied().unwrap_or_default();
-                reporter.progress(vertex, &id, total, total, true);
-            }
-            _ => {}
         }
     }
 }

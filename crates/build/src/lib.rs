@@ -39,6 +39,7 @@ mod scratch;
 mod solve;
 mod streams;
 mod taken;
+mod travel;
 mod trees;
 mod web;
 mod whole;

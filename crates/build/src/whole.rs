@@ -22,7 +22,7 @@ type Outcome<T> = Result<T, Box<Failed>>;
 
 /// Runs a build.
 pub(crate) async fn run(mut build: Build) -> Outcome<Built> {
-    output::check(&build.request.outputs).map_err(|error| failed(failure::of(&error)))?;
+    output::check(&build.request).map_err(|error| failed(failure::of(&error)))?;
     exports::check(&build.request.cache_to).map_err(|error| failed(failure::of(&error)))?;
     if build.request.kind == RequestKind::Build {
         import_caches(&mut build).await;

@@ -154,11 +154,11 @@ fn context(remote: &str) -> Result<BTreeMap<String, ContextSource>, ApiError> {
     Ok([(String::new(), source)].into())
 }
 
-/// Images whose layers may be taken.
+/// Images that are here, whose layers may be taken: the classic builder asks no registry for them.
 fn cache_from(query: &Query) -> Result<Vec<CacheSpec>, ApiError> {
     let names: Option<Vec<String>> = json(query, "cachefrom", "error reading cache-from")?;
     let spec = |name: String| CacheSpec {
-        kind: "registry".to_owned(),
+        kind: "inline".to_owned(),
         attributes: [("ref".to_owned(), name)].into(),
     };
     Ok(names.unwrap_or_default().into_iter().map(spec).collect())
@@ -230,7 +230,7 @@ mod tests {
             no_cache: true,
             pull: true,
             cache_from: vec![CacheSpec {
-                kind: "registry".into(),
+                kind: "inline".into(),
                 attributes: [("ref".to_owned(), "c".to_owned())].into(),
             }],
             network: "host".into(),

@@ -32,7 +32,7 @@ pub(crate) async fn push(call: Call) -> Result<Response, ApiError> {
         None => None,
     };
     let credentials = auth::of_headers(&call.headers);
-    let push = Push { reference, platform, credentials };
+    let push = Push { reference, platform, compression: None, credentials };
     let transfers = call.api.transfers;
     stream::answer(|events| async move { transfers.push(&push, &events).await.map(drop) }).await
 }

@@ -123,6 +123,20 @@ pub(crate) enum OpError {
     /// A layer that a record names is not here.
     #[error("layer {0} is not here any more")]
     Layer(Digest),
+    /// A blob is not of the layer that it is said to be of.
+    #[error("the blob is not of that layer")]
+    NotTheLayer,
+    /// A layer that an imported cache names cannot be had of it.
+    #[error("taking layer {layer} from the cache in {place}")]
+    Imported {
+        /// Its digest.
+        layer: Digest,
+        /// Where the cache is.
+        place: String,
+        /// Why not.
+        #[source]
+        source: Box<OpError>,
+    },
     /// A context that there is not.
     #[error("the build has no context {0:?}")]
     NoContext(String),

@@ -4,14 +4,15 @@ mod archive;
 mod config;
 mod files;
 mod image;
+mod push;
 mod squash;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use gantry_archive::ArchiveError;
-use gantry_build_proto::{Built, OutputKind, OutputSpec};
-use gantry_image::{ImageError, LayerRecord};
-use gantry_oci::{Digest, Reference, ReferenceError};
+use gantry_build_proto::{BuildRequest, Built, OutputKind, OutputSpec};
+use gantry_image::{ImageError, LayerRecord, transfer::TransferError};
+use gantry_oci::{Descriptor, Digest, Reference, ReferenceError};
 use gantry_snapshot::SnapshotError;
 
 use crate::{
@@ -32,6 +33,12 @@ pub(crate) enum OutputError {
     /// The store of images holds one platform under a name.
     #[error("docker exporter does not currently support exporting manifest lists")]
     ManifestList,
+    /// A registry keeps images by their names.
+    #[error("tag is needed when pushing to registry")]
+    NoTag,
+    /// A registry does not take it.
+    #[error("failed to push {0}")]
+    Push(String, #[source] Box<TransferError>),
     /// An attribute has a wrong value.
     #[error("invalid value {value:?} of output attribute {name}")]
     Attribute {
@@ -100,20 +107,22 @@ pub(crate) async fn export(
         let task = build.reporter.task(exporting(spec.kind));
         let made = one(build, solver, targets, solved, index, &mut built).await;
         task.end(made)?;
+        if push::is_wanted(spec)? {
+            push::all(build, spec, &mut built).await?;
+        }
     }
     Ok(built)
 }
 
 /// Refuses what cannot be made, before anything is done for it.
-pub(crate) fn check(outputs: &[OutputSpec]) -> Result<(), OutputError> {
-    for spec in outputs {
-        let push = spec.attributes.get("push").is_some_and(|value| value == "true");
-        if spec.kind == OutputKind::Registry || push {
-            return Err(OutputError::NotImplemented("pushing to a registry"));
-        }
+pub(crate) fn check(request: &BuildRequest) -> Result<(), OutputError> {
+    for spec in &request.outputs {
         compression(spec)?;
         rewrites_times(spec)?;
-        names(&[], spec)?;
+        let names = names(&request.tags, spec)?;
+        if push::is_wanted(spec)? {
+            push::check(spec, &names)?;
+        }
     }
     Ok(())
 }
@@ -224,21 +233,28 @@ pub(crate) fn layer_records(build: &Build, layers: &[Layer]) -> Vec<LayerRecord>
 
 /// Notes a result's digests, for `--metadata-file`.
 fn describe(built: &mut Built, id: &Digest, manifest: &[u8], names: &[Reference]) {
-    let digest = Digest::of(manifest);
     let text = |digest: &Digest| serde_json::Value::String(digest.to_string());
     built.metadata.insert("containerimage.config.digest".to_owned(), text(id));
-    built.metadata.insert("containerimage.digest".to_owned(), text(&digest));
-    built.metadata.insert(
-        "containerimage.descriptor".to_owned(),
-        serde_json::json!({
-            "mediaType": gantry_oci::image::media::MANIFEST,
-            "digest": digest.to_string(),
-            "size": manifest.len(),
-        }),
+    let media_type = gantry_oci::image::media::MANIFEST;
+    describe_manifest(
+        built,
+        &Descriptor::new(media_type, Digest::of(manifest), manifest.len() as u64),
     );
     if !names.is_empty() {
         let all: Vec<String> = names.iter().map(Reference::canonical).collect();
         built.metadata.insert("image.name".to_owned(), all.join(",").into());
     }
-    built.manifest = digest.to_string();
+}
+
+/// Notes which manifest a result has.
+fn describe_manifest(built: &mut Built, manifest: &Descriptor) {
+    let digest = manifest.digest.to_string();
+    built.metadata.insert("containerimage.digest".to_owned(), digest.clone().into());
+    built.metadata.insert(
+        "containerimage.descriptor".to_owned(),
+        serde_json::json!({
+            "mediaType": manifest.media_type, "digest": digest, "size": manifest.size,
+        }),
+    );
+    built.manifest = digest;
 }

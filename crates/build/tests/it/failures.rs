@@ -116,8 +116,16 @@ fn outputs_that_cannot_be_are_refused_before_anything_runs() {
             attributes: [(name.to_owned(), value.to_owned())].into(),
         };
         for (spec, want) in [
-            (output(OutputKind::Registry, "name", "x"), "pushing to a registry is not implemented"),
-            (output(OutputKind::Image, "push", "true"), "pushing to a registry is not implemented"),
+            (output(OutputKind::Registry, "a", "b"), "tag is needed when pushing to registry"),
+            (output(OutputKind::Image, "push", "true"), "tag is needed when pushing to registry"),
+            (
+                output(OutputKind::Registry, "push-by-digest", "true"),
+                "push-by-digest is not implemented",
+            ),
+            (
+                output(OutputKind::Image, "push", "maybe"),
+                "invalid value \"maybe\" of output attribute push",
+            ),
             (
                 output(OutputKind::Oci, "compression", "lzma"),
                 "invalid value \"lzma\" of output attribute compression",

@@ -653,7 +653,7 @@ fn what_cannot_be_built_is_said() {
             "ERROR: failed to get build context x: stat nosuch: no such file or directory\n",
         ),
         (&["-t", "BAD", "."], "ERROR: invalid tag \"BAD\": repository name must be lowercase\n"),
-        (&["--push", "."], "ERROR: --push is not implemented\n"),
+        (&["--push", "."], "ERROR: tag is needed when pushing to registry\n"),
         (
             &["-f", "https://example.com/D", "."],
             "ERROR: a Dockerfile behind a URL is not implemented: https://example.com/D\n",

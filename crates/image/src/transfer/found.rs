@@ -35,6 +35,22 @@ impl Found {
         name: &Reference,
         platform: Option<&Platform>,
     ) -> Result<Self, TransferError> {
+        let found = Self::of_any(repository, name, platform).await?;
+        match found.parsed.config.media_type.as_str() {
+            media::CONFIG | media::DOCKER_CONFIG | "" => Ok(found),
+            other => Err(TransferError::Artifact {
+                reference: name.familiar(),
+                media_type: other.to_owned(),
+            }),
+        }
+    }
+
+    /// The same, of an image or of something else.
+    pub(super) async fn of_any(
+        repository: &Repository,
+        name: &Reference,
+        platform: Option<&Platform>,
+    ) -> Result<Self, TransferError> {
         let top = repository.manifest(&At::of(name)).await?;
         if !media::is_index(&top.descriptor.media_type) {
             return Ok(Self { parsed: manifest(name, &top)?, manifest: top, index: None });
@@ -80,15 +96,7 @@ fn manifest(name: &Reference, document: &Document) -> Result<Manifest, TransferE
             media_type: media_type.clone(),
         });
     }
-    let parsed: Manifest = parse("manifest", document)?;
-    let kind = parsed.config.media_type.as_str();
-    if !matches!(kind, media::CONFIG | media::DOCKER_CONFIG | "") {
-        return Err(TransferError::Artifact {
-            reference: name.familiar(),
-            media_type: kind.to_owned(),
-        });
-    }
-    Ok(parsed)
+    parse("manifest", document)
 }
 
 fn parse<T: serde::de::DeserializeOwned>(

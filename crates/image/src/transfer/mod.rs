@@ -9,6 +9,8 @@
 //!   sink     a download into `content`, unpacked as it comes
 //! push     an image -> blobs -> manifest -> tag
 //!   sources  the blob of a layer: as it came, or compressed while it is sent
+//!   parcel   what is pushed that is no image
+//! artifact what a name stands for that need not be an image
 //! built_in images that are made here when they are pulled
 //! places   which repositories have which blobs
 //! ```
@@ -18,6 +20,7 @@
 //! ends when its future is dropped.
 
 mod admit;
+mod artifact;
 mod built_in;
 mod choose;
 mod describe;
@@ -40,11 +43,12 @@ use tokio::sync::Semaphore;
 
 use crate::{ImageError, Images};
 
+pub use artifact::Artifact;
 pub use describe::Described;
 pub use error::TransferError;
 pub use event::{Events, Step, TransferEvent};
 pub use pull::{Pull, Pulled};
-pub use push::{Push, Pushed};
+pub use push::{Parcel, Push, Pushed};
 
 /// How much is done at a time, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,28 +10,28 @@ use gantry_rig::daemon::gantry_binary;
 use gantry_rig::{Client, Daemon, Ran};
 
 /// A daemon, and a directory for contexts.
-struct Bench {
-    daemon: Daemon,
-    client: Client,
+pub(crate) struct Bench {
+    pub(crate) daemon: Daemon,
+    pub(crate) client: Client,
 }
 
-fn bench() -> Bench {
+pub(crate) fn bench() -> Bench {
     let daemon = crate::gantry();
     let client = daemon.client();
     Bench { daemon, client }
 }
 
 impl Bench {
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.daemon.root.join("work").join(name)
     }
 
-    fn text(&self, name: &str) -> String {
+    pub(crate) fn text(&self, name: &str) -> String {
         self.path(name).display().to_string()
     }
 
     /// Writes files; gives the directory's path.
-    fn context(&self, name: &str, files: &[(&str, &str)]) -> String {
+    pub(crate) fn context(&self, name: &str, files: &[(&str, &str)]) -> String {
         for (file, content) in files {
             let path = self.path(name).join(file);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -40,23 +40,23 @@ impl Bench {
         self.text(name)
     }
 
-    fn gantry(&self, args: &[&str], stdin: Option<&[u8]>) -> Ran {
+    pub(crate) fn gantry(&self, args: &[&str], stdin: Option<&[u8]>) -> Ran {
         self.client.run(&gantry_binary().unwrap(), args, stdin)
     }
 
-    fn build(&self, args: &[&str]) -> Ran {
+    pub(crate) fn build(&self, args: &[&str]) -> Ran {
         self.gantry(&[&["build", "--progress", "plain"], args].concat(), None)
     }
 
     /// What a command prints in an image.
-    fn cat(&self, image: &str, command: &[&str]) -> String {
+    pub(crate) fn cat(&self, image: &str, command: &[&str]) -> String {
         let run = ["run", "--rm", "--network", "none", image];
         self.gantry(&[&run, command].concat(), None).ok().to_owned()
     }
 }
 
 /// Lines of a build's output for the step whose name has this in it, without their number.
-fn step<'a>(ran: &'a Ran, name: &str) -> Vec<&'a str> {
+pub(crate) fn step<'a>(ran: &'a Ran, name: &str) -> Vec<&'a str> {
     let head = |line: &&str| line.starts_with('#') && line.contains(name);
     let Some(number) = ran.stderr.lines().find(head).and_then(|line| line.split(' ').next()) else {
         panic!("no step {name}: {}", ran.stderr);

@@ -11,6 +11,7 @@ mod bad_input;
 mod build_cli;
 mod build_doors;
 mod build_engine;
+mod build_registry;
 mod checks;
 mod clients;
 mod crash;

@@ -117,9 +117,6 @@ impl Options {
 /// Refuses by name what nobody here can do.
 fn unserved(flags: &Flags) -> Result<(), String> {
     let later = |what: &str| Err(format!("{what} is not implemented"));
-    if flags.is_on("push") {
-        return later("--push");
-    }
     for name in ["policy", "resource"] {
         if !flags.list(name).is_empty() {
             return later(&format!("--{name}"));

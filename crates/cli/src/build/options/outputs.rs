@@ -41,10 +41,25 @@ pub(super) fn outputs(
     for text in flags.list("output").iter().filter(|text| !text.is_empty()) {
         written.push(read(text)?);
     }
+    if flags.is_on("push") {
+        match written.first_mut() {
+            None => written.push(Written { kind: "registry".into(), ..Written::default() }),
+            Some(first) if matches!(first.kind.as_str(), "image" | "registry") => {
+                first.attributes.insert("push".into(), "true".into());
+            }
+            Some(first) => {
+                return Err(format!(
+                    "push and {} output can't be used together",
+                    quote(&first.kind)
+                ));
+            }
+        }
+    }
     if flags.is_on("load") {
         match written.first() {
             None => written.push(Written { kind: "docker".into(), ..Written::default() }),
-            Some(first) if first.kind == "docker" => {}
+            // An image that is pushed is here as well.
+            Some(first) if matches!(first.kind.as_str(), "docker" | "image" | "registry") => {}
             Some(first) => {
                 return Err(format!(
                     "load and {} output can't be used together",
@@ -98,10 +113,11 @@ fn read(text: &str) -> Result<Written, String> {
 
 impl Written {
     fn place(self, tags: &[String]) -> Result<(OutputSpec, Place), String> {
-        let push = self.attributes.get("push").is_some_and(|v| values::go_bool(v) == Ok(true));
+        if self.is_pushed() && tags.is_empty() && !self.attributes.contains_key("name") {
+            return Err("tag is needed when pushing to registry".into());
+        }
         let (kind, place) = match self.kind.as_str() {
-            "registry" => return Err("the output type=registry is not implemented".into()),
-            "image" if push => return Err("the output attribute push is not implemented".into()),
+            "registry" => (OutputKind::Registry, Place::Daemon),
             "image" => (OutputKind::Image, Place::Daemon),
             "docker" if self.destination.is_empty() => (OutputKind::Image, Place::Daemon),
             "cacheonly" => (OutputKind::CacheOnly, Place::Daemon),
@@ -116,6 +132,11 @@ impl Written {
             attributes.insert("name".into(), tags.join(","));
         }
         Ok((OutputSpec { kind, attributes }, place))
+    }
+
+    fn is_pushed(&self) -> bool {
+        let push = self.attributes.get("push").is_some_and(|v| values::go_bool(v) == Ok(true));
+        self.kind == "registry" || self.kind == "image" && push
     }
 
     /// An archive is unpacked when it is not to be a tar.

@@ -1,6 +1,7 @@
 //! An image goes to a registry under the tag that it has here.
 
 mod layer;
+mod parcel;
 mod plan;
 
 use std::sync::Arc;
@@ -9,10 +10,12 @@ use futures_util::{FutureExt, future::try_join_all};
 use gantry_distribution::{At, Credentials, DistributionError, Repository};
 use gantry_oci::{Descriptor, Digest, Platform, Reference, image::media};
 
-use super::{Events, Step, TransferError, TransferEvent, Transfers, blocking};
+use super::{Events, PushCompression, Step, TransferError, TransferEvent, Transfers, blocking};
 use crate::{Image, ImageAction, ImageLease, Origin, state::DOCUMENT_MAX};
 use layer::Upload;
 use plan::Planner;
+
+pub use parcel::Parcel;
 
 /// What is to be pushed.
 #[derive(Clone, Debug)]
@@ -21,6 +24,8 @@ pub struct Push {
     pub reference: Reference,
     /// The platform that the image must be for.
     pub platform: Option<Platform>,
+    /// What layers are compressed with that have no compressed blob, if not as it is set.
+    pub compression: Option<PushCompression>,
     /// For the registry.
     pub credentials: Credentials,
 }
@@ -133,7 +138,7 @@ impl Transfers {
             images: self.0.images.clone(),
             name: reference.clone(),
             foreign_too: self.0.client.gets_nondistributable(reference).await,
-            compression: self.0.compression,
+            compression: push.compression.map_or(self.0.compression, PushCompression::archive),
         };
         let of = Arc::clone(image);
         let plan = blocking(move || planner.plan(&of)).await??;

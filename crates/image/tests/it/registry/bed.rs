@@ -172,8 +172,12 @@ impl Bed {
     }
 
     pub(super) fn push(&self, home: &Home, tag: &str) -> Result<Ended, TransferError> {
-        let push =
-            Push { reference: name(tag), platform: None, credentials: Credentials::Anonymous };
+        let push = Push {
+            reference: name(tag),
+            platform: None,
+            compression: None,
+            credentials: Credentials::Anonymous,
+        };
         let transfers = self.transfers(home);
         let (ended, events) =
             self.heard(|events| async move { transfers.push(&push, &events).await });

@@ -1,21 +1,26 @@
-//! Caches that a build leaves with its client; [`imports`](crate::imports) has their form.
+//! Caches that a build leaves with its client, or in registries; [`imports`](crate::imports) has
+//! their form.
 
-use std::{collections::BTreeMap, io::Write, sync::Arc};
+mod document;
 
-use gantry_archive::{ArchiveError, Compression, Header, TarWriter};
+use std::sync::Arc;
+
+use gantry_archive::{ArchiveError, Compression};
 use gantry_build_proto::CacheSpec;
-use gantry_image::{ImageError, Images, LayerRecord};
-use gantry_oci::{Descriptor, Digest, Index, Manifest, image::media};
+use gantry_image::{
+    ImageError,
+    transfer::{Parcel, TransferError},
+};
+use gantry_oci::Reference;
 
 use crate::{
     ClientError,
     build::Build,
     cache::record::{Layer, Record},
-    imports::{CONFIG_TYPE, Carried, DIFF_ID, blob_path},
     ops::OpError,
     output::layer_records,
     solve::{Solved, Solver},
-    streams,
+    streams, travel,
 };
 
 /// Why a cache is not left.
@@ -32,6 +37,12 @@ pub(crate) enum ExportError {
         /// Its value.
         value: String,
     },
+    /// A cache in a registry has no name that one can have.
+    #[error("ref of a cache in a registry must be an image's name, not {0:?}")]
+    Name(String),
+    /// The registry does not take it.
+    #[error("pushing the cache to {0}")]
+    Push(String, #[source] Box<TransferError>),
     /// Layers are missing.
     #[error(transparent)]
     Op(#[from] OpError),
@@ -54,6 +65,7 @@ pub(crate) fn check(specs: &[CacheSpec]) -> Result<(), ExportError> {
     for spec in specs {
         match spec.kind.as_str() {
             "inline" | "local" => {}
+            "registry" => drop(name(spec)?),
             other => return Err(ExportError::Kind(other.to_owned())),
         }
         mode(spec)?;
@@ -69,12 +81,15 @@ pub(crate) async fn export(
     solved: &[Arc<Solved>],
 ) -> Result<(), ExportError> {
     for (index, spec) in build.request.cache_to.iter().enumerate() {
-        // An inline cache has gone with its image.
-        if spec.kind != "local" {
-            continue;
-        }
-        let task = build.reporter.task("exporting cache to client directory");
-        let done = task.end(one(build, solver, solved, index, spec).await);
+        let to = match spec.kind.as_str() {
+            "local" => "client directory",
+            "registry" => "registry",
+            // An inline cache has gone with its image.
+            _ => continue,
+        };
+        let task = build.reporter.task(&format!("exporting cache to {to}"));
+        let vertex = task.id();
+        let done = task.end(one(build, solver, solved, index, spec, vertex).await);
         let forgiven = spec.attributes.get("ignore-error").is_some_and(|value| value == "true");
         if !forgiven {
             done?;
@@ -83,19 +98,13 @@ pub(crate) async fn export(
     Ok(())
 }
 
-/// A cache, ready to be sent.
-struct Parcel {
-    index: Vec<u8>,
-    documents: Vec<(Digest, Vec<u8>)>,
-    layers: Vec<LayerRecord>,
-}
-
 async fn one(
     build: &Arc<Build>,
     solver: &Solver,
     solved: &[Arc<Solved>],
     index: usize,
     spec: &CacheSpec,
+    vertex: u32,
 ) -> Result<(), ExportError> {
     let mut records = solver.records();
     if !mode(spec)? {
@@ -105,20 +114,58 @@ async fn one(
     }
     let layers = made_layers(&records);
     build.ensure(&layers).await?;
-    let tag = spec.attributes.get("tag").map_or("latest", String::as_str).to_owned();
     let compression = compression(spec)?;
     let wanted = layer_records(build, &layers);
     let images = build.inner.parts.images.clone();
-    let output = build.client.cache_output(index).await.map_err(ExportError::Client)?;
     let packer = images.clone();
     let (layers, lease) =
         crate::blocking(move || packer.compressed_layers(&wanted, compression)).await?;
-    let parcel = Parcel::new(records, layers, &tag)?;
-    let sent = streams::write(output, move |out| parcel.write(&images, out)).await;
+    let parcel = document::parcel(records, layers)?;
+    let sent = match spec.kind.as_str() {
+        "registry" => push(build, spec, &parcel, vertex).await,
+        _ => send(build, index, spec, parcel).await,
+    };
     drop(lease);
-    let images = build.inner.parts.images.clone();
     crate::blocking(move || images.sweep()).await?;
     sent
+}
+
+/// To the client.
+async fn send(
+    build: &Build,
+    index: usize,
+    spec: &CacheSpec,
+    parcel: Parcel,
+) -> Result<(), ExportError> {
+    let tag = spec.attributes.get("tag").map_or("latest", String::as_str).to_owned();
+    let images = build.inner.parts.images.clone();
+    let output = build.client.cache_output(index).await.map_err(ExportError::Client)?;
+    let write =
+        move |out: &mut dyn std::io::Write| document::write_directory(&parcel, &tag, &images, out);
+    streams::write(output, write).await
+}
+
+/// To a registry.
+async fn push(
+    build: &Build,
+    spec: &CacheSpec,
+    parcel: &Parcel,
+    vertex: u32,
+) -> Result<(), ExportError> {
+    let name = name(spec)?;
+    let credentials = build.client.credentials(name.domain());
+    let (transfers, to) = (&build.inner.parts.transfers, &name);
+    let pushed = travel::told(&build.reporter, vertex, |events| async move {
+        transfers.push_parcel(to, &credentials, parcel, &events).await
+    });
+    pushed.await.map(drop).map_err(|error| ExportError::Push(name.familiar(), Box::new(error)))
+}
+
+/// The name that a cache gets in a registry.
+fn name(spec: &CacheSpec) -> Result<Reference, ExportError> {
+    let text = spec.attributes.get("ref").map(String::as_str).unwrap_or_default();
+    let named = text.parse::<Reference>().ok().filter(|name| name.digest().is_none());
+    named.map(Reference::or_latest).ok_or_else(|| ExportError::Name(text.to_owned()))
 }
 
 /// The layers that builds made, each once; those of images come with the images.
@@ -131,65 +178,6 @@ fn made_layers(records: &[Record]) -> Vec<Layer> {
         }
     }
     layers
-}
-
-impl Parcel {
-    fn new(records: Vec<Record>, layers: Vec<LayerRecord>, tag: &str) -> Result<Self, ExportError> {
-        let json = ExportError::Document;
-        let config = serde_json::to_vec(&Carried { records }).map_err(json)?;
-        let config_id = Digest::of(&config);
-        let layer = |layer: &LayerRecord| {
-            let mut descriptor =
-                Descriptor::new(&layer.media_type, layer.digest.clone(), layer.size_bytes);
-            descriptor.annotations.insert(DIFF_ID.to_owned(), layer.diff_id.to_string());
-            descriptor
-        };
-        let manifest = Manifest {
-            schema_version: 2,
-            media_type: media::MANIFEST.to_owned(),
-            config: Descriptor::new(CONFIG_TYPE, config_id.clone(), config.len() as u64),
-            layers: layers.iter().map(layer).collect(),
-            annotations: BTreeMap::new(),
-        };
-        let manifest = serde_json::to_vec(&manifest).map_err(json)?;
-        let manifest_id = Digest::of(&manifest);
-        let mut top = Descriptor::new(media::MANIFEST, manifest_id.clone(), manifest.len() as u64);
-        let name = "org.opencontainers.image.ref.name".to_owned();
-        top.annotations.insert(name, tag.to_owned());
-        let index = Index {
-            schema_version: 2,
-            media_type: media::INDEX.to_owned(),
-            manifests: vec![top],
-            annotations: BTreeMap::new(),
-        };
-        let index = serde_json::to_vec(&index).map_err(json)?;
-        Ok(Self { index, documents: vec![(config_id, config), (manifest_id, manifest)], layers })
-    }
-
-    /// Writes the cache as a tar; what points at others comes last.
-    fn write(&self, images: &Images, out: &mut dyn Write) -> Result<(), ExportError> {
-        let mut tar = TarWriter::new(out);
-        for directory in ["blobs/", "blobs/sha256/"] {
-            tar.data(&Header::directory(directory.as_bytes()), b"")?;
-        }
-        let mut written: Vec<&Digest> = Vec::new();
-        for layer in &self.layers {
-            if written.contains(&&layer.digest) {
-                continue;
-            }
-            written.push(&layer.digest);
-            let path = blob_path(&layer.digest);
-            let header = Header::file(path.as_bytes(), layer.size_bytes);
-            tar.written(&header, |out| images.write_blob_of(layer, out))?;
-        }
-        for (digest, data) in &self.documents {
-            tar.data(&Header::file(blob_path(digest).as_bytes(), 0), data)?;
-        }
-        tar.data(&Header::file(b"oci-layout", 0), br#"{"imageLayoutVersion":"1.0.0"}"#)?;
-        tar.data(&Header::file(b"index.json", 0), &self.index)?;
-        tar.finish()?;
-        Ok(())
-    }
 }
 
 /// Whether results of all steps are left, not only those that are in the result.
