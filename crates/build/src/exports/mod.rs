@@ -7,11 +7,9 @@ use std::sync::Arc;
 
 use gantry_archive::{ArchiveError, Compression};
 use gantry_build_proto::CacheSpec;
-use gantry_image::{
-    ImageError,
-    transfer::{Parcel, TransferError},
-};
-use gantry_oci::Reference;
+use gantry_distribution::At;
+use gantry_image::{ImageError, LayerRecord, transfer::TransferError};
+use gantry_oci::{Reference, image::media};
 
 use crate::{
     ClientError,
@@ -22,6 +20,7 @@ use crate::{
     solve::{Solved, Solver},
     streams, travel,
 };
+use document::Document;
 
 /// Why a cache is not left.
 #[derive(Debug, thiserror::Error)]
@@ -114,20 +113,11 @@ async fn one(
     }
     let layers = made_layers(&records);
     build.ensure(&layers).await?;
-    let compression = compression(spec)?;
-    let wanted = layer_records(build, &layers);
-    let images = build.inner.parts.images.clone();
-    let packer = images.clone();
-    let (layers, lease) =
-        crate::blocking(move || packer.compressed_layers(&wanted, compression)).await?;
-    let parcel = document::parcel(records, layers)?;
-    let sent = match spec.kind.as_str() {
-        "registry" => push(build, spec, &parcel, vertex).await,
-        _ => send(build, index, spec, parcel).await,
-    };
-    drop(lease);
-    crate::blocking(move || images.sweep()).await?;
-    sent
+    let layers = layer_records(build, &layers);
+    match spec.kind.as_str() {
+        "registry" => push(build, spec, Document::new(records, layers)?, vertex).await,
+        _ => send(build, index, spec, records, layers).await,
+    }
 }
 
 /// To the client.
@@ -135,30 +125,48 @@ async fn send(
     build: &Build,
     index: usize,
     spec: &CacheSpec,
-    parcel: Parcel,
+    records: Vec<Record>,
+    layers: Vec<LayerRecord>,
 ) -> Result<(), ExportError> {
     let tag = spec.attributes.get("tag").map_or("latest", String::as_str).to_owned();
+    let compression = compression(spec)?;
     let images = build.inner.parts.images.clone();
     let output = build.client.cache_output(index).await.map_err(ExportError::Client)?;
+    let packer = images.clone();
+    let (layers, lease) =
+        crate::blocking(move || packer.compressed_layers(&layers, compression)).await?;
+    let cache = Document::new(records, layers)?;
+    let writer = images.clone();
     let write =
-        move |out: &mut dyn std::io::Write| document::write_directory(&parcel, &tag, &images, out);
-    streams::write(output, write).await
+        move |out: &mut dyn std::io::Write| document::write_directory(&cache, &tag, &writer, out);
+    let sent = streams::write(output, write).await;
+    drop(lease);
+    crate::blocking(move || images.sweep()).await?;
+    sent
 }
 
 /// To a registry.
 async fn push(
     build: &Build,
     spec: &CacheSpec,
-    parcel: &Parcel,
+    cache: Document,
     vertex: u32,
 ) -> Result<(), ExportError> {
     let name = name(spec)?;
+    let compression = compression(spec)?;
     let credentials = build.client.credentials(name.domain());
-    let (transfers, to) = (&build.inner.parts.transfers, &name);
+    let failed = |error| ExportError::Push(name.familiar(), Box::new(error));
+    let (transfers, to, layers) = (&build.inner.parts.transfers, &name, &cache.layers);
     let pushed = travel::told(&build.reporter, vertex, |events| async move {
-        transfers.push_parcel(to, &credentials, parcel, &events).await
+        transfers.push_layers(to, &credentials, layers, compression, &events).await
     });
-    pushed.await.map(drop).map_err(|error| ExportError::Push(name.familiar(), Box::new(error)))
+    let (repository, blobs) = pushed.await.map_err(failed)?;
+    let manifest = cache.manifest(&blobs)?;
+    let put = async {
+        repository.push_blob(cache.config_bytes, Some(&cache.config), &[]).await?;
+        repository.push_manifest(manifest, media::MANIFEST, &At::of(&name)).await
+    };
+    put.await.map(drop).map_err(|error| failed(error.into()))
 }
 
 /// The name that a cache gets in a registry.

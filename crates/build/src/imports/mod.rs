@@ -219,7 +219,15 @@ async fn take(
     let (snapshots, lease) = (build.inner.parts.snapshots.clone(), Arc::clone(&build.lease));
     let (diff_id, digest) = (layer.clone(), descriptor.digest.clone());
     let work = move || take_in(&snapshots, streams::reader(content), &digest, &diff_id, &lease);
-    streams::blocking(work).await
+    streams::blocking(work).await?;
+    if let Place::Registry(repository) = place {
+        // It need not be sent there again.
+        let noted = build.inner.parts.transfers.note_blob(repository, layer, descriptor).await;
+        if let Err(error) = noted {
+            tracing::debug!(error = gantry_fault::chain(&error), "a cache's blob is not noted");
+        }
+    }
+    Ok(())
 }
 
 /// The cache in an image's configuration.

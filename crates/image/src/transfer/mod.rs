@@ -9,7 +9,7 @@
 //!   sink     a download into `content`, unpacked as it comes
 //! push     an image -> blobs -> manifest -> tag
 //!   sources  the blob of a layer: as it came, or compressed while it is sent
-//!   parcel   what is pushed that is no image
+//!   layers   layers without an image
 //! artifact what a name stands for that need not be an image
 //! built_in images that are made here when they are pulled
 //! places   which repositories have which blobs
@@ -48,7 +48,7 @@ pub use describe::Described;
 pub use error::TransferError;
 pub use event::{Events, Step, TransferEvent};
 pub use pull::{Pull, Pulled};
-pub use push::{Parcel, Push, Pushed};
+pub use push::{Push, Pushed};
 
 /// How much is done at a time, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -121,6 +121,11 @@ fn caches_lie_in_registries() {
         assert_eq!(step(&again, name).last(), Some(&"CACHED"), "{name}: {}", again.stderr);
     }
     assert_eq!(bench.cat("made", &["cat", "/id"]), id);
+    // What came from there is not compressed and sent again.
+    let again = bench.build(&["--cache-from", &cache, "--cache-to", &whole, &context]);
+    let _ = again.ok();
+    let told = step(&again, "exporting cache to registry");
+    assert!(told.len() == 2 && told[1].starts_with("DONE"), "{told:?}");
     // An image that carries its own, which is less: of its last stage alone.
     forget(&bench, &["made"]);
     let name = format!("{}/app:1", registry.address);

@@ -1,7 +1,7 @@
 //! An image goes to a registry under the tag that it has here.
 
 mod layer;
-mod parcel;
+mod layers;
 mod plan;
 
 use std::sync::Arc;
@@ -14,8 +14,6 @@ use super::{Events, PushCompression, Step, TransferError, TransferEvent, Transfe
 use crate::{Image, ImageAction, ImageLease, Origin, state::DOCUMENT_MAX};
 use layer::Upload;
 use plan::Planner;
-
-pub use parcel::Parcel;
 
 /// What is to be pushed.
 #[derive(Clone, Debug)]

@@ -49,6 +49,12 @@ impl Planner {
         Ok(Plan { uploads: uploads.collect(), kept: None })
     }
 
+    /// The uploads of layers for a manifest that is no image's.
+    pub(super) fn layers(&self, layers: &[LayerRecord]) -> Result<Vec<Upload>, ImageError> {
+        let places = self.images.places()?;
+        Ok(layers.iter().map(|layer| self.fresh(layer, &places)).collect())
+    }
+
     /// The uploads of a manifest, if all of its blobs are here or there.
     fn of_manifest(
         &self,
