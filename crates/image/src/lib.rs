@@ -38,5 +38,5 @@ pub use model::{
     HistoryEntry, Image, ImageAction, ImageEvent, ImageUser, LayerRecord, OnEvent, Origin,
 };
 pub use remove::{Prune, RemoveOptions, Removed};
-pub use save::{Archive, ArchiveImage, manifest};
+pub use save::{Archive, ArchiveImage, manifest, manifest_of};
 pub use state::{ImageLease, Images, Keeper};

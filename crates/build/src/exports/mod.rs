@@ -153,7 +153,7 @@ async fn push(
     vertex: u32,
 ) -> Result<(), ExportError> {
     let name = name(spec)?;
-    let compression = compression(spec)?;
+    let compression = Some(compression(spec)?);
     let credentials = build.client.credentials(name.domain());
     let failed = |error| ExportError::Push(name.familiar(), Box::new(error));
     let (transfers, to, layers) = (&build.inner.parts.transfers, &name, &cache.layers);

@@ -106,9 +106,9 @@ pub(crate) async fn export(
         }
         let task = build.reporter.task(exporting(spec.kind));
         let made = one(build, solver, targets, solved, index, &mut built).await;
-        task.end(made)?;
+        let products = task.end(made)?;
         if push::is_wanted(spec)? {
-            push::all(build, spec, &mut built).await?;
+            push::all(build, spec, &products, &mut built).await?;
         }
     }
     Ok(built)
@@ -138,6 +138,7 @@ fn exporting(kind: OutputKind) -> &'static str {
     }
 }
 
+/// Makes an output; the images that it is of, if it is of any.
 async fn one(
     build: &Arc<Build>,
     solver: &Solver,
@@ -145,22 +146,28 @@ async fn one(
     solved: &[Arc<Solved>],
     index: usize,
     built: &mut Built,
-) -> Result<(), OutputError> {
+) -> Result<Vec<Product>, OutputError> {
     let spec = &build.request.outputs[index];
     for result in solved {
         build.ensure(&result.layers).await?;
     }
     if matches!(spec.kind, OutputKind::Local | OutputKind::Tar) {
-        return files::send(build, targets, solved, index).await;
+        files::send(build, targets, solved, index).await?;
+        return Ok(Vec::new());
     }
     let mut products = Vec::new();
     for (target, result) in targets.iter().zip(solved) {
         products.push(config::product(build, solver, target, result, spec).await?);
     }
     match spec.kind {
-        OutputKind::Oci | OutputKind::Docker => archive::send(build, products, index, built).await,
-        _ => image::make(build, products, spec, built),
+        OutputKind::Oci | OutputKind::Docker => {
+            archive::send(build, products.clone(), index, built).await?;
+        }
+        // The store of images holds one platform under a name; a registry holds them all.
+        _ if products.len() > 1 && push::is_wanted(spec)? => {}
+        _ => image::make(build, products.clone(), spec, built)?,
     }
+    Ok(products)
 }
 
 /// The names that an output gets.

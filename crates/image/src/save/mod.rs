@@ -13,11 +13,10 @@ use gantry_archive::{ArchiveError, Header, TarWriter};
 use gantry_content::ContentError;
 use gantry_oci::{Descriptor, Digest, DigestError, Hasher, Manifest, Reference};
 
-pub(crate) use self::plan::manifest_of;
 use self::plan::{Parts, Plan};
 pub use self::{
     archive::{Archive, ArchiveImage},
-    plan::manifest,
+    plan::{manifest, manifest_of},
 };
 use crate::{
     Image, ImageAction, ImageError, Images, LayerRecord, layout::blob_path, state::DOCUMENT_MAX,

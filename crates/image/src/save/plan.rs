@@ -130,7 +130,10 @@ pub fn manifest(
 }
 
 /// The manifest of an image whose layers have these blobs.
-pub(crate) fn manifest_of(
+///
+/// # Errors
+/// When it cannot be encoded.
+pub fn manifest_of(
     raw_config: &[u8],
     layers: Vec<Descriptor>,
     annotations: &BTreeMap<String, String>,

@@ -85,6 +85,46 @@ fn results_are_pushed_under_all_their_names() {
 }
 
 #[test]
+fn several_platforms_are_pushed_as_an_index() {
+    let bench = bench();
+    let registry = start(&bench, Server::Debian);
+    let text = "FROM scratch\nARG TARGETARCH\nLABEL of=$TARGETARCH\nCOPY file /file\n";
+    let context = bench.context("ctx", &[("Dockerfile", text), ("file", "content\n")]);
+    let [name, noted] = ["app:1", "app:noted"].map(|name| format!("{}/{name}", registry.address));
+    let platforms = "linux/amd64,linux/arm64";
+    let metadata = bench.text("metadata");
+    let args = ["--platform", platforms, "--push", "-t", &name, "--metadata-file", &metadata];
+    let _ = bench.build(&[&args[..], &[context.as_str()]].concat()).ok();
+    let inspect = |name: &str| {
+        let ran = bench.gantry(&["manifest", "inspect", "--insecure", name], None);
+        serde_json::from_str::<serde_json::Value>(ran.ok()).unwrap()
+    };
+    let index = inspect(&name);
+    let of = |at: usize| index["manifests"][at]["platform"]["architecture"].as_str();
+    assert_eq!((of(0), of(1), of(2)), (Some("amd64"), Some("arm64"), None), "{index}");
+    let metadata: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(metadata).unwrap()).unwrap();
+    assert_eq!(
+        metadata["containerimage.descriptor"]["mediaType"],
+        "application/vnd.oci.image.index.v1+json"
+    );
+    for architecture in ["arm64", "amd64"] {
+        let platform = format!("linux/{architecture}");
+        let _ = bench.client.docker(&["pull", "--platform", &platform, &name]).ok();
+        let image = bench.client.inspect(&name);
+        assert_eq!(image["Architecture"], architecture);
+        assert_eq!(image["Config"]["Labels"]["of"], architecture);
+    }
+    // What is noted at a manifest is part of what the registry has.
+    let args = ["--annotation", "a.b=c", "--push", "-t", &noted, &context];
+    let _ = bench.build(&args).ok();
+    assert_eq!(inspect(&noted)["annotations"]["a.b"], "c");
+    // The store here holds one platform under a name.
+    let ran = bench.build(&["--platform", platforms, "-t", &name, &context]);
+    refused(&ran, "does not currently support exporting manifest lists");
+}
+
+#[test]
 fn registries_that_ask_are_told_who_pushes() {
     let bench = bench();
     let registry = start(&bench, Server::Asking);

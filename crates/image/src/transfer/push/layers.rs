@@ -13,7 +13,7 @@ use crate::{
 
 impl Transfers {
     /// Brings layers to the repository of a name; answers it and their blobs, in their order. What it
-    /// has is not compressed again if that is known.
+    /// has is not compressed again if that is known. Without a compression it is the one that is set.
     ///
     /// # Errors
     /// When a layer is not here any more, or the registry refuses.
@@ -22,7 +22,7 @@ impl Transfers {
         name: &Reference,
         credentials: &Credentials,
         layers: &[LayerRecord],
-        compression: Compression,
+        compression: Option<Compression>,
         events: &Events,
     ) -> Result<(Repository, Vec<Descriptor>), TransferError> {
         let repository = self.0.client.repository(name, credentials).await?;
@@ -30,7 +30,7 @@ impl Transfers {
             images: self.0.images.clone(),
             name: name.clone(),
             foreign_too: false,
-            compression,
+            compression: compression.unwrap_or(self.0.compression),
         };
         let layers = layers.to_vec();
         let uploads = blocking(move || planner.layers(&layers)).await??;
