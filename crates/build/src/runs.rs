@@ -124,8 +124,8 @@ impl Waiter {
         let mut done = self.run.done.clone();
         match done.wait_for(Option::is_some).await {
             Ok(outcome) => outcome.clone().unwrap_or_else(|| Err(Arc::new(OpError::Cancelled))),
-            // Its task ended without a word: the daemon ends.
-            Err(_) => Err(Arc::new(OpError::Cancelled)),
+            // Its task ended without a word.
+            Err(_) => Err(Arc::new(OpError::BrokeOff)),
         }
     }
 }

@@ -167,6 +167,9 @@ pub(crate) enum OpError {
         #[source]
         source: std::io::Error,
     },
+    /// The daemon has a fault, which cost nobody else anything.
+    #[error("the work broke off: the daemon's log says why")]
+    BrokeOff,
     /// The build was cancelled.
     #[error("context canceled")]
     Cancelled,

@@ -14,6 +14,7 @@ pub(crate) mod key;
 mod slot;
 mod sources;
 mod vertex;
+mod watch;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -28,7 +29,7 @@ use gantry_build_proto::{Cached, Vertex as Told};
 use gantry_oci::Digest;
 use tokio::{sync::Notify, task::JoinSet};
 
-use self::slot::Slot;
+use self::{slot::Slot, watch::Watch};
 use crate::{
     build::{Build, chain},
     cache::record::{Layer, Part, Record},
@@ -230,7 +231,7 @@ impl Solver {
         let node = self.node(id);
         if !node.demanded.swap(true, Ordering::AcqRel) {
             let solver = Arc::clone(self);
-            self.spawn(async move {
+            self.spawn(id, async move {
                 let outcome = vertex::solve(&solver, id).await.map(Arc::new);
                 solver.finish(id, &outcome);
                 solver.node(id).result.set(outcome);
@@ -243,7 +244,7 @@ impl Solver {
         let ids: Vec<VertexId> = self.needed().collect();
         for id in ids {
             let solver = Arc::clone(self);
-            self.spawn(async move {
+            self.spawn(id, async move {
                 let outcome = sources::key(&solver, id).await.map(Arc::new);
                 if let Err(error) = &outcome {
                     solver.fail(id, error);
@@ -253,10 +254,22 @@ impl Solver {
         }
     }
 
-    /// Works on something until it is done or the build is cancelled.
-    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+    /// Notes that work on a vertex broke off. The client is not told here: it may be what broke.
+    fn broke_off(&self, id: VertexId) {
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        if failure.is_none() {
+            *failure = Some((id, Arc::new(OpError::BrokeOff)));
+        }
+        drop(failure);
+        self.failed.notify_one();
+    }
+
+    /// Works on something of a vertex until it is done or the build is cancelled.
+    fn spawn(self: &Arc<Self>, id: VertexId, work: impl Future<Output = ()> + Send + 'static) {
         let stop = self.build.stop.clone();
+        let watch = Watch { solver: Arc::clone(self), id };
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).spawn(async move {
+            let _watch = watch;
             tokio::select! {
                 () = work => {}
                 () = stop.cancelled() => {}

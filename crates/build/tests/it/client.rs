@@ -210,9 +210,20 @@ impl Client for TestClient {
     }
 
     fn progress(&self, progress: Progress) {
-        self.progress.lock().unwrap().push(progress);
+        let mut told = self.progress.lock().unwrap();
+        let breaks = |vertex: u32| {
+            let named = |one: &Progress| matches!(one, Progress::Vertex(one) if one.id == vertex && one.name.contains(BREAKS));
+            told.iter().any(named)
+        };
+        let broken = matches!(&progress, Progress::Completed(done) if breaks(done.vertex));
+        told.push(progress);
+        drop(told);
+        assert!(!broken, "on purpose");
     }
 }
+
+/// Part of the name of a vertex that the client panics over when it is told of its end.
+pub(crate) const BREAKS: &str = "breaks the client";
 
 /// An output that is there once it was shut down.
 struct Kept {

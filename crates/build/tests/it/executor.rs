@@ -46,6 +46,9 @@ impl TestExecutor {
     }
 }
 
+/// A command that the executor panics over.
+pub(crate) const BREAKS: &str = ": breaks the executor";
+
 impl Executor for TestExecutor {
     fn run(
         &self,
@@ -56,6 +59,7 @@ impl Executor for TestExecutor {
         Box::pin(async move {
             self.runs.lock().unwrap().push(step.args.last().cloned().unwrap_or_default());
             self.env.lock().unwrap().extend(step.env.clone());
+            assert!(!step.args.iter().any(|arg| arg == BREAKS), "on purpose");
             self.running.fetch_add(1, Ordering::SeqCst);
             let ended = run(step, output, cancelled).await;
             self.running.fetch_sub(1, Ordering::SeqCst);

@@ -141,3 +141,28 @@ fn outputs_that_cannot_be_are_refused_before_anything_runs() {
         assert!(bed.executor.take_runs().is_empty());
     });
 }
+
+/// A fault of ours ends the build that met it, and no other.
+#[test]
+fn work_that_breaks_off_is_a_failure() {
+    on_host(|dir| async move {
+        let bed = Bed::open(&dir);
+        let broken_client = format!(": {}", crate::client::BREAKS);
+        for command in [crate::executor::BREAKS, &broken_client] {
+            let client = TestClient::new();
+            let mut planner = Planner::default();
+            let base = planner.base(&bed);
+            let below = planner.run(base, command);
+            let target = planner.run(below, "true");
+            let failure = bed.failure(&client, request(), planner.plan(target)).await;
+            assert!(failure.message.contains("the work broke off"), "{command}: {failure:?}");
+        }
+        bed.image(&TestClient::new(), request(), {
+            let mut planner = Planner::default();
+            let base = planner.base(&bed);
+            let target = planner.run(base, "true");
+            planner.plan(target)
+        })
+        .await;
+    });
+}

@@ -60,18 +60,11 @@ pub(crate) async fn build(call: Call) -> Result<Response, ApiError> {
     let tape = Arc::new(Tape::new(printer, asked.quiet));
     let keyring = auth::many_of_headers(&call.headers);
     let client: Arc<dyn Client> = Arc::new(Door { tape: Arc::clone(&tape), keyring });
-    let worker = {
-        let tape = Arc::clone(&tape);
-        tokio::spawn(async move {
-            let _held = taken;
-            match builder.build(&asked.id, asked.request, client).await {
-                Ok(built) => tape.built(&built),
-                Err(failed) => tape.failed(&failed.failure),
-            }
-        })
-    };
     // Whoever drops the answer ends the build.
-    let worker = tape::Worker::new(worker);
+    let worker = tape::Worker::start(&tape, async move {
+        let _held = taken;
+        builder.build(&asked.id, asked.request, client).await
+    });
     let lines = tape::lines(tape, worker).await?;
     Ok(body::stream(JSON, lines))
 }

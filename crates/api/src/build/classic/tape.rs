@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use futures_util::{Stream, stream};
-use gantry_api_types::image::JsonMessage;
-use gantry_build::Instruction;
+use gantry_api_types::image::{ErrorDetail, JsonMessage};
+use gantry_build::{Failed, Instruction};
 use gantry_build_proto::{Built, Failure, Log, Progress};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -105,6 +105,20 @@ impl Tape {
         });
     }
 
+    /// It is over, whether an end was told or not. The printer is not asked: it may be what broke.
+    fn break_off(&self) {
+        let mut state = self.lock();
+        if state.end.is_none() {
+            let error = "the build broke off: the daemon's log says why".to_owned();
+            let detail = ErrorDetail { code: 0, message: error.clone() };
+            let error_detail = Some(detail);
+            state.line(&JsonMessage { error_detail, error, ..JsonMessage::default() });
+            state.end = Some(End::Told);
+        }
+        drop(state);
+        self.changed.notify_one();
+    }
+
     /// The next line; `None` when there are no more.
     async fn next(&self) -> Option<Bytes> {
         loop {
@@ -159,9 +173,28 @@ impl State {
 pub(super) struct Worker(JoinHandle<()>);
 
 impl Worker {
-    /// Holds it.
-    pub(super) fn new(worker: JoinHandle<()>) -> Self {
-        Self(worker)
+    /// Begins a build that tells its end on a tape. Should it break off, that is told: whoever reads
+    /// would wait for ever.
+    pub(super) fn start(
+        tape: &Arc<Tape>,
+        build: impl Future<Output = Result<Built, Box<Failed>>> + Send + 'static,
+    ) -> Self {
+        let ending = Ending(Arc::clone(tape));
+        Self(tokio::spawn(async move {
+            match build.await {
+                Ok(built) => ending.0.built(&built),
+                Err(failed) => ending.0.failed(&failed.failure),
+            }
+        }))
+    }
+}
+
+/// Sees to it that a tape ends.
+struct Ending(Arc<Tape>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.break_off();
     }
 }
 
@@ -208,7 +241,7 @@ mod tests {
     }
 
     async fn all(tape: Arc<Tape>) -> Result<String, ApiError> {
-        let worker = Worker::new(tokio::spawn(async {}));
+        let worker = Worker(tokio::spawn(async {}));
         let lines: Vec<_> = lines(tape, worker).await?.collect().await;
         let lines =
             lines.into_iter().map(|line| String::from_utf8(line.unwrap().to_vec()).unwrap());
@@ -232,6 +265,17 @@ mod tests {
                 "{\"stream\":\"Step 1/1 : FROM box\"}\r\n{\"stream\":\"\\n\"}\r\n\
                  {\"errorDetail\":{\"message\":\"no\"},\"error\":\"no\"}\r\n"
             );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_build_that_breaks_off_ends() {
+        for quiet in [false, true] {
+            let tape = tape(quiet);
+            let worker = Worker::start(&tape, async { panic!("on purpose") });
+            let lines: Vec<_> = lines(tape, worker).await.unwrap().collect().await;
+            let text = String::from_utf8(lines[0].as_ref().unwrap().to_vec()).unwrap();
+            assert!(lines.len() == 1 && text.contains("the build broke off"), "{text}");
         }
     }
 
