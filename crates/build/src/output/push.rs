@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use gantry_archive::Compression;
 use gantry_build_proto::{Built, OutputKind, OutputSpec};
-use gantry_distribution::{At, Credentials, DistributionError};
+use gantry_distribution::{At, Credentials, Repository};
 use gantry_image::{
     manifest_of,
-    transfer::{Events, Push, PushCompression, TransferError},
+    transfer::{Events, Push, PushCompression, TransferError, Transfers},
 };
 use gantry_oci::{Descriptor, Digest, ImageConfig, Index, Reference, image::media};
 
@@ -42,21 +42,18 @@ pub(super) async fn all(
     products: &[Product],
     built: &mut Built,
 ) -> Result<(), OutputError> {
-    let annotations = annotations(build, spec);
+    let annotations = &annotations(build, spec);
     let names = names(&build.request.tags, spec)?;
     // One as the store of images has it goes as any image goes, and is known to have gone.
     let is_stored = products.len() == 1 && annotations.is_empty();
     for name in &names {
-        let shown = name.familiar();
         let credentials = build.client.credentials(name.domain());
-        let task = build.reporter.task(&format!("pushing {shown}"));
-        let pushed = travel::told(&build.reporter, task.id(), |events| async {
-            let events = events;
+        let to = Destination { transfers: &build.inner.parts.transfers, spec, name, credentials };
+        let task = build.reporter.task(&format!("pushing {}", name.familiar()));
+        let pushed = travel::told(&build.reporter, task.id(), |events| async move {
             match is_stored {
-                true => stored(build, spec, name, credentials, &events).await,
-                false => {
-                    loose(build, spec, name, credentials, products, &annotations, &events).await
-                }
+                true => to.stored(&events).await,
+                false => to.index(products, annotations, &events).await,
             }
         });
         let top = task.end(pushed.await)?;
@@ -66,74 +63,97 @@ pub(super) async fn all(
     Ok(())
 }
 
-/// Pushes an image of the store; what its name stands for now.
-async fn stored(
-    build: &Build,
-    spec: &OutputSpec,
-    name: &Reference,
+/// A name in a registry, and what goes there.
+struct Destination<'a> {
+    transfers: &'a Transfers,
+    spec: &'a OutputSpec,
+    name: &'a Reference,
     credentials: Credentials,
-    events: &Events,
-) -> Result<Descriptor, OutputError> {
-    let compression = wanted_compression(spec)?;
-    let push = Push { reference: name.clone(), platform: None, compression, credentials };
-    let pushed = build.inner.parts.transfers.push(&push, events).await;
-    let pushed = pushed.map_err(|error| failed(name, error))?;
-    let one = pushed.into_iter().next().ok_or(OutputError::NoTag)?;
-    Ok(one.descriptor)
 }
 
-/// Pushes images with annotations, several of them as an index; what the name stands for now.
-async fn loose(
-    build: &Build,
-    spec: &OutputSpec,
-    name: &Reference,
-    credentials: Credentials,
-    products: &[Product],
-    annotations: &BTreeMap<String, String>,
-    events: &Events,
-) -> Result<Descriptor, OutputError> {
-    let transfers = &build.inner.parts.transfers;
-    let compression = compression(spec)?;
-    let refused = |error: DistributionError| failed(name, error.into());
-    let mut manifests = Vec::new();
-    for product in products {
-        let sent = transfers.push_layers(name, &credentials, &product.layers, compression, events);
-        let (repository, blobs) = sent.await.map_err(|error| failed(name, error))?;
-        let raw = Bytes::from(product.raw_config.clone());
-        let config = Descriptor::new(media::CONFIG, Digest::of(&raw), raw.len() as u64);
-        let image: ImageConfig = serde_json::from_slice(&raw).map_err(OutputError::Config)?;
-        repository.push_blob(raw, Some(&config), &[]).await.map_err(refused)?;
-        let document = manifest_of(&product.raw_config, blobs, annotations)?;
-        let size = document.len() as u64;
-        let mut manifest = Descriptor::new(media::MANIFEST, Digest::of(&document), size);
-        manifest.platform = Some(image.platform());
-        let at = match products {
-            [_] => At::of(name),
-            _ => At::Digest(manifest.digest.clone()),
+impl Destination<'_> {
+    /// Pushes the image that the store has under the name; what that stands for now.
+    async fn stored(self, events: &Events) -> Result<Descriptor, OutputError> {
+        let compression = wanted_compression(self.spec)?;
+        let (reference, credentials) = (self.name.clone(), self.credentials.clone());
+        let push = Push { reference, platform: None, compression, credentials };
+        let pushed =
+            self.transfers.push(&push, events).await.map_err(|error| self.failed(error))?;
+        let one = pushed.into_iter().next().ok_or(OutputError::NoTag)?;
+        Ok(one.descriptor)
+    }
+
+    /// Pushes images with annotations, several of them as an index; what the name stands for now.
+    async fn index(
+        self,
+        products: &[Product],
+        annotations: &BTreeMap<String, String>,
+        events: &Events,
+    ) -> Result<Descriptor, OutputError> {
+        let mut manifests = Vec::new();
+        let mut place = None;
+        for product in products {
+            let alone = products.len() == 1;
+            let (repository, manifest) = self.one(product, annotations, alone, events).await?;
+            manifests.push(manifest);
+            place = Some(repository);
+        }
+        let (Some(repository), Some(first)) = (place, manifests.first()) else {
+            return Err(OutputError::NoTag);
         };
-        let put = repository.push_manifest(document.into(), media::MANIFEST, &at).await;
-        put.map_err(refused)?;
-        manifests.push((repository, manifest));
+        if manifests.len() == 1 {
+            return Ok(first.clone());
+        }
+        let annotations = BTreeMap::new();
+        let media_type = media::INDEX.to_owned();
+        let index = Index { schema_version: 2, media_type, manifests, annotations };
+        let document = serde_json::to_vec(&index).map_err(OutputError::Config)?;
+        self.put(&repository, media::INDEX, document, None).await
     }
-    let Some((repository, first)) = manifests.first() else { return Err(OutputError::NoTag) };
-    if manifests.len() == 1 {
-        return Ok(first.clone());
-    }
-    let index = Index {
-        schema_version: 2,
-        media_type: media::INDEX.to_owned(),
-        manifests: manifests.iter().map(|(_, manifest)| manifest.clone()).collect(),
-        annotations: BTreeMap::new(),
-    };
-    let document = serde_json::to_vec(&index).map_err(OutputError::Config)?;
-    let top = Descriptor::new(media::INDEX, Digest::of(&document), document.len() as u64);
-    let put = repository.push_manifest(document.into(), media::INDEX, &At::of(name)).await;
-    put.map_err(refused)?;
-    Ok(top)
-}
 
-fn failed(name: &Reference, error: TransferError) -> OutputError {
-    OutputError::Push(name.familiar(), Box::new(error))
+    /// Pushes an image, under the name if it is `alone`; its manifest.
+    async fn one(
+        &self,
+        product: &Product,
+        annotations: &BTreeMap<String, String>,
+        alone: bool,
+        events: &Events,
+    ) -> Result<(Repository, Descriptor), OutputError> {
+        let compression = compression(self.spec)?;
+        let layers = &product.layers;
+        let sent =
+            self.transfers.push_layers(self.name, &self.credentials, layers, compression, events);
+        let (repository, blobs) = sent.await.map_err(|error| self.failed(error))?;
+        let raw = Bytes::from(product.raw_config.clone());
+        let image: ImageConfig = serde_json::from_slice(&raw).map_err(OutputError::Config)?;
+        let config = Descriptor::new(media::CONFIG, Digest::of(&raw), raw.len() as u64);
+        let pushed = repository.push_blob(raw, Some(&config), &[]).await;
+        pushed.map_err(|error| self.failed(error.into()))?;
+        let document = manifest_of(&product.raw_config, blobs, annotations)?;
+        let at = (!alone).then(|| At::Digest(Digest::of(&document)));
+        let mut manifest = self.put(&repository, media::MANIFEST, document, at).await?;
+        manifest.platform = Some(image.platform());
+        Ok((repository, manifest))
+    }
+
+    /// Puts a manifest or index, under the name unless it is said where else.
+    async fn put(
+        &self,
+        repository: &Repository,
+        media_type: &str,
+        document: Vec<u8>,
+        at: Option<At>,
+    ) -> Result<Descriptor, OutputError> {
+        let put = Descriptor::new(media_type, Digest::of(&document), document.len() as u64);
+        let at = at.unwrap_or_else(|| At::of(self.name));
+        let pushed = repository.push_manifest(document.into(), media_type, &at).await;
+        pushed.map_err(|error| self.failed(error.into()))?;
+        Ok(put)
+    }
+
+    fn failed(&self, error: TransferError) -> OutputError {
+        OutputError::Push(self.name.familiar(), Box::new(error))
+    }
 }
 
 fn wanted_compression(spec: &OutputSpec) -> Result<Option<PushCompression>, OutputError> {
