@@ -47,7 +47,7 @@ impl Images {
         }
         self.0.snapshots.retain_inits(&chains)?;
         // Taking in an image needs memory that the daemon has no use for afterwards.
-        gantry_sys::process::trim_heap();
+        gantry_sys::memory::trim_heap();
         Ok(())
     }
 

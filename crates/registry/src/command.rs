@@ -108,7 +108,7 @@ fn serve(options: Serve) -> Result<(), CommandError> {
     let config = configuration(options)?;
     raise_open_files();
     // A heap for each thread would keep buffers for each of them.
-    gantry_sys::process::share_one_heap();
+    gantry_sys::memory::share_one_heap();
     // One that is installed already is the same.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);

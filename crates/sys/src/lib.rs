@@ -9,6 +9,7 @@ pub mod exec;
 pub mod kernel;
 pub mod kill;
 pub mod launcher;
+pub mod memory;
 pub mod mntns;
 pub mod mount;
 pub mod namespace;

@@ -53,45 +53,6 @@ pub fn is_single_threaded() -> io::Result<bool> {
     Ok(stat.st_nlink <= 3)
 }
 
-/// Gives memory that was freed back to the kernel: `malloc_trim(3)`, glibc only.
-pub fn trim_heap() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: the function takes a number, locks the allocator itself, and touches free memory only.
-    unsafe {
-        libc::malloc_trim(0);
-    }
-}
-
-/// Has all threads share one heap: `mallopt(3)`, glibc only. To be called before there are any.
-///
-/// glibc gives threads heaps of their own, up to eight a processor, and what is free in one is of
-/// no use to the others. That suits programs that allocate all the time.
-pub fn share_one_heap() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: the function takes two numbers and changes settings of the allocator.
-    unsafe {
-        libc::mallopt(libc::M_ARENA_MAX, 1);
-    }
-}
-
-/// Tells the kernel that constant data of this program will not be needed for long: `madvise(2)`.
-///
-/// The pages are read from the program's file again if they are needed after all.
-pub fn let_go_of_constants(data: &'static [u8]) {
-    let page = rustix::param::page_size();
-    let begin = data.as_ptr().addr().next_multiple_of(page);
-    let end = (data.as_ptr().addr() + data.len()) / page * page;
-    if begin < end {
-        let offset = begin - data.as_ptr().addr();
-        // SAFETY: the range lies within `data`, which is constant data of the program: such pages
-        // are mapped from its file and never written, so what is read later is the same.
-        unsafe {
-            let from = data.as_ptr().add(offset).cast_mut().cast();
-            libc::madvise(from, end - begin, libc::MADV_DONTNEED);
-        }
-    }
-}
-
 /// Makes a copy of this process: `clone3(2)` without shared memory.
 ///
 /// Docker's seccomp profile answers `ENOSYS` to `clone3`, whose flags it cannot look at; what a

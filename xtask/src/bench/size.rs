@@ -33,8 +33,12 @@ pub(crate) fn running(rig: &Rig, with_port: bool) -> io::Result<Pair> {
     })
 }
 
-/// The daemon as it is, fresh or as other rows have left it, with no container.
+/// How long nothing is asked of a daemon that is idle.
+const IDLE: Duration = Duration::from_secs(15);
+
+/// The daemon, fresh or as other rows have left it, with no container, when it was left alone.
 pub(crate) fn idle(rig: &Rig) -> io::Result<Pair> {
+    std::thread::sleep(IDLE);
     rig.both(|daemon| Ok(pss_bytes(&engine_pids(daemon))))
 }
 

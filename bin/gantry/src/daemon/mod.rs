@@ -8,6 +8,7 @@ mod launch;
 mod listen;
 mod options;
 mod pidfile;
+mod quiet;
 mod registry_image;
 mod settings;
 mod steps;
@@ -162,7 +163,7 @@ fn run(settings: Settings) -> Result<(), DaemonError> {
         tracing::warn!(%error, "shims inherit descriptors");
     }
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    gantry_sys::process::share_one_heap();
+    gantry_sys::memory::share_one_heap();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .max_blocking_threads(BLOCKING_THREADS)
@@ -205,7 +206,8 @@ async fn serve(settings: Settings) -> Result<(), DaemonError> {
     let _ = image_events.set(engine.clone());
     let builder = builder(&engine, content, cache, (transfers.clone(), proxies))
         .map_err(DaemonError::Builder)?;
-    gantry_sys::process::let_go_of_constants(crate::embedded_shim::SHIM);
+    gantry_sys::memory::let_go_of_constants(crate::embedded_shim::SHIM);
+    tokio::spawn(quiet::give_back());
     let api = Api {
         engine: engine.clone(),
         images,

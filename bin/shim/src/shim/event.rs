@@ -166,7 +166,7 @@ impl Shim {
         if self.trim_at.is_some_and(|at| now >= at) {
             self.trim_at = None;
             self.chunk = Vec::new();
-            gantry_sys::process::trim_heap();
+            gantry_sys::memory::trim_heap();
         }
         self.compress_log();
     }
