@@ -15,6 +15,8 @@ use crate::client::Client;
 const START_LIMIT: Duration = Duration::from_secs(60);
 /// Longest wait for a daemon to end when asked.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
+/// How long control groups may take to be empty when their processes have ended.
+const GROUPS_LIMIT: Duration = Duration::from_secs(2);
 
 /// Which daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -423,7 +425,19 @@ pub fn cgroups_named(name: &str) -> Vec<PathBuf> {
         .collect()
 }
 
+/// Removes them. A group stays for as long as the last of its processes takes to go.
 fn remove_cgroups(name: &str) {
+    let begun = Instant::now();
+    loop {
+        remove_cgroups_once(name);
+        if cgroups_named(name).is_empty() || begun.elapsed() > GROUPS_LIMIT {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn remove_cgroups_once(name: &str) {
     fn remove(path: &Path) {
         for entry in fs::read_dir(path).into_iter().flatten().flatten() {
             if entry.path().is_dir() {

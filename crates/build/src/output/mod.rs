@@ -164,7 +164,7 @@ async fn one(
             archive::send(build, products.clone(), index, built).await?;
         }
         // The store of images holds one platform under a name; a registry holds them all.
-        _ if products.len() > 1 && push::is_wanted(spec)? => {}
+        _ if products.len() > 1 && push::is_wanted(spec)? && !push::is_on(spec, "store")? => {}
         _ => image::make(build, products.clone(), spec, built)?,
     }
     Ok(products)

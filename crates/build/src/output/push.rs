@@ -166,7 +166,7 @@ fn wanted_compression(spec: &OutputSpec) -> Result<Option<PushCompression>, Outp
 }
 
 /// An attribute of Go's truth values.
-fn is_on(spec: &OutputSpec, name: &str) -> Result<bool, OutputError> {
+pub(super) fn is_on(spec: &OutputSpec, name: &str) -> Result<bool, OutputError> {
     match spec.attributes.get(name).map(String::as_str) {
         None | Some("" | "0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
         Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),

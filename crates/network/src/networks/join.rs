@@ -121,6 +121,7 @@ impl Inner {
         }
         let Outline { mut record, v4, v6, wiring } =
             self.outline_past_ready(&network, wish, others, names).await?;
+        names.push(record.interface.clone());
         record.id = endpoint_id()?;
         Ok(Draft { record, held: Held { place, v4, v6 }, wiring })
     }
@@ -132,11 +133,10 @@ impl Inner {
         network: &Network,
         wish: EndpointRequest,
         others: &[EndpointRecord],
-        names: &mut Vec<String>,
+        names: &[String],
     ) -> Result<Outline, JoinError> {
         let wanted = (wish.address.or(wish.preferred), wish.address6.or(wish.preferred6));
         self.discard(network.ready.withdraw(Some(wanted)));
-        let before = names.len();
         let first = self.outline(network, wish.clone(), others, names);
         let of = match &first {
             Ok(outline) if outline.has(wanted) => return first,
@@ -148,7 +148,6 @@ impl Inner {
             return first;
         }
         drop(first);
-        names.truncate(before);
         let _made = network.ready.making.lock().await;
         self.discard(network.ready.withdraw(of));
         self.outline(network, wish, others, names)
@@ -160,7 +159,7 @@ impl Inner {
         network: &Network,
         wish: EndpointRequest,
         others: &[EndpointRecord],
-        names: &mut Vec<String>,
+        names: &[String],
     ) -> Result<Outline, JoinError> {
         let sysctls = sysctls(&wish.driver_opts).map_err(|e| JoinError::Option(Box::new(e)))?;
         check_link_local(&wish)?;
@@ -171,7 +170,6 @@ impl Inner {
             Some(name) => checked_interface(name, others)?,
             None => free_interface(network.interface_prefix(), names)?,
         };
-        names.push(interface.clone());
         let derived = v4
             .map(|v4| MacAddr::for_address(v4.address))
             .or_else(|| v6.map(|v6| MacAddr::for_address6(v6.address)));

@@ -101,8 +101,7 @@ impl Inner {
 
     async fn make_ready(&self, network: &Arc<Network>) -> Result<ReadyEndpoint, JoinError> {
         let wish = EndpointRequest::on(network.record.id.clone());
-        let Outline { mut record, v4, v6, wiring } =
-            self.outline(network, wish, &[], &mut Vec::new())?;
+        let Outline { mut record, v4, v6, wiring } = self.outline(network, wish, &[], &[])?;
         record.id = endpoint_id()?;
         let routes = routes(network, &record);
         let made = {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::path::Path;
 
 use gantry_rig::{Client, Daemon};
 use serde_json::Value;
@@ -194,7 +195,7 @@ fn inside(container: &Running) -> Vec<String> {
     let mut wrong = Vec::new();
     let name = &container.name;
     // One that ends meanwhile has neither.
-    let path = format!("/proc/{}/root/etc/hosts", container.pid);
+    let path = Path::new("/proc").join(container.pid.to_string()).join("root").join("etc/hosts");
     let Ok(hosts) = std::fs::read_to_string(path) else {
         return vec![format!("{name} has no hosts file")];
     };

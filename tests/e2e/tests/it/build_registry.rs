@@ -120,8 +120,11 @@ fn several_platforms_are_pushed_as_an_index() {
     let _ = bench.build(&args).ok();
     assert_eq!(inspect(&noted)["annotations"]["a.b"], "c");
     // The store here holds one platform under a name.
-    let ran = bench.build(&["--platform", platforms, "-t", &name, &context]);
-    refused(&ran, "does not currently support exporting manifest lists");
+    for load in [&[][..], &["--push", "--load"]] {
+        let args = ["--platform", platforms, "-t", &name, &context];
+        let ran = bench.build(&[load, &args[..]].concat());
+        refused(&ran, "does not currently support exporting manifest lists");
+    }
 }
 
 #[test]

@@ -30,6 +30,7 @@ mod oci;
 mod policy;
 mod programs;
 mod pypi;
+mod quiet;
 mod reach;
 mod registry;
 mod registry_image;

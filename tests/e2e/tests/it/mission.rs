@@ -41,7 +41,7 @@ RUN CGO_ENABLED=0 GOOS=linux go build -a -installsuffix cgo -o app .
 
 const DOCKERFILE_APP: &str = r#"FROM alpine:latest
 RUN apk --no-cache add ca-certificates
-WORKDIR /root/
+WORKDIR /srv/
 COPY app .
 CMD ["./app"]
 "#;
@@ -65,7 +65,7 @@ RUN CGO_ENABLED=0 GOOS=linux go build -a -installsuffix cgo -o app .
 
 FROM alpine:latest
 RUN apk --no-cache add ca-certificates
-WORKDIR /root/
+WORKDIR /srv/
 COPY --from=builder /go/src/github.com/alexellis/href-counter/app .
 CMD ["./app"]
 "#;

@@ -56,10 +56,12 @@ pub(super) fn outputs(
         }
     }
     if flags.is_on("load") {
-        match written.first() {
+        match written.first_mut() {
             None => written.push(Written { kind: "docker".into(), ..Written::default() }),
-            // An image that is pushed is here as well.
-            Some(first) if matches!(first.kind.as_str(), "docker" | "image" | "registry") => {}
+            Some(first) if first.kind == "docker" => {}
+            Some(first) if matches!(first.kind.as_str(), "image" | "registry") => {
+                first.attributes.insert("store".into(), "true".into());
+            }
             Some(first) => {
                 return Err(format!(
                     "load and {} output can't be used together",

@@ -5,7 +5,6 @@ use gantry_archive::Compression;
 use gantry_distribution::{Credentials, Repository};
 use gantry_oci::{Descriptor, Digest, Reference};
 
-use super::plan::Planner;
 use crate::{
     LayerRecord,
     transfer::{Events, TransferError, Transfers, blocking},
@@ -26,12 +25,7 @@ impl Transfers {
         events: &Events,
     ) -> Result<(Repository, Vec<Descriptor>), TransferError> {
         let repository = self.0.client.repository(name, credentials).await?;
-        let planner = Planner {
-            images: self.0.images.clone(),
-            name: name.clone(),
-            foreign_too: false,
-            compression: compression.unwrap_or(self.0.compression),
-        };
+        let planner = self.planner(name, compression).await;
         let layers = layers.to_vec();
         let uploads = blocking(move || planner.layers(&layers)).await??;
         let sent = uploads.iter().map(|upload| self.push_layer(&repository, name, upload, events));

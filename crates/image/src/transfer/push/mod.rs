@@ -7,6 +7,7 @@ mod plan;
 use std::sync::Arc;
 
 use futures_util::{FutureExt, future::try_join_all};
+use gantry_archive::Compression;
 use gantry_distribution::{At, Credentials, DistributionError, Repository};
 use gantry_oci::{Descriptor, Digest, Platform, Reference, image::media};
 
@@ -132,12 +133,8 @@ impl Transfers {
         push: &Push,
         events: &Events,
     ) -> Result<Ready, TransferError> {
-        let planner = Planner {
-            images: self.0.images.clone(),
-            name: reference.clone(),
-            foreign_too: self.0.client.gets_nondistributable(reference).await,
-            compression: push.compression.map_or(self.0.compression, PushCompression::archive),
-        };
+        let compression = push.compression.map(PushCompression::archive);
+        let planner = self.planner(reference, compression).await;
         let of = Arc::clone(image);
         let plan = blocking(move || planner.plan(&of)).await??;
         // Docker tells of the topmost first.
@@ -166,6 +163,16 @@ impl Transfers {
                     Descriptor::new(media::MANIFEST, Digest::of(&bytes), bytes.len() as u64);
                 Ok(Ready { manifest, bytes: bytes.into(), index: None })
             }
+        }
+    }
+
+    /// What plans pushes to a name. Without a compression it is the one that is set.
+    async fn planner(&self, name: &Reference, compression: Option<Compression>) -> Planner {
+        Planner {
+            images: self.0.images.clone(),
+            name: name.clone(),
+            foreign_too: self.0.client.gets_nondistributable(name).await,
+            compression: compression.unwrap_or(self.0.compression),
         }
     }
 
