@@ -17,7 +17,11 @@ use crate::{build::Build, travel};
 
 /// Whether an output is to be pushed.
 pub(super) fn is_wanted(spec: &OutputSpec) -> Result<bool, OutputError> {
-    Ok(spec.kind == OutputKind::Registry || spec.kind == OutputKind::Image && is_on(spec, "push")?)
+    match spec.kind {
+        OutputKind::Image => is_on(spec, "push"),
+        OutputKind::Registry => is_on(spec, "push").map(|_| true),
+        _ => Ok(false),
+    }
 }
 
 /// Refuses what cannot be pushed, or not so.

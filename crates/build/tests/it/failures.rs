@@ -123,6 +123,10 @@ fn outputs_that_cannot_be_are_refused_before_anything_runs() {
                 "push-by-digest is not implemented",
             ),
             (
+                output(OutputKind::Registry, "push", "maybe"),
+                "invalid value \"maybe\" of output attribute push",
+            ),
+            (
                 output(OutputKind::Image, "push", "maybe"),
                 "invalid value \"maybe\" of output attribute push",
             ),

@@ -29,6 +29,13 @@ pub(super) fn caches(
     let mut directories = Vec::new();
     request.cache_from = read(flags.list("cache-from"))?;
     request.cache_to = read(flags.list("cache-to"))?;
+    for (caches, what) in [(&request.cache_from, "importer"), (&request.cache_to, "exporter")] {
+        let is_named =
+            |cache: &CacheSpec| cache.attributes.get("ref").is_some_and(|n| !n.is_empty());
+        if caches.iter().any(|cache| cache.kind == "registry" && !is_named(cache)) {
+            return Err(format!("registry cache {what} requires ref"));
+        }
+    }
     let inline = request.args.get("BUILDKIT_INLINE_CACHE").map(|text| values::go_bool(text));
     if inline == Some(Ok(true)) && !request.cache_to.iter().any(|cache| cache.kind == "inline") {
         request.cache_to.push(CacheSpec { kind: "inline".into(), ..CacheSpec::default() });
